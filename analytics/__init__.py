@@ -1,0 +1,1 @@
+"""Pure arithmetic on facts: no I/O, no clock."""

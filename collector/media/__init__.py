@@ -1,0 +1,1 @@
+"""RTP streams: the table that measures them and what their reports mean."""

@@ -1,0 +1,1 @@
+"""Pure parsers: bytes in, facts or one named error out. No sockets, no clock."""

@@ -1,0 +1,1 @@
+"""Traffic with known truth, for samples, accuracy tests and benchmarks."""
