@@ -66,17 +66,15 @@ class _Raw:
             count = self.read_into(view)
         return bytes(data[:count])
 
-    def peek(self, size: int) -> bytes:
+    def peek_start(self, size: int) -> bytes:
         """The first bytes, fewer only at the end; they are read again by what follows."""
         data = b""
-        while len(data) < size and (more := self.read(size - len(data))):
+        # More than asked, so that what came down a pipe in one go is not torn apart.
+        while len(data) < size and (more := self.read(_CHUNK)):
             data += more
-        self.push_back(data)
-        return data
-
-    def push_back(self, data: bytes) -> None:
-        self._pushed = data + self._pushed
-        self.position -= len(data)
+        self._pushed = data
+        self.position = 0
+        return data[:size]
 
     def cancel(self) -> None:
         if self._live:
@@ -154,7 +152,7 @@ class Source:
 
     def _sniff(self) -> None:
         # Only now, not when opening: a pipe may stay silent for long.
-        magic = self._raw.peek(4)
+        magic = self._raw.peek_start(4)
         self._sniffed = True
         if magic.startswith(GZIP_MAGIC):
             self._pieces = _gunzip(self._raw, self._report)
