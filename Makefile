@@ -1,0 +1,13 @@
+.PHONY: lint fmt test bench
+
+lint:
+	./run lint
+
+fmt:
+	./run fmt
+
+test:
+	./run tests
+
+bench:
+	./run bench
