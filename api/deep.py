@@ -1,0 +1,184 @@
+"""Wireshark's own decode of one call's frames, through pyshark: a second opinion beside our report."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from api.layout import clean
+from api.masking import Pseudonyms
+from api.rated import RatedCall
+from collector.facts import Endpoint
+
+if TYPE_CHECKING:
+    from pyshark.packet.packet import Packet
+
+DEFAULT_SIP_PORT = 5060
+MOST_FRAMES = 500
+"""A call of an hour has 360,000 frames; Wireshark itself is the place to read them all."""
+LAYERS = ("sip", "sdp", "rtp", "rtpevent", "rtcp")
+SECRET_FIELD = re.compile(r"crypto|key|payload|auth|msg_body|_ws_")
+SECRET_VALUE = re.compile(r"crypto:|inline:|authorization:", re.IGNORECASE)
+"""Never printed: media, credentials, SRTP keys; and Wireshark's own bookkeeping."""
+PLAIN_SIP = frozenset(
+    {
+        "method",
+        "status_line",
+        "status_code",
+        "resend",
+        "resend_original",
+        "via_transport",
+        "via_sent_by_address",
+        "via_sent_by_port",
+        "call_id",
+        "cseq",
+        "max_forwards",
+        "user_agent",
+        "server",
+        "allow",
+        "supported",
+        "require",
+        "session_id",
+        "session_expires",
+        "min_se",
+        "reason",
+        "rseq",
+        "rack",
+        "expires",
+        "retry_after",
+        "event",
+        "content_type",
+        "content_length",
+        "response_time",
+        "release_time",
+        "sdp_connection_info",
+        "sdp_media",
+        "sdp_media_attr",
+    }
+)
+"""Fields of SIP and SDP that hold no person's number or name: what is printed while people are masked."""
+
+
+class TsharkError(ValueError):
+    """tshark is not installed or cannot read the capture; one line for people."""
+
+
+def require_tshark() -> None:
+    """Raise `TsharkError` when tshark is not there."""
+    if shutil.which("tshark") is None:
+        raise TsharkError("--deep needs tshark, which is not installed (Debian: apt-get install tshark)")
+
+
+def display_filter(rated: RatedCall) -> str:
+    """Wireshark's filter for a call: its Call-IDs and its media between their endpoints."""
+    call_ids = dict.fromkeys([rated.call.call_id, *(leg.call_id for leg in rated.call.legs)])
+    parts = [f"sip.Call-ID == {quoted(call_id)}" for call_id in call_ids]
+    flows = dict.fromkeys((rated_stream.stream.src, rated_stream.stream.dst) for rated_stream in rated.streams)
+    parts.extend(flow_filter(src, dst) for src, dst in flows)
+    return " || ".join(parts)
+
+
+def quoted(text: str) -> str:
+    """A string of the display filter language, bytes outside letters and digits escaped."""
+    safe = "".join(sign if (sign.isalnum() and sign.isascii()) or sign in "@.-_~" else escaped(sign) for sign in text)
+    return f'"{safe}"'
+
+
+def escaped(sign: str) -> str:
+    """One character as the bytes that it has on the wire."""
+    return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
+
+
+def flow_filter(src: Endpoint, dst: Endpoint) -> str:
+    """RTP of one direction, and RTCP of both on the ports beside it (RFC 3550 11)."""
+    address = "ipv6.addr" if ":" in src.ip else "ip.addr"
+    ends = f"{address} == {src.ip} && {address} == {dst.ip}"
+    rtp = f"udp.srcport == {src.port} && udp.dstport == {dst.port}"
+    rtcp = f"rtcp && udp.port in {{{src.port}, {src.port + 1}, {dst.port}, {dst.port + 1}}}"
+    return f"({ends} && (({rtp}) || ({rtcp})))"
+
+
+def decode_hints(rated: RatedCall) -> dict[str, str]:
+    """What tshark cannot know of a capture that was joined in the middle: which ports carry RTP and SIP."""
+    hints = {f"udp.port=={stream.stream.dst.port}": "rtp" for stream in rated.streams}
+    for leg in rated.call.legs:
+        if leg.dst.port != DEFAULT_SIP_PORT and leg.transport in ("udp", "tcp"):
+            hints[f"{leg.transport}.port=={leg.dst.port}"] = "sip"
+    return hints
+
+
+def decode_call(files: Sequence[str], rated: RatedCall, names: Pseudonyms | None) -> str:
+    """Frames of a call as tshark reads them, a summary line each and the fields of SIP, SDP, RTP and RTCP below.
+
+    `names` masks people; None prints every field.
+    """
+    chosen = display_filter(rated)
+    lines = ["", f"Wireshark's decode of the frames that match: {chosen}"]
+    count = 0
+    for path in files:
+        for packet in frames(path, chosen, decode_hints(rated)):
+            count += 1
+            if count > MOST_FRAMES:
+                break
+            lines.extend(packet_lines(packet, names))
+    if count > MOST_FRAMES:
+        lines.append(f"… the first {MOST_FRAMES:,} frames; Wireshark shows all with the filter above")
+    elif not count:
+        lines.append("… tshark finds no such frames")
+    if names is not None:
+        lines.append("Fields that may name people are left out; --show-numbers prints all.")
+    return "\n".join(lines) + "\n"
+
+
+def frames(path: str, chosen: str, hints: dict[str, str]) -> Iterator[Packet]:
+    """Frames of one file that match, from tshark through pyshark."""
+    import pyshark
+    from pyshark.capture.capture import TSharkCrashException
+
+    capture = pyshark.FileCapture(path, display_filter=chosen, decode_as=hints, keep_packets=False)
+    try:
+        yield from capture
+    except TSharkCrashException as error:
+        raise TsharkError(f"tshark could not read {path}: {error}") from None
+    finally:
+        capture.close()
+
+
+def packet_lines(packet: Packet, names: Pseudonyms | None) -> Iterator[str]:
+    """One frame."""
+    network = packet.ipv6 if "IPV6" in packet else packet.ip if "IP" in packet else None
+    ends = f"{network.src} → {network.dst}" if network is not None else ""
+    yield f"\nframe {packet.number}  {packet.sniff_timestamp}  {ends}  {packet.highest_layer}  {packet.length} octets"
+    for layer in packet.layers:
+        if layer.layer_name in LAYERS:
+            yield f"  {layer.layer_name.upper()}"
+            yield from (f"    {text}" for text in field_texts(layer.layer_name, layer_fields(layer), names))
+
+
+def layer_fields(layer: object) -> Iterator[tuple[str, str]]:
+    """Names and printed forms of a layer's fields, repeated ones too."""
+    for name in getattr(layer, "field_names", ()):
+        container = layer.get_field(name)  # type: ignore[attr-defined]  # pyshark has no types
+        for field in getattr(container, "all_fields", (container,)):
+            shown = getattr(field, "showname", None)
+            if shown:
+                yield name, str(shown)
+
+
+def field_texts(layer: str, fields: Iterable[tuple[str, str]], names: Pseudonyms | None) -> Iterator[str]:
+    """Fields that may be printed."""
+    for name, shown in fields:
+        if SECRET_FIELD.search(name) or SECRET_VALUE.search(shown):
+            continue
+        if names is None:
+            yield clean(shown)
+        elif layer in ("rtp", "rtcp"):
+            if name not in ("rtcp_sdes_text",):
+                yield clean(names.text(shown))
+        elif layer == "rtpevent":
+            if name != "event_id":
+                yield clean(shown)
+        elif name in PLAIN_SIP:
+            yield clean(names.text(shown))

@@ -1,0 +1,166 @@
+"""The `callgauge` command: options in, exit status out.
+
+Only what every start needs is imported here; numpy, numba, rich and pyarrow come with the work that uses them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api import __version__
+from api.mos import mos
+
+PARTLY_READ = 1
+"""Exit status: a report was made, but the input ended before its end."""
+UNUSABLE = 2
+"""Exit status: wrong options, not a capture, nothing readable, no such call."""
+INTERNAL = 70
+"""Exit status: a defect of Callgauge itself (EX_SOFTWARE of sysexits.h)."""
+INTERRUPTED = 130
+READER_GONE = 141
+"""Exit status: whoever read our output closed it (128 + SIGPIPE)."""
+
+app = typer.Typer(
+    name="callgauge",
+    help="Telephony analytics that stands up to an audit.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+class Format(StrEnum):
+    """How a report is written."""
+
+    TEXT = "text"
+    JSON = "json"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and leave."""
+    if wanted:
+        typer.echo(f"callgauge {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def callgauge(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Telephony analytics that stands up to an audit."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def replay(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="pcap or pcapng, .gz or .zst; several are one capture; - is a pipe."),
+    ],
+    format_: Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")] = Format.TEXT,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Write files into DIR, made if absent.")
+    ] = None,
+    call: Annotated[
+        str | None, typer.Option("--call", metavar="CALL-ID", help="Show this call fully; its first characters do.")
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="EXPR", help="Keep what matches, e.g. 'codec:pcma mos<3 state:failed'."),
+    ] = None,
+    top: Annotated[int, typer.Option("--top", metavar="N", min=1, help="Rows in each table of the text report.")] = 10,
+    deep: Annotated[
+        str | None, typer.Option("--deep", metavar="CALL-ID", help="Add Wireshark's own decode of this call (tshark).")
+    ] = None,
+    show_numbers: Annotated[
+        bool, typer.Option("--show-numbers", help="Show people's numbers and dialled digits; masked otherwise.")
+    ] = False,
+    progress: Annotated[
+        bool | None,
+        typer.Option("--progress/--no-progress", help="A bar on stderr; by itself when stderr is a terminal."),
+    ] = None,
+) -> int:
+    """Turn captures into calls, RTP streams and MOS."""
+    from api.output import Request, RequestError, report
+
+    request = Request(
+        files=tuple(files),
+        format=format_.value,
+        out=out,
+        call=deep or call,
+        filter=filter_,
+        top=top,
+        deep=deep is not None,
+        show_numbers=show_numbers,
+        progress=progress,
+    )
+    try:
+        return PARTLY_READ if report(request) else 0
+    except RequestError as error:
+        complain(str(error))
+        return UNUSABLE
+    except BrokenPipeError:
+        # Python would complain again when it flushes at exit: give it a place to write to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+app.command()(mos)
+
+
+def complain(sentence: str) -> None:
+    """Say one line on stderr."""
+    print(f"callgauge: {' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
+
+
+def shell(arguments: list[str]) -> int:
+    """Run the command and return its exit status; no traceback leaves it."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+    try:
+        status = app(args=arguments, prog_name="callgauge", standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        complain(f"{error.format_message()} (callgauge --help)")
+        return UNUSABLE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return UNUSABLE
+    except Exception as error:
+        # The one broad handler: people get a line, not a traceback.
+        if os.environ.get("CALLGAUGE_TRACEBACK"):
+            raise
+        complain(
+            f"internal error, {type(error).__name__}: {error}. CALLGAUGE_TRACEBACK=1 shows where; please report it"
+        )
+        return INTERNAL
+    return status if isinstance(status, int) else 0
+
+
+def run() -> None:
+    """Entry point of the installed command."""
+    sys.exit(shell(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,217 @@
+"""One report from start to end: read, rate, choose, mask, write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from api.filters import FilterError, parse_filter, select
+from api.json_output import Selection, render_json
+from api.masking import Pseudonyms, mask_call, mask_rated
+from api.progress import Bar, first_interrupt_waits, say
+from api.rated import Rated, RatedCall, rate_replay
+from collector.facts import Call, Replay
+
+MOST_CANDIDATES = 5
+"""Call-IDs named when a prefix fits several."""
+
+
+class RequestError(ValueError):
+    """The request cannot be met; the message is one line for the person who asked."""
+
+
+class Request(NamedTuple):
+    """What was asked for on the command line."""
+
+    files: tuple[str, ...]
+    format: str = "text"
+    out: Path | None = None
+    call: str | None = None
+    filter: str | None = None
+    top: int = 10
+    deep: bool = False
+    show_numbers: bool = False
+    progress: bool | None = None
+
+    @property
+    def live(self) -> bool:
+        """A pipe is read."""
+        return "-" in self.files
+
+
+def report(request: Request) -> bool:
+    """Meet a request; True when the input was only partly readable. Raises `RequestError`."""
+    check(request)
+    names = Pseudonyms()
+    replay = read(request, names)
+    written = write(prepare(replay, request, names), request, names)
+    for line in written:
+        say(line)
+    if replay.capture.stopped is not None:
+        say(replay.capture.stopped)
+    return replay.capture.stopped is not None
+
+
+def check(request: Request) -> None:
+    """Refuse what cannot work before hours of reading."""
+    if request.format == "parquet" and request.out is None:
+        raise RequestError("--format parquet writes files: add --out DIR")
+    if request.files.count("-") > 1:
+        raise RequestError("- can be read only once")
+    if request.deep:
+        if request.format != "text":
+            raise RequestError("--deep belongs to --format text")
+        from api.deep import TsharkError, require_tshark
+
+        try:
+            require_tshark()
+        except TsharkError as error:
+            raise RequestError(str(error)) from None
+        if request.live:
+            raise RequestError("--deep reads the capture a second time, which a pipe cannot give")
+    if request.filter is not None:
+        try:
+            parse_filter(request.filter)
+        except FilterError as error:
+            raise RequestError(str(error)) from None
+
+
+def read(request: Request, names: Pseudonyms) -> Replay:
+    """Replay the files."""
+    from api.replay import replay_files
+    from collector.capture.files import CaptureError
+
+    wanted = sys.stderr.isatty() if request.progress is None else request.progress
+    bar = Bar(wanted and not (request.live and request.format == "text"))
+    try:
+        with first_interrupt_waits() if request.live else nullcontext():
+            return replay_files(
+                request.files, on_progress=bar.update, on_call=call_printer(request, names), on_note=bar.note
+            )
+    except CaptureError as error:
+        raise RequestError(str(error)) from None
+    finally:
+        bar.close()
+
+
+def call_printer(request: Request, names: Pseudonyms) -> Callable[[Call], None] | None:
+    """Prints calls as they end, where someone watches a pipe."""
+    if not request.live or request.format != "text" or request.out is not None:
+        return None
+
+    def print_call(call: Call) -> None:
+        from api.terminal import call_line
+
+        show(call_line(call if request.show_numbers else mask_call(call, names)) + "\n")
+        sys.stdout.flush()
+
+    return print_call
+
+
+def prepare(replay: Replay, request: Request, names: Pseudonyms) -> Rated:
+    """Rate all streams, choose what was asked for, mask people."""
+    rated = rate_replay(replay)
+    if request.call is not None:
+        chosen = find_call(rated, request.call)
+        rated = rated._replace(calls=(chosen,), streams=chosen.streams)
+    if request.filter is not None:
+        rated = select(rated, parse_filter(request.filter))
+    return rated if request.show_numbers else mask_rated(rated, names)
+
+
+def find_call(rated: Rated, wanted: str) -> RatedCall:
+    """The call that has a leg of this Call-ID, or the one call that has a leg whose Call-ID begins so."""
+    call_ids = {leg.call_id: call for call in rated.calls for leg in call.call.legs}
+    call_ids.update({call.call.call_id: call for call in rated.calls})
+    if wanted in call_ids:
+        return call_ids[wanted]
+    found = {call.call.call_id: call for call_id, call in call_ids.items() if call_id.startswith(wanted)}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if not found:
+        raise RequestError(f"no Call-ID begins with “{wanted}”; the input has {len(rated.calls):,} calls")
+    some = ", ".join(list(found)[:MOST_CANDIDATES])
+    raise RequestError(
+        f"“{wanted}” begins the Call-IDs of {len(found):,} calls: {some}{', …' if len(found) > 5 else ''}"
+    )
+
+
+def write(rated: Rated, request: Request, names: Pseudonyms) -> list[str]:
+    """Write a report where it was asked for; what was written, in lines for stderr."""
+    if request.format == "json":
+        asked = None if request.filter is None else request.filter
+        if asked is not None and not request.show_numbers:
+            asked = names.text(asked)
+        chosen = rated.calls[0].call.call_id if request.call is not None and rated.calls else request.call
+        text = render_json(rated, Selection(asked, chosen, not request.show_numbers))
+        return place(text, request.out, "report.json")
+    if request.format == "text":
+        return place(text_report(rated, request, names), request.out, "report.txt")
+    return write_tables(rated, request)
+
+
+def write_tables(rated: Rated, request: Request) -> list[str]:
+    """CSV or Parquet: a file per table, or the streams alone on stdout."""
+    from api.tables import csv_text, tables, write_parquet
+
+    made = tables(rated)
+    if request.out is None:
+        show(csv_text(made[1]), newline="")
+        return []
+    request.out.mkdir(parents=True, exist_ok=True)
+    for table in made:
+        path = request.out / f"{table.name}.{request.format}"
+        if request.format == "csv":
+            path.write_text(csv_text(table), encoding="utf-8", errors="replace", newline="")
+        else:
+            write_parquet(table, path)
+    return [f"wrote {', '.join(f'{table.name}.{request.format}' for table in made)} to {request.out}"]
+
+
+def place(text: str, out: Path | None, name: str) -> list[str]:
+    """Write a text to stdout, or into a file of the folder."""
+    if out is None:
+        show(text)
+        return []
+    out.mkdir(parents=True, exist_ok=True)
+    (out / name).write_text(text, encoding="utf-8", errors="replace")
+    return [f"wrote {out / name}"]
+
+
+def show(text: str, newline: str | None = None) -> None:
+    """Write to stdout."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if newline is not None and reconfigure is not None:
+        reconfigure(newline=newline)
+    sys.stdout.write(text)
+
+
+def text_report(rated: Rated, request: Request, names: Pseudonyms) -> str:
+    """The terminal report, or one call in full."""
+    from api.layout import Screen
+    from api.terminal import TextOptions, render_summary
+    from api.terminal_call import render_call
+
+    terminal = sys.stdout.isatty() and request.out is None
+    columns = shutil.get_terminal_size((100, 24)).columns if terminal or "COLUMNS" in os.environ else 100
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    screen = Screen(max(60, columns), colour)
+    options = TextOptions(request.files, request.top, not request.show_numbers, request.filter)
+    if request.call is None:
+        return render_summary(rated, options, screen)
+    if not rated.calls:
+        raise RequestError("--filter leaves nothing of this call")
+    text = render_call(rated.calls[0], options, screen)
+    if request.deep:
+        from api.deep import TsharkError, decode_call
+
+        try:
+            text += decode_call(request.files, rated.calls[0], None if request.show_numbers else names)
+        except TsharkError as error:
+            raise RequestError(str(error)) from None
+    return text

@@ -1,0 +1,103 @@
+"""Streams with their rating beside them, calls with their streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from analytics.quality.rating import as_command, network_delay, rate_stream
+from collector.facts import Call, Replay, Stream
+
+MEASURED = "measured"
+"""From packets at the tap; what the model string calls assumed is not."""
+MISSING = "missing"
+RECEIVER_CONCEALS = True
+"""G.711 is rated with packet loss concealment (Appendix I), as telephones and gateways have it; the model says so."""
+
+
+class Quality(NamedTuple):
+    """How one stream sounds, and how that is known."""
+
+    mos: float | None
+    r_factor: float | None
+    model: str | None
+    """What computed it, from which inputs: enough to compute it again."""
+    evidence: str
+    """`measured`, or `missing` where there is no MOS."""
+    reason: str | None
+    """Why there is no MOS, where there is none."""
+    command: str | None = None
+    """The `callgauge mos` command that computes it again."""
+    notes: tuple[str, ...] = ()
+    """Inputs that the Recommendation does not cover."""
+
+
+class RatedStream(NamedTuple):
+    """A stream and its rating."""
+
+    stream: Stream
+    quality: Quality
+
+
+class RatedCall(NamedTuple):
+    """A call, its streams, and the MOS of the worst of its primary streams."""
+
+    call: Call
+    streams: tuple[RatedStream, ...]
+    mos: float | None
+    mos_reason: str | None
+
+
+class Rated(NamedTuple):
+    """A replay whose streams are rated and joined with their calls."""
+
+    replay: Replay
+    streams: tuple[RatedStream, ...]
+    calls: tuple[RatedCall, ...]
+    scores: tuple[float, ...] = ()
+    """MOS of every primary stream of the capture, also of those that a filter leaves out."""
+
+
+def rate_replay(replay: Replay) -> Rated:
+    """Rate all streams and give each call those of its legs."""
+    streams = tuple(RatedStream(stream, rate(stream)) for stream in replay.streams)
+    by_call_id: dict[str, list[RatedStream]] = {}
+    for rated in streams:
+        if rated.stream.call_id is not None:
+            by_call_id.setdefault(rated.stream.call_id, []).append(rated)
+    scores = primary_scores(streams)
+    return Rated(replay, streams, tuple(rate_call(call, by_call_id) for call in replay.calls), scores)
+
+
+def primary_scores(streams: Iterable[RatedStream]) -> tuple[float, ...]:
+    """MOS of the streams that count: a talker heard in several places counts once."""
+    return tuple(
+        rated.quality.mos
+        for rated in streams
+        if rated.quality.mos is not None and rated.stream.placement.role == "primary"
+    )
+
+
+def rate_call(call: Call, by_call_id: Mapping[str, Iterable[RatedStream]]) -> RatedCall:
+    """Join a call with the streams of its legs; a call sounds like the worst of its primary streams."""
+    call_ids = dict.fromkeys([call.call_id, *(leg.call_id for leg in call.legs)])
+    streams = tuple(rated for call_id in call_ids for rated in by_call_id.get(call_id, ()))
+    scores = primary_scores(streams)
+    if scores:
+        return RatedCall(call, streams, min(scores), None)
+    return RatedCall(call, streams, None, "no stream of it could be rated" if streams else "no RTP seen")
+
+
+def rate(stream: Stream) -> Quality:
+    """Rate one stream from what was seen of it."""
+    far_end = stream.far_end
+    delay = None if far_end is None else network_delay(far_end.round_trip_ms, far_end.round_trip_basis or "one half")
+    try:
+        rating = rate_stream(
+            stream.codec, RECEIVER_CONCEALS, stream.loss_percent, stream.burst_ratio, stream.ptime_ms, delay
+        )
+    except ValueError as error:
+        return Quality(None, None, None, MISSING, f"outside the model: {error}")
+    if rating.mos is None:
+        return Quality(None, None, None, MISSING, rating.reason_when_missing)
+    return Quality(rating.mos, rating.r_factor, rating.model, MEASURED, None, as_command(rating), rating.notes)

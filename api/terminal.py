@@ -1,0 +1,421 @@
+"""The report that an engineer reads: totals first, then what is worst, then findings in words, then where to go on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from api.layout import ELLIPSIS, Cell, Heading, Piece, Screen, Style, clean, cut, head, spread, table, width, wrap
+from api.masking import URI
+from api.rated import Rated, RatedCall, RatedStream
+from api.tables import FindingRow, finding_rows
+from api.wording import (
+    MISSING,
+    count,
+    decimals,
+    duration,
+    moment,
+    nearest_rank,
+    percent,
+    plural,
+    short_seconds,
+    time_of_day,
+)
+from collector.facts import Call, CallState, Finding
+
+POOR_R = 60.0
+"""Below: nearly all users dissatisfied (G.107 Annex B)."""
+FAIR_R = 70.0
+"""Below: many users dissatisfied (G.107 Annex B)."""
+SHORT_ID = 10
+"""Characters of a Call-ID that are shown, more where they do not tell calls apart."""
+
+
+class TextOptions(NamedTuple):
+    """What the text report needs to know beyond the facts."""
+
+    files: tuple[str, ...]
+    top: int = 10
+    masked: bool = True
+    filter: str | None = None
+
+
+class CallIds:
+    """Shortens Call-IDs to beginnings that are unique among those of the report: `--call` takes them."""
+
+    def __init__(self, call_ids: Iterable[str]) -> None:
+        ordered = sorted(set(call_ids))
+        self._short: dict[str, str] = {}
+        for index, call_id in enumerate(ordered):
+            neighbours = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
+            shared = max((common_prefix(call_id, other) for other in neighbours), default=0)
+            self._short[call_id] = call_id[: max(SHORT_ID, shared + 1)]
+
+    def short(self, call_id: str | None) -> str:
+        """The beginning to show."""
+        return MISSING if call_id is None else self._short.get(call_id, call_id)
+
+
+def common_prefix(one: str, other: str) -> int:
+    """How many first characters two texts share."""
+    for index, (left, right) in enumerate(zip(one, other, strict=False)):
+        if left != right:
+            return index
+    return min(len(one), len(other))
+
+
+def render_summary(rated: Rated, options: TextOptions, screen: Screen) -> str:
+    """The report on a whole capture."""
+    replay = rated.replay
+    ids = CallIds(leg.call_id for call in replay.calls for leg in call.legs)
+    blocks = [
+        totals(rated, screen),
+        shown(rated, options, screen),
+        calls_block(rated, options, ids, screen),
+        streams_block(rated, options, ids, screen),
+        findings_block(rated, ids, options, screen),
+        next_block(rated, options, ids, screen),
+    ]
+    return "\n".join("\n".join(block) + "\n" for block in blocks if block)
+
+
+def totals(rated: Rated, screen: Screen) -> list[str]:
+    """Three lines that answer first: the input, its signalling, its media."""
+    lines = [*capture_lines(rated, screen), *sip_lines(rated, screen), *rtp_lines(rated, screen)]
+    stopped = rated.replay.capture.stopped
+    if stopped is not None:
+        lines.append(screen.paint("■ " + cut(clean(stopped), screen.width - 2), Style.VERMILION))
+    return lines
+
+
+def capture_lines(rated: Rated, screen: Screen) -> list[str]:
+    """Which capture, how long, how much, what the tap lost."""
+    capture = rated.replay.capture
+    names = [clean(Path(name).name) for name in capture.files]
+    name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more" if names else "no input"
+    length = None if capture.first is None or capture.last is None else (capture.last - capture.first) / 1e6
+    facts = [duration(length), plural(capture.packets, "packet")]
+    if capture.interfaces != 1:
+        facts.append(plural(capture.interfaces, "interface"))
+    facts.append(f"tap lost {count(capture.dropped)}")
+    right = " · ".join(facts)
+    first = cut(name, max(12, screen.width - len(right) - 3))
+    lines = [screen.paint(first, Style.BOLD) + "   " + right]
+    if capture.first is not None:
+        lines.append(screen.paint(f"      from {moment(capture.first)} UTC", Style.DIM))
+    if capture.defects:
+        defects = [f"{number:,} {clean(name)}" for name, number in by_count(capture.defects.items())]
+        lines.extend(
+            screen.paint(line, Style.DIM) for line in wrap(["      not used:", *defects], " ", screen.width, " " * 16)
+        )
+    return lines
+
+
+def by_count(items: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    """The most frequent first."""
+    return sorted(items, key=lambda item: (-item[1], item[0]))
+
+
+def sip_lines(rated: Rated, screen: Screen) -> list[str]:
+    """Calls by their state, and the ratios."""
+    replay = rated.replay
+    if not replay.sip.messages:
+        return ["SIP   no signalling"]
+    states = [(state, sum(call.state is state for call in replay.calls)) for state in CallState]
+    parts = " · ".join(f"{number:,} {state.value}" for state, number in states if number)
+    left = f"SIP   {plural(len(replay.calls), 'call')}" + (f": {parts}" if parts else "")
+    delays = [call.post_dial_delay_ms for call in replay.calls if call.post_dial_delay_ms is not None]
+    delay = sum(delays) / len(delays) if delays else None
+    metrics = replay.sip.metrics
+    right = (
+        f"ASR {ratio(metrics.asr_percent)}   NER {ratio(metrics.ner_percent)}   PDD {short_seconds(delay)}"
+        if metrics.attempts
+        else f"ASR {MISSING}   NER {MISSING}   PDD {MISSING}"
+    )
+    lines = spread(left, right, screen.width).splitlines()
+    others = [f"{number:,} {clean(name)}" for name, number in by_count(replay.sip.transactions.items())]
+    if others:
+        lines.append(screen.paint(cut("      also " + " · ".join(others), screen.width), Style.DIM))
+    if replay.sip.unlisted:
+        lines.append(f"      {plural(replay.sip.unlisted, 'more Call-ID')} than the table holds: counted, not listed")
+    if replay.sip.defects:
+        defects = [f"{number:,} {clean(name)}" for name, number in by_count(replay.sip.defects.items())]
+        lines.extend(
+            screen.paint(line, Style.DIM) for line in wrap(["      defects:", *defects], " ", screen.width, " " * 15)
+        )
+    return lines
+
+
+def ratio(value: float | None) -> str:
+    """A share of calls."""
+    return MISSING if value is None else f"{value:.1f} %"
+
+
+def rtp_lines(rated: Rated, screen: Screen) -> list[str]:
+    """Streams, their loss and jitter; a talker heard in several places counts once."""
+    streams = rated.replay.streams
+    if not streams:
+        return ["RTP   no streams"]
+    scores = rated.scores
+    primary = [stream for stream in streams if stream.placement.role == "primary"]
+    expected = sum(stream.expected for stream in primary)
+    loss = 100 * sum(stream.lost for stream in primary) / expected if expected else None
+    jitters = [stream.jitter_ms.mean for stream in primary if stream.jitter_ms is not None]
+    again = len(streams) - len(primary)
+    left = (
+        f"RTP   {plural(len(primary), 'stream')}: {percent(loss)} % lost · "
+        f"jitter {decimals(nearest_rank(jitters, 50), 1)} ms (p95 {decimals(nearest_rank(jitters, 95), 1)})"
+    )
+    right = f"MOS {decimals(nearest_rank(scores, 50), 2)} (p5 {decimals(nearest_rank(scores, 5), 2)})"
+    lines = spread(left, right if scores else f"MOS {MISSING}", screen.width).splitlines()
+    if again:
+        lines.append(screen.paint(f"      {plural(again, 'more stream')} of media already counted", Style.DIM))
+    if rated.replay.unlisted_streams:
+        unlisted = plural(rated.replay.unlisted_streams, "more stream")
+        lines.append(f"      {unlisted} than the table holds: counted, not listed")
+    return lines
+
+
+def shown(rated: Rated, options: TextOptions, screen: Screen) -> list[str]:
+    """What a filter left."""
+    if options.filter is None:
+        return []
+    calls, streams = len(rated.calls), len(rated.streams)
+    replay = rated.replay
+    return [
+        f"Filter {cut(clean(options.filter), screen.width - 50)}: "
+        f"{calls:,} of {plural(len(replay.calls), 'call')}, {streams:,} of {plural(len(replay.streams), 'stream')}"
+    ]
+
+
+STATE_MARKS = {CallState.FAILED: ("■", Style.VERMILION), CallState.UNANSWERED: ("▲", Style.AMBER)}
+
+
+def calls_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen) -> list[str]:
+    """Calls: all in order where they fit, else those to look at first."""
+    if not rated.calls:
+        return []
+    rows = rated.calls
+    title = "Calls"
+    if len(rows) > options.top:
+        rows = tuple(sorted(rows, key=call_rank)[: options.top])
+        title = f"Calls, {options.top:,} of {len(rated.calls):,}, worst first"
+    headings = [
+        Heading(""),
+        Heading("state"),
+        Heading("PDD s", right=True),
+        Heading("duration", right=True),
+        Heading("MOS", right=True),
+        Heading("status", right=True),
+        Heading("from → to", least=14, joint=" → "),
+        Heading("call", least=SHORT_ID),
+    ]
+    lines = table(headings, [call_cells(row, ids) for row in rows], screen)
+    return [screen.paint(title, Style.BOLD), lines[0], *explained(lines[1:], map(outcome, rows), screen)]
+
+
+def explained(lines: Iterable[str], texts: Iterable[str], screen: Screen) -> Iterable[str]:
+    """Rows of a table, each with what there is to say of it on a quiet line below."""
+    for line, text in zip(lines, texts, strict=True):
+        yield line
+        if text:
+            yield screen.paint(f"        {shortened(clean(text), screen.width - 8)}", Style.DIM)
+
+
+def shortened(text: str, room: int) -> str:
+    """A sentence that fits: its beginning."""
+    return text if width(text) <= room else head(text, room - 1).rstrip() + ELLIPSIS
+
+
+def call_rank(rated: RatedCall) -> tuple[bool, float, bool, int]:
+    """Order of calls: failed ones, then those that sound worst, then those with findings, then by time."""
+    return (
+        rated.call.state is not CallState.FAILED,
+        5.0 if rated.mos is None else rated.mos,
+        not list(call_findings(rated)),
+        rated.call.start,
+    )
+
+
+def call_cells(rated: RatedCall, ids: CallIds) -> list[Cell]:
+    """One row of the calls."""
+    call = rated.call
+    mark, style = STATE_MARKS.get(call.state, ("", Style.PLAIN))
+    ringing = None if call.post_dial_delay_ms is None else call.post_dial_delay_ms / 1000
+    return [
+        Piece(mark, style),
+        Piece(call.state.value, style),
+        decimals(ringing, 1),
+        duration(call.duration_ms),
+        mos_cell(rated.mos, worst_r(rated)),
+        MISSING if call.status is None else str(call.status),
+        f"{party(call.from_uri)} → {party(call.to_uri)}",
+        clean(ids.short(call.call_id)),
+    ]
+
+
+def worst_r(rated: RatedCall) -> float | None:
+    """R of the stream that gave the call its MOS."""
+    for stream in rated.streams:
+        if stream.quality.mos is not None and stream.quality.mos == rated.mos:
+            return stream.quality.r_factor
+    return None
+
+
+def party(uri: str) -> str:
+    """Who, in short: the user part of a URI, else its host."""
+    match = URI.search(uri)
+    if match is None:
+        return clean(uri) or MISSING
+    user, _, host = match[2].rpartition("@")
+    return clean(user or host) or MISSING
+
+
+def call_findings(rated: RatedCall) -> Iterable[Finding]:
+    """Findings of a call, its legs and its streams."""
+    yield from rated.call.findings
+    for leg in rated.call.legs:
+        yield from leg.findings
+    for stream in rated.streams:
+        yield from stream.stream.findings
+
+
+def outcome(rated: RatedCall) -> str:
+    """Reason and findings in one phrase; a plain 200 goes without saying."""
+    call = rated.call
+    parts = []
+    if call.status is not None and call.status != 200 and call.status_text:
+        parts.append(call.status_text)
+    if call.reason is not None and call.reason.cause not in (None, 16, 200):
+        parts.append(f"{call.reason.protocol} {call.reason.cause} {call.reason.text}".strip())
+    parts.extend(dict.fromkeys(finding.text for finding in call_findings(rated)))
+    return "; ".join(parts)
+
+
+def mos_cell(mos: float | None, r_factor: float | None) -> Piece:
+    """A MOS; states are told apart by shape, too."""
+    text = decimals(mos, 2)
+    if mos is None or r_factor is None or r_factor >= FAIR_R:
+        return Piece(text)
+    return Piece(f"■ {text}", Style.VERMILION) if r_factor < POOR_R else Piece(f"▲ {text}", Style.AMBER)
+
+
+def stream_rank(rated: RatedStream) -> tuple[bool, float, float, float]:
+    """Order of streams: worst MOS, then loss, then jitter; those without a MOS last."""
+    stream, quality = rated
+    return (
+        quality.mos is None,
+        quality.mos or 0.0,
+        -(stream.loss_percent or 0.0),
+        -(stream.jitter_ms.mean if stream.jitter_ms else 0.0),
+    )
+
+
+STREAM_HEADINGS = (
+    Heading("MOS", right=True),
+    Heading("loss %", right=True),
+    Heading("jitter ms", right=True),
+    Heading("burst", right=True),
+    Heading("codec", least=5),
+    Heading("from → to", least=24, joint=" → "),
+    Heading("call", least=SHORT_ID),
+)
+
+
+def streams_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen) -> list[str]:
+    """The worst streams, each with what was found of it on a line below."""
+    primary = [stream for stream in rated.streams if stream.stream.placement.role == "primary"]
+    if not primary:
+        return []
+    worst = sorted(primary, key=stream_rank)[: options.top]
+    title = (
+        "Streams, worst first" if len(worst) == len(primary) else f"Worst {len(worst):,} of {len(primary):,} streams"
+    )
+    lines = table(STREAM_HEADINGS, [stream_cells(stream, ids) for stream in worst], screen)
+    measured = screen.paint("   ● measured at the tap", Style.DIM)
+    whys = map(stream_words, worst)
+    return [screen.paint(title, Style.BOLD) + measured, lines[0], *explained(lines[1:], whys, screen)]
+
+
+def stream_words(rated: RatedStream) -> str:
+    """Why a stream is as it is."""
+    words = [finding.text for finding in rated.stream.findings]
+    if rated.quality.mos is None and rated.quality.reason:
+        words.insert(0, f"no MOS: {rated.quality.reason}")
+    return "; ".join(words)
+
+
+def stream_cells(rated: RatedStream, ids: CallIds) -> list[Cell]:
+    """One row of the streams."""
+    stream, quality = rated
+    return [
+        mos_cell(quality.mos, quality.r_factor),
+        percent(stream.loss_percent),
+        decimals(stream.jitter_ms.mean if stream.jitter_ms else None, 1),
+        decimals(stream.burst_ratio, 1),
+        clean(stream.codec or MISSING),
+        f"{stream.src} → {stream.dst}",
+        clean(ids.short(stream.call_id)),
+    ]
+
+
+def findings_block(rated: Rated, ids: CallIds, options: TextOptions, screen: Screen) -> list[str]:
+    """Findings, one line for each kind: how many, in words, where."""
+    groups: dict[tuple[str, str], list[FindingRow]] = {}
+    for row in finding_rows(rated):
+        groups.setdefault((row.subject, row.finding.code), []).append(row)
+    if not groups:
+        return []
+    ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    rows: list[list[Cell]] = []
+    for (subject, _), members in ordered[: max(options.top, 10)]:
+        where = list(dict.fromkeys(ids.short(row.call_id) for row in members if row.call_id is not None))
+        places = " ".join(map(clean, where[:2])) + (" …" if len(where) > 2 else "")
+        how_many = "" if subject == "capture" else plural(len(members), subject)
+        rows.append([how_many, group_words(members), places])
+    headings = [Heading("", right=True), Heading("", least=30), Heading("", least=SHORT_ID)]
+    lines = table(headings, rows, screen)[1:]
+    hidden = len(ordered) - len(rows)
+    if hidden:
+        lines.append(f"  {plural(hidden, 'more kind')} in the other formats")
+    return [screen.paint("Findings", Style.BOLD), *lines]
+
+
+def group_words(members: Sequence[FindingRow]) -> str:
+    """A group's sentence; where the members' differ, that of the largest with the packets of all."""
+    texts = dict.fromkeys(row.finding.text for row in members)
+    largest = max(members, key=lambda row: row.finding.packets or 0).finding
+    if len(texts) == 1:
+        return clean(largest.text)
+    packets = sum(row.finding.packets or 0 for row in members)
+    name = clean(largest.code.replace("_", " "))
+    number = f" ({plural(packets, 'packet')})" if packets else ""
+    return f"{name}{number}, e.g. {clean(largest.text)}"
+
+
+def next_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen) -> list[str]:
+    """Where to go on, and what was hidden."""
+    lines = []
+    worst = min(rated.calls, key=call_rank, default=None)
+    if worst is not None and "-" not in options.files:
+        files = " ".join(shlex.quote(clean(name)) for name in options.files[:3])
+        more = " …" if len(options.files) > 3 else ""
+        call_id = shlex.quote(clean(ids.short(worst.call.call_id)))
+        lines.append(f"Next: callgauge replay {files}{more} --call {call_id}")
+    if options.masked and rated.replay.calls:
+        note = "People are masked: p1, p2, … are the same throughout this report; --show-numbers names them."
+        lines.extend(screen.paint(line, Style.DIM) for line in wrap(note.split(), " ", screen.width))
+    return lines
+
+
+def call_line(call: Call) -> str:
+    """One line for a call that has just ended, for whoever watches a pipe."""
+    status = "" if call.status in (None, 200) else f"  {call.status} {clean(call.status_text or '')}".rstrip()
+    length = "" if call.duration_ms is None else f"  {duration(call.duration_ms)}"
+    ended = call.end if call.end is not None else call.start
+    return (
+        f"{time_of_day(ended)}  {call.state.value:<11}  {party(call.from_uri)} → {party(call.to_uri)}"
+        f"{length}{status}  {clean(call.call_id[:24])}"
+    )
