@@ -52,6 +52,7 @@ class SipFramer:
     """
 
     __slots__ = (
+        "_aligned",
         "_buffer",
         "_checked",
         "_counts",
@@ -73,6 +74,8 @@ class SipFramer:
         self._defects = defects
         self._counts = counts
         self._buffer = bytearray()
+        self._aligned = False
+        """A message ended where the next begins, so its first line is not the rest of something else."""
         self._seeking = False
         self._skip = 0
         self._begin()
@@ -103,7 +106,7 @@ class SipFramer:
                 break
             frames.append(Frame(bytes(self._buffer[:size]), cut=False))
             self._drop(size)
-            self.confirmed = True
+            self.confirmed = self._aligned = True
         return frames
 
     def prepend(self, data: bytes) -> list[Frame]:
@@ -119,6 +122,7 @@ class SipFramer:
         frames = self._cut() if not self._skip else []
         self._drop(len(self._buffer))
         self._skip = max(remaining - size, 0)
+        self._aligned = remaining >= size
         return frames
 
     def finish(self) -> list[Frame]:
@@ -186,7 +190,7 @@ class SipFramer:
             self._begin()
         if self.confirmed:
             self._defects["stream_resynchronised"] += 1
-        self._seeking = True
+        self._seeking, self._aligned = True, False
 
     def _measure(self) -> int | None:
         """Length of the message in front, None while it is not complete. Raises SipError when it is none."""
@@ -220,6 +224,9 @@ class SipFramer:
                 frame_length(buffer)
             return False
         if newline > START_LINE_LIMIT or not looks_like_sip(buffer[: newline + 1]):
+            raise SipError("start_line_unusable")
+        inner = None if self._aligned else _START.search(buffer, 1, newline + 1)
+        if inner is not None:
             raise SipError("start_line_unusable")
         self._started = True
         self._searched = newline
