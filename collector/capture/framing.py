@@ -59,18 +59,18 @@ class SipFramer:
         "_defects",
         "_header_end",
         "_need",
+        "_passed_over",
         "_searched",
         "_seeking",
         "_skip",
         "_started",
         "confirmed",
-        "pristine",
     )
 
     def __init__(self, defects: Counter[str], counts: Counter[str]) -> None:
         self.confirmed = False
-        self.pristine = True
-        """Nothing was given out or thrown away yet."""
+        self._passed_over = b""
+        """What came before the first message: its beginning may yet come, late."""
         self._defects = defects
         self._counts = counts
         self._buffer = bytearray()
@@ -81,7 +81,7 @@ class SipFramer:
         self._begin()
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._buffer) + len(self._passed_over)
 
     @property
     def plausible(self) -> bool:
@@ -110,7 +110,15 @@ class SipFramer:
         return frames
 
     def prepend(self, data: bytes) -> list[Frame]:
-        """Bytes that belong before all others; only while `pristine`."""
+        """Bytes that belong just before all others, where the stream was joined and segments came out of order."""
+        data += self._passed_over
+        self._passed_over = b""
+        if self.confirmed:
+            # What follows is given out already; only whole messages still count.
+            frames = SipFramer(Counter(), Counter()).feed(data)
+            if not frames:
+                self._pass_over(data)
+            return frames
         self._buffer[:0] = data
         self._seeking = False
         self._begin()
@@ -148,11 +156,14 @@ class SipFramer:
         self._need = 0
 
     def _drop(self, size: int) -> None:
-        if size:
-            self.pristine = False
-            del self._buffer[:size]
+        del self._buffer[:size]
         self._seeking = False
         self._begin()
+
+    def _pass_over(self, data: bytes | bytearray) -> None:
+        self._passed_over += bytes(data)
+        if len(self._passed_over) > HEADER_SECTION_LIMIT:
+            self._passed_over = b""
 
     def _find_start(self) -> bool:
         """Bring the next message to the front of the buffer; False when more bytes are needed for that."""
@@ -161,6 +172,8 @@ class SipFramer:
             if found is None:
                 self._forget()
                 return False
+            if not self.confirmed:
+                self._pass_over(self._buffer[: found.start()])
             self._drop(found.start())
         elif self._buffer.startswith((b"\r", b"\n")):
             # RFC 5626 3.5.1: CRLFs between messages keep the connection open.
@@ -172,9 +185,9 @@ class SipFramer:
     def _forget(self) -> None:
         """Throw away what cannot hold the beginning of a start line."""
         keep = max(self._buffer.rfind(b"\n") + 1, len(self._buffer) - START_LINE_LIMIT)
-        if keep:
-            self.pristine = False
-            del self._buffer[:keep]
+        if not self.confirmed:
+            self._pass_over(self._buffer[:keep])
+        del self._buffer[:keep]
 
     def _reject(self, frames: list[Frame]) -> None:
         """What is in front is no message that can be measured: look further on for the next."""

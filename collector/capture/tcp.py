@@ -367,9 +367,8 @@ class TcpStreams:
 
     def _consume_early(self, direction: _Direction, run: _Run) -> list[Frame]:
         reader = direction.reader
-        if isinstance(reader, SipFramer) and reader.pristine and run.adjoining:
+        if isinstance(reader, SipFramer) and run.adjoining:
             return reader.prepend(run.payload)
-        # What follows it is gone already; whole messages in it still count.
         return SipFramer(Counter(), Counter()).feed(run.payload)
 
     def _leap(self, direction: _Direction, lost: int) -> list[Frame]:
