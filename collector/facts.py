@@ -245,6 +245,8 @@ class NegotiatedMedia(NamedTuple):
     since: int
     until: int | None
     """When a later description or the call's end replaced it."""
+    encrypted: bool = False
+    """SRTP by its profile, an `a=crypto` or an `a=fingerprint`."""
 
 
 class Span(NamedTuple):
@@ -363,7 +365,7 @@ class SipTotals:
     """All SIP of a capture, counted."""
 
     messages: int
-    """Distinct messages and retransmissions alike, each seen once."""
+    """Every message of the capture: retransmissions, and copies of one message at further hops or taps, included."""
     retransmissions: int
     call_ids: int
     methods: Mapping[str, int]
@@ -376,6 +378,8 @@ class SipTotals:
     metrics: SignallingMetrics
     unlisted: int = 0
     """Call-IDs past the table's size: counted, not kept."""
+    copies: int = 0
+    """Messages heard again at another hop or another tap: no retransmissions."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,195 @@
+"""Who announced which endpoint when: from SDP to the streams that came of it.
+
+Ports are reused, by later calls and by the same call, so an endpoint alone says little: every announcement carries the
+time in which it held, and a stream is matched by endpoint and time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from ipaddress import ip_address
+from typing import NamedTuple
+
+from collector.facts import CodecFormat, Endpoint, NegotiatedMedia, Span
+
+EARLY = 1_000_000_000
+"""How long before its announcement a stream may begin [ns]: early media overtakes the answer (RFC 3261 13.2.1)."""
+GRACE = 5_000_000_000
+"""How long after its end an announcement still explains packets [ns]: senders stop late, jitter buffers drain."""
+BOOK_SIZE = 200_000
+"""Announcements kept; beyond it the oldest is forgotten and counted."""
+ENDPOINT_SIZE = 32
+"""Announcements kept of one endpoint."""
+SPAN_LIMIT = 64
+"""Spans kept of one call."""
+
+_SAME_OVERLAP = 0.9
+_UNSPECIFIED = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - RFC 3264 8.4 writes hold so, nothing is bound here
+
+
+class Negotiated(NamedTuple):
+    """What was negotiated for a stream."""
+
+    call_id: str
+    media: NegotiatedMedia
+    side: str
+    """`dst`: announced by the receiver of the stream; `src`: only its sender's announcement was seen."""
+    formats: Mapping[int, CodecFormat]
+    """The receiver's payload formats, completed by earlier announcements of the call and by the sender's."""
+
+
+class _Entry:
+    __slots__ = ("call_id", "media", "since", "until")
+
+    def __init__(self, media: NegotiatedMedia, call_id: str) -> None:
+        self.media = media
+        self.call_id = call_id
+        self.since = media.since
+        self.until = media.until
+
+    def covers(self, first: int, last: int) -> bool:
+        return self.since - EARLY <= last and (self.until is None or self.until + GRACE >= first)
+
+    def overlap(self, first: int, last: int) -> int:
+        end = last if self.until is None else min(last, self.until)
+        return max(0, end - max(first, self.since))
+
+
+class MediaBook:
+    """All announcements of a capture, found by endpoint and time; bounded, `forgotten` counts what fell out."""
+
+    def __init__(self, size: int = BOOK_SIZE) -> None:
+        self._size = size
+        self._by_endpoint: dict[Endpoint, list[_Entry]] = {}
+        self._by_rtcp: dict[Endpoint, list[_Entry]] = {}
+        self._open: dict[str, list[_Entry]] = {}
+        self._spans: dict[str, list[Span]] = {}
+        self._order: deque[_Entry] = deque()
+        self._span_order: deque[str] = deque()
+        self.forgotten = 0
+
+    def announce(self, media: NegotiatedMedia, call_id: str) -> None:
+        """Record that a side of a call wants to receive at an endpoint; an address of zeros (hold) is no endpoint."""
+        if media.endpoint.port == 0 or media.endpoint.ip in _UNSPECIFIED:
+            return
+        opened = self._open.get(call_id)
+        if opened is None:
+            opened = self._open[call_id] = []
+        for known in opened:
+            if known.media[:7] == media[:7]:
+                return
+        entry = _Entry(media, call_id)
+        if media.until is None:
+            opened.append(entry)
+        self._add(self._by_endpoint, media.endpoint, entry)
+        if media.rtcp is not None:
+            self._add(self._by_rtcp, media.rtcp, entry)
+        self._order.append(entry)
+        if len(self._order) > self._size:
+            self._forget(self._order.popleft())
+
+    def _add(self, index: dict[Endpoint, list[_Entry]], endpoint: Endpoint, entry: _Entry) -> None:
+        entries = index.get(endpoint)
+        if entries is None:
+            index[endpoint] = [entry]
+            return
+        entries.append(entry)
+        if len(entries) > ENDPOINT_SIZE:
+            del entries[0]
+
+    def _forget(self, entry: _Entry) -> None:
+        self.forgotten += 1
+        for index, endpoint in ((self._by_endpoint, entry.media.endpoint), (self._by_rtcp, entry.media.rtcp)):
+            entries = index.get(endpoint) if endpoint is not None else None
+            if entries is not None and entry in entries:
+                entries.remove(entry)
+                if not entries and endpoint is not None:
+                    del index[endpoint]
+        opened = self._open.get(entry.call_id)
+        if opened is not None and entry in opened:
+            opened.remove(entry)
+            if not opened:
+                del self._open[entry.call_id]
+
+    def withdraw(self, media: NegotiatedMedia, call_id: str, at: int) -> None:
+        """A later description of the same side replaced this announcement."""
+        opened = self._open.get(call_id)
+        if opened is None:
+            return
+        for position, entry in enumerate(opened):
+            if entry.media[:7] == media[:7]:
+                entry.until = at
+                del opened[position]
+                return
+
+    def end(self, call_id: str, at: int) -> None:
+        """The call ended: nothing it announced holds any longer."""
+        for entry in self._open.pop(call_id, ()):
+            entry.until = at
+
+    def note_span(self, call_id: str, span: Span) -> None:
+        """Record a hold or a T.38 phase; one that was open with the same start and name is replaced by it."""
+        spans = self._spans.get(call_id)
+        if spans is None:
+            spans = self._spans[call_id] = []
+            self._span_order.append(call_id)
+            if len(self._span_order) > self._size:
+                self._spans.pop(self._span_order.popleft(), None)
+        for position, known in enumerate(spans):
+            if known.start == span.start and known.what == span.what:
+                spans[position] = span
+                return
+        if len(spans) < SPAN_LIMIT:
+            spans.append(span)
+
+    def spans(self, call_id: str) -> tuple[Span, ...]:
+        """Holds and T.38 phases of a call in the order of their beginning."""
+        return tuple(sorted(self._spans.get(call_id, ()), key=lambda span: span.start))
+
+    def lookup(self, src: Endpoint, dst: Endpoint, first: int, last: int) -> Negotiated | None:
+        """What was negotiated for a stream from `src` to `dst` whose packets lie between `first` and `last` [ns].
+
+        The receiver's announcement counts before the sender's: its payload numbers are those it asked for (RFC 3264
+        6.1). Of several calls the one that announced both ends wins, then the one that covers the stream best, then
+        the latest.
+        """
+        return self._search(self._by_endpoint, src, dst, first, last)
+
+    def lookup_rtcp(self, src: Endpoint, dst: Endpoint, first: int, last: int) -> Negotiated | None:
+        """The same for RTCP, by the endpoints that `a=rtcp`, rtcp-mux or the port rule of RFC 3550 11 name."""
+        return self._search(self._by_rtcp, src, dst, first, last)
+
+    def _search(
+        self, index: dict[Endpoint, list[_Entry]], src: Endpoint, dst: Endpoint, first: int, last: int
+    ) -> Negotiated | None:
+        receiving = [entry for entry in index.get(dst, ()) if entry.covers(first, last)]
+        sending = [entry for entry in index.get(src, ()) if entry.covers(first, last)]
+        if receiving and ip_address(dst.ip).is_multicast:
+            # Music on hold plays to a group whether or not a call listens: only what a call asked for first is its own.
+            receiving = [entry for entry in receiving if entry.since - EARLY <= first]
+            sending = []
+        if receiving:
+            chosen = _best(receiving, {entry.call_id for entry in sending}, first, last)
+            return Negotiated(chosen.call_id, chosen.media, "dst", _merged(chosen, receiving, sending))
+        if sending:
+            chosen = _best(sending, frozenset(), first, last)
+            return Negotiated(chosen.call_id, chosen.media, "src", _merged(chosen, sending, ()))
+        return None
+
+
+def _best(entries: list[_Entry], both_ends: Iterable[str], first: int, last: int) -> _Entry:
+    if len(entries) == 1:
+        return entries[0]
+    candidates = [entry for entry in entries if entry.call_id in both_ends] or entries
+    most = max(entry.overlap(first, last) for entry in candidates)
+    close = [entry for entry in candidates if entry.overlap(first, last) >= most * _SAME_OVERLAP]
+    return max(close, key=lambda entry: entry.since)
+
+
+def _merged(chosen: _Entry, own: Iterable[_Entry], other: Iterable[_Entry]) -> Mapping[int, CodecFormat]:
+    merged: dict[int, CodecFormat] = {}
+    for entry in (*other, *own, chosen):
+        if entry.call_id == chosen.call_id:
+            merged.update(entry.media.formats)
+    return chosen.media.formats if merged == chosen.media.formats else merged
