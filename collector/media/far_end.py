@@ -38,7 +38,7 @@ MARKS = 16
 """Sender reports of a source that a later report block may still name."""
 LONGEST_HALF_MS = 10_000.0
 NEGATIVE_TOLERANCE_MS = 5.0
-"""Noise of coarse clocks around a short way (DLSR in whole milliseconds, timestamps set late): it enters the mean, since
+"""Noise of coarse clocks around a short way (DLSR in whole milliseconds, late timestamps): it enters the mean, since
 leaving out the negative half of the noise alone would lengthen the round trip."""
 COPY_NS = 100_000_000
 """A report block repeated to the last bit within this time is a mirror's copy: reports are seconds apart."""
