@@ -22,6 +22,7 @@ from analytics.quality.codecs import (
     why_missing,
 )
 from analytics.quality.emodel import (
+    DEFAULT_PARAMETERS,
     MODEL,
     PARAMETER_RANGES,
     EModelParameters,
@@ -101,7 +102,11 @@ def mos(
 ) -> None:
     """Rate speech quality by ITU-T G.107 and show where the R went."""
     if list_codecs:
-        _print(_codec_lines())
+        if output is MosFormat.JSON:
+            rows = [row._asdict() for row in CODECS]
+            _print_json({"codecs": rows, "without_value": dict(codecs_without_value())})
+        else:
+            _print(_codec_lines())
         return
     try:
         row = _codec_row(codec, plc, own_values=ie is not None and bpl is not None)
@@ -122,10 +127,9 @@ def mos(
     notes = list(beyond_permitted(rating.parameters))
     if burst_remark:
         notes.insert(0, f"BurstR 1 used{burst_remark}; --set BurstR={burst_ratio:g} forces it")
-    if row is not None and row.provisional and _as_listed(rating.parameters, row):
-        notes.append(f"{row.codec}: provisional, {row.source}")
+    notes += _codec_notes(codec, row, rating.parameters)
     if output is MosFormat.JSON:
-        typer.echo(json.dumps(_document(rating, row, model, delay_basis, notes), indent=2, sort_keys=True))
+        _print_json(_document(rating, row, model, delay_basis, notes))
     else:
         _print(_report(rating, model, notes))
 
@@ -142,13 +146,19 @@ def _codec_row(codec: str | None, plc: bool, own_values: bool) -> CodecImpairmen
 
 def _codec_values(row: CodecImpairment | None, ie: float | None, bpl: float | None, loss: float) -> tuple[float, float]:
     """Ie and Bpl: as given, else the codec's, else the defaults of G.107."""
-    default = EModelParameters()
+    default = DEFAULT_PARAMETERS
     if row is None:
         return default.Ie if ie is None else ie, default.Bpl if bpl is None else bpl
     if row.bpl is None and bpl is None and loss > 0:
         raise ValueError(f"no ITU value of Bpl for {row.codec}: with loss, give --bpl")
     codec_bpl = default.Bpl if row.bpl is None else row.bpl
     return row.ie if ie is None else ie, codec_bpl if bpl is None else bpl
+
+
+def _codec_notes(codec: str | None, row: CodecImpairment | None, p: EModelParameters) -> list[str]:
+    if row is None:
+        return [] if codec is None else [f"{why_missing(codec)}: Ie and Bpl are as given, on the narrowband scale"]
+    return [f"{row.codec}: provisional, {row.source}"] if row.provisional and _as_listed(p, row) else []
 
 
 def _override(text: str) -> tuple[str, float]:
@@ -260,6 +270,10 @@ def _codec_lines() -> Iterable[Line]:
     yield Line("without a value", "bold")
     for name, reason in codecs_without_value().items():
         yield Line(f"{name:<17}{reason}")
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    typer.echo(json.dumps(document, indent=2, sort_keys=True))
 
 
 def _print(lines: Iterable[Line]) -> None:

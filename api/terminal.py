@@ -31,6 +31,8 @@ FAIR_R = 70.0
 """Below: many users dissatisfied (G.107 Annex B)."""
 SHORT_ID = 10
 """Characters of a Call-ID that are shown, more where they do not tell calls apart."""
+PORTS_FIT = 92
+"""Narrower screens show addresses without ports: half an address helps nobody."""
 
 
 class TextOptions(NamedTuple):
@@ -333,7 +335,8 @@ def streams_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Scre
     title = (
         "Streams, worst first" if len(worst) == len(primary) else f"Worst {len(worst):,} of {len(primary):,} streams"
     )
-    lines = table(STREAM_HEADINGS, [stream_cells(stream, ids) for stream in worst], screen)
+    ports = screen.width >= PORTS_FIT
+    lines = table(STREAM_HEADINGS, [stream_cells(stream, ids, ports) for stream in worst], screen)
     measured = screen.paint("   ● measured at the tap", Style.DIM)
     whys = map(stream_words, worst)
     return [screen.paint(title, Style.BOLD) + measured, lines[0], *explained(lines[1:], whys, screen)]
@@ -347,16 +350,17 @@ def stream_words(rated: RatedStream) -> str:
     return "; ".join(words)
 
 
-def stream_cells(rated: RatedStream, ids: CallIds) -> list[Cell]:
+def stream_cells(rated: RatedStream, ids: CallIds, ports: bool) -> list[Cell]:
     """One row of the streams."""
     stream, quality = rated
+    ends = f"{stream.src} → {stream.dst}" if ports else f"{stream.src.ip} → {stream.dst.ip}"
     return [
         mos_cell(quality.mos, quality.r_factor),
         percent(stream.loss_percent),
         decimals(stream.jitter_ms.mean if stream.jitter_ms else None, 1),
         decimals(stream.burst_ratio, 1),
         clean(stream.codec or MISSING),
-        f"{stream.src} → {stream.dst}",
+        ends,
         clean(ids.short(stream.call_id)),
     ]
 

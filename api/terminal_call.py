@@ -15,6 +15,7 @@ DIGITS = "0123456789*#ABCD"
 """Events 0 to 15 (RFC 4733 3.2)."""
 FLASH = 16
 INDENT = "  "
+MOST_OF_A_NAME = 24
 LABEL = 16
 
 
@@ -35,7 +36,8 @@ def render_call(rated: RatedCall, options: TextOptions, screen: Screen) -> str:
 def sentence(rated: RatedCall) -> str:
     """What happened, as a person would say it."""
     call = rated.call
-    words = [f"{party(call.from_uri)} → {party(call.to_uri)}: {call.state.value}"]
+    parties = (cut(party(uri), MOST_OF_A_NAME) for uri in (call.from_uri, call.to_uri))
+    words = [f"{' → '.join(parties)}: {call.state.value}"]
     if call.duration_ms is not None:
         words.append(duration(call.duration_ms))
     elif call.status is not None and call.status >= 300:
@@ -47,7 +49,8 @@ def sentence(rated: RatedCall) -> str:
 
 def labelled(label: str, text: str, screen: Screen) -> list[str]:
     """One fact with its label, wrapped where it is long."""
-    lines = wrap(text.split(" "), " ", screen.width - LABEL - len(INDENT))
+    room = screen.width - LABEL - len(INDENT)
+    lines = [cut(line, room) for line in wrap(text.split(" "), " ", room)]
     first = INDENT + screen.paint(f"{label:<{LABEL}}", Style.DIM)
     return [f"{first}{lines[0] if lines else MISSING}", *(" " * (LABEL + len(INDENT)) + line for line in lines[1:])]
 
@@ -82,9 +85,6 @@ def legs_block(legs: Sequence[Leg], screen: Screen) -> list[str]:
         Heading("by"),
         Heading("state"),
         Heading("status", right=True),
-        Heading("INVITEs", right=True),
-        Heading("repeats", right=True),
-        Heading("forks", right=True),
     ]
     rows: list[list[Cell]] = [
         [
@@ -93,20 +93,22 @@ def legs_block(legs: Sequence[Leg], screen: Screen) -> list[str]:
             leg.transport,
             leg.state.value,
             MISSING if leg.status is None else str(leg.status),
-            count(leg.invites),
-            count(leg.retransmissions),
-            count(leg.forks),
         ]
         for leg in legs
     ]
-    lines = [screen.paint("Legs", Style.BOLD), *table(headings, rows, screen)]
-    for leg in legs:
-        lines.extend(f"{INDENT}{cut(clean(event), screen.width - 2)}" for event in leg_events(leg))
-    return lines
+    lines = table(headings, rows, screen)
+    block = [screen.paint("Legs", Style.BOLD), lines[0]]
+    for leg, text in zip(legs, lines[1:], strict=True):
+        block.append(text)
+        block.extend(screen.paint(f"    {cut(clean(event), screen.width - 4)}", Style.DIM) for event in leg_events(leg))
+    return block
 
 
 def leg_events(leg: Leg) -> Iterable[str]:
-    """What else happened on a leg."""
+    """What happened on a leg."""
+    repeats = f", {plural(leg.retransmissions, 'retransmission')}" if leg.retransmissions else ""
+    forks = f", answered by {leg.forks:,} forks" if leg.forks > 1 else ""
+    yield f"{plural(leg.messages, 'message')}, {plural(leg.invites, 'INVITE')} to the answer{repeats}{forks}"
     for span in leg.spans:
         end = "end not seen" if span.end is None else f"to {time_of_day(span.end)}"
         yield f"{time_of_day(span.start)} {span.what} {end}"
@@ -308,5 +310,6 @@ def findings_block(rated: RatedCall, screen: Screen) -> list[str]:
     lines = []
     for finding in dict.fromkeys(call_findings(rated)):
         at = "" if finding.at is None else f"{time_of_day(finding.at)}  "
-        lines.extend(wrap([f"{INDENT}{at}{clean(finding.text)}"], " ", screen.width))
+        words = wrap(f"{at}{clean(finding.text)}".split(" "), " ", screen.width - len(INDENT))
+        lines.extend(INDENT + cut(line, screen.width - len(INDENT)) for line in words)
     return [screen.paint("Findings", Style.BOLD), *lines] if lines else []
