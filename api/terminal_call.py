@@ -14,6 +14,8 @@ from collector.facts import BurstGap, Call, FarEnd, Leg, NegotiatedMedia, Spread
 DIGITS = "0123456789*#ABCD"
 """Events 0 to 15 (RFC 4733 3.2)."""
 FLASH = 16
+PLAIN_RTP = "RTP/AVP"
+"""Goes without saying."""
 INDENT = "  "
 MOST_OF_A_NAME = 24
 LABEL = 16
@@ -128,7 +130,7 @@ def media_block(legs: Sequence[Leg], screen: Screen) -> list[str]:
     headings = [
         Heading("since"),
         Heading("side"),
-        Heading("medium"),
+        Heading("medium", least=8),
         Heading("wants it at", least=16),
         Heading("direction"),
         Heading("ptime", right=True),
@@ -143,7 +145,7 @@ def media_cells(media: NegotiatedMedia) -> list[Cell]:
     return [
         time_of_day(media.since),
         media.role,
-        clean(f"{media.kind} {media.protocol}"),
+        clean(media.kind if media.protocol == PLAIN_RTP else f"{media.kind} {media.protocol}"),
         str(media.endpoint),
         media.direction,
         decimals(media.ptime_ms, 0),
