@@ -230,6 +230,11 @@ def test_ciphertext_is_suspected_and_never_read_as_a_report() -> None:
     )
 
 
+def test_a_datagram_cut_by_the_snap_length_keeps_its_first_report() -> None:
+    front = (SR + SDES)[: len(SR) + 12]
+    assert parse_compound(front, cut=True) == (parse_compound(SR)[0], UnparsedTail(12, "rtcp_length"))
+
+
 def test_rtcp_is_told_from_rtp_and_others() -> None:
     assert looks_like_rtcp(SR + SDES)
     assert looks_like_rtcp(EMPTY_RR)

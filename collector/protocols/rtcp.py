@@ -234,14 +234,15 @@ def looks_like_rtcp(data: bytes, muxed: bool = False) -> bool:
     return data[1] in types and 4 * (int.from_bytes(data[2:4], "big") + 1) <= len(data)
 
 
-def parse_compound(data: bytes, encrypted: bool = False) -> tuple[RtcpPacket, ...]:
+def parse_compound(data: bytes, encrypted: bool = False, cut: bool = False) -> tuple[RtcpPacket, ...]:
     """All packets of one datagram, reduced-size ones (RFC 5506) included.
 
-    `encrypted`: the session description negotiated SRTP, so only the first header and SSRC are read. Raises
+    `encrypted`: the session description negotiated SRTP, so only the first header and SSRC are read. `cut`: the
+    capture kept the front of the datagram alone, so a later packet that runs past it is no sign of SRTCP. Raises
     `RtcpError` when the first packet is wrong; a later one that is wrong leaves an `UnparsedTail` with its defect.
     """
     end = _packet_end(data, 0)
-    if encrypted or _seems_encrypted(data, end):
+    if encrypted or _seems_encrypted(data, end, cut):
         return (_clear_part(data, None if encrypted else "srtcp_suspected"),)
     packets = [_parse_packet(data, _packet_body(data, 0, end))]
     while end < len(data):
@@ -296,7 +297,7 @@ def _packet_body(data: bytes, at: int, end: int) -> _Body:
     return _Body(packet_type, first & 0x1F, at + _HEADER.size, end - padding)
 
 
-def _seems_encrypted(data: bytes, end: int) -> bool:
+def _seems_encrypted(data: bytes, end: int, cut: bool) -> bool:
     """True when what follows the first packet is no RTCP but long enough for the SRTCP index and a tag.
 
     The length of the first packet stays clear in SRTCP, the header of the second does not (RFC 3711 3.4).
@@ -304,7 +305,7 @@ def _seems_encrypted(data: bytes, end: int) -> bool:
     if len(data) - end < 8:
         return False
     first, packet_type, length = _HEADER.unpack_from(data, end)
-    fits = end + 4 * (length + 1) <= len(data)
+    fits = cut or end + 4 * (length + 1) <= len(data)
     return first >> 6 != 2 or packet_type not in MUX_TYPES or not fits
 
 
