@@ -109,6 +109,9 @@ def test_the_list_of_codecs_names_their_sources() -> None:
     text = run("--list-codecs").stdout
     assert "25.1" in text
     assert "no ITU value for OPUS" in text
+    document = run_json("--list-codecs")
+    assert {"codec": "G729", "ie": 11.0, "bpl": 19.0}.items() <= document["codecs"][4].items()
+    assert document["without_value"]["OPUS"] == "no ITU value for OPUS"
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,7 @@ def test_values_of_ones_own_make_any_codec_computable() -> None:
     assert document["codec"] is None
     assert document["terms"]["Ie_eff"] == pytest.approx(5 + 90 / 16)
     assert "OPUS Ie 5 Bpl 15 (as given)" in document["model"]
+    assert document["notes"] == ["no ITU value for OPUS: Ie and Bpl are as given, on the narrowband scale"]
 
 
 @settings(max_examples=25)

@@ -35,13 +35,15 @@ _TABLE_I_1 = "G.113 (2007) table I.1, no Bpl published"
 
 
 def _native(codec: str, ie: float, bpl: float | None, look_ahead_ms: float, source: str) -> CodecImpairment:
-    return CodecImpairment(codec, "native", ie, bpl, look_ahead_ms, source, provisional=True)
+    return CodecImpairment(
+        codec, "native", float(ie), None if bpl is None else float(bpl), float(look_ahead_ms), source, provisional=True
+    )
 
 
 def _g711(codec: str) -> tuple[CodecImpairment, CodecImpairment]:
     return (
-        CodecImpairment(codec, "no PLC", 0, 4.3, 0, "G.113 (2024) table I.4; the default of G.107 (2015)", False),
-        CodecImpairment(codec, "PLC", 0, 25.1, 0, f"{_APPENDIX_I}: G.711 with PLC, 10 ms packets", True),
+        CodecImpairment(codec, "no PLC", 0.0, 4.3, 0.0, "G.113 (2024) table I.4; the default of G.107 (2015)", False),
+        CodecImpairment(codec, "PLC", 0.0, 25.1, 0.0, f"{_APPENDIX_I}: G.711 with PLC, 10 ms packets", True),
     )
 
 

@@ -104,6 +104,9 @@ class EModelParameters:
         return [(name, value) for name, value in pairs if value is not None]
 
 
+DEFAULT_PARAMETERS = EModelParameters()
+
+
 @dataclass(frozen=True, slots=True)
 class Rating:
     """Every term of one rating on the R scale, except `No` [dBm0p] and `MOS` [1 to 4.5]."""
@@ -254,7 +257,7 @@ def rate(parameters: EModelParameters) -> Rating:
 
 def waterfall(rating: Rating) -> tuple[Step, ...]:
     """Where the R went, from the R of all defaults (93.2) to the R of this rating; the changes add up exactly."""
-    p, default = rating.parameters, rate(EModelParameters())
+    p, default = rating.parameters, rate(DEFAULT_PARAMETERS)
     changes = (
         ("noise and loudness", "7.2", "Ro", rating.Ro - default.Ro),
         ("simultaneous", "7.3", f"Is {rating.Is:.2f}", default.Is - rating.Is),

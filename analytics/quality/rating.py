@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from analytics.quality.codecs import LEAST_BPL_FOR_BURSTS, CodecImpairment, impairment, why_missing
-from analytics.quality.emodel import MODEL, EModelParameters, Rating, beyond_permitted, rate
+from analytics.quality.emodel import DEFAULT_PARAMETERS, MODEL, EModelParameters, Rating, beyond_permitted, rate
 
 ECHO_FREE = "echo-free"
 FULL = "full"
@@ -119,7 +119,7 @@ def rate_stream(
     ratio, ratio_remark = usable_burst_ratio(row.bpl, 1.0 if burst_ratio is None else burst_ratio)
     one_way_ms, delay_words = _mouth_to_ear(row, ptime_ms, delay, assumptions)
     delays = delay_parameters(one_way_ms, assumptions.delay_basis)
-    bpl = EModelParameters().Bpl if row.bpl is None else row.bpl
+    bpl = DEFAULT_PARAMETERS.Bpl if row.bpl is None else row.bpl
     try:
         parameters = EModelParameters(Ie=row.ie, Bpl=bpl, Ppl=loss_percent, BurstR=ratio, **delays)
     except ValueError as refused:
