@@ -11,7 +11,7 @@ from scapy.layers.inet import IP, UDP
 from scapy.utils import PcapReader
 
 from collector.facts import Endpoint
-from collector.media.far_end import INNER_LIMIT, FarEnds
+from collector.media.far_end import GROUP_LIMIT, FarEnds
 from collector.protocols.rtcp import (
     DelaySinceLastReceiverReport,
     EncryptedReport,
@@ -232,10 +232,19 @@ def test_tables_are_bounded_and_what_gave_way_is_counted() -> None:
         far.feed((sender_report(ssrc), ReceiverReport(Y, (block(ssrc),))), 0, beside(B), beside(A))
     assert far.report(A, B, 999, 8000) is not None
     assert far.report(A, B, 0, 8000) is None
-    assert far.defects["rtcp_evicted"] == 1800
-    for port in range(INNER_LIMIT + 10):
-        far.feed((ReceiverReport(Y, (block(5000),)),), 0, Endpoint(B.ip, port), beside(A))
-    assert far.defects["rtcp_evicted"] == 1800 + 1 + 10
+    assert far.defects["rtcp_evicted"] == 2 * 900
+
+
+def test_many_flows_about_one_stream_are_bounded_too() -> None:
+    far = FarEnds()
+    for port in range(GROUP_LIMIT + 10):
+        far.feed((ReceiverReport(Y, (block(X),)),), 0, Endpoint(B.ip, port), beside(A))
+    assert dict(far.defects) == {"rtcp_evicted": 10}
+    crowded = FarEnds(limit=4)
+    for n in range(1000):
+        far_away = Endpoint(f"10.1.0.{n % 7}", n)
+        crowded.feed((sender_report(n % 11), ReceiverReport(Y, (block(n % 11),))), 0, far_away, beside(A))
+    assert crowded.report(A, far_away, 999 % 11, 8000) is not None
 
 
 def test_reports_of_a_real_gateway_belong_to_the_hop_that_they_crossed(shared: Path) -> None:

@@ -32,9 +32,9 @@ from collector.protocols.rtcp import (
 
 DEFAULT_LIMIT = 32_768
 """Sources, reported streams and RTCP flows kept; the least recently heard gives way."""
-INNER_LIMIT = 64
+GROUP_LIMIT = 64
 """Flows kept for one address and SSRC."""
-MARKS = 16
+MARKS = 8
 """Sender reports of a source that a later report block may still name."""
 LONGEST_HALF_MS = 10_000.0
 NEGATIVE_TOLERANCE_MS = 5.0
@@ -44,6 +44,7 @@ COPY_NS = 100_000_000
 """A report block repeated to the last bit within this time is a mirror's copy: reports are seconds apart."""
 
 Key = TypeVar("Key")
+Part = TypeVar("Part")
 Value = TypeVar("Value")
 
 
@@ -84,31 +85,44 @@ class _Halves:
     count: int = 0
 
 
-class _Recent(Generic[Key, Value]):
-    """A bounded table: the entry least recently touched gives way, and that is counted."""
+class _Recent(Generic[Key, Part, Value]):
+    """A table of groups of entries, bounded over all: the group least recently touched gives way, and that is counted.
 
-    __slots__ = ("_counts", "_entries", "_limit", "_make")
+    Within a group at most `GROUP_LIMIT` entries are kept by the same rule.
+    """
+
+    __slots__ = ("_counts", "_groups", "_limit", "_make", "_size")
 
     def __init__(self, limit: int, make: Callable[[], Value], counts: Counter[str]) -> None:
         self._limit, self._make, self._counts = limit, make, counts
-        self._entries: dict[Key, Value] = {}
+        self._groups: dict[Key, dict[Part, Value]] = {}
+        self._size = 0
 
-    def touch(self, key: Key) -> Value:
-        """The entry of a key, made when there is none."""
-        entry = self._entries.pop(key, None)
+    def touch(self, key: Key, part: Part) -> Value:
+        """The entry of a group, made when there is none."""
+        group = self._groups.pop(key, {})
+        self._groups[key] = group
+        entry = group.pop(part, None)
         if entry is None:
             entry = self._make()
-            if len(self._entries) >= self._limit:
-                del self._entries[next(iter(self._entries))]
-                self._counts["rtcp_evicted"] += 1
-        self._entries[key] = entry
+            self._size += 1
+            self._make_room(group)
+        group[part] = entry
         return entry
 
-    def get(self, key: Key) -> Value | None:
-        return self._entries.get(key)
+    def group(self, key: Key) -> Mapping[Part, Value]:
+        return self._groups.get(key, {})
 
-    def items(self) -> Iterable[tuple[Key, Value]]:
-        return self._entries.items()
+    def _make_room(self, growing: dict[Part, Value]) -> None:
+        if len(growing) >= GROUP_LIMIT:
+            del growing[next(iter(growing))]
+            self._evicted(1)
+        while self._size > self._limit and len(self._groups) > 1:
+            self._evicted(len(self._groups.pop(next(iter(self._groups)))))
+
+    def _evicted(self, entries: int) -> None:
+        self._size -= entries
+        self._counts["rtcp_evicted"] += entries
 
 
 class FarEnds:
@@ -117,13 +131,9 @@ class FarEnds:
     def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
         self._defects: Counter[str] = Counter()
         self._packets: Counter[str] = Counter()
-        self._sources: _Recent[tuple[str, int], _Recent[str, _Source]] = _Recent(
-            limit, lambda: _Recent(INNER_LIMIT, _Source, self._defects), self._defects
-        )
-        self._reported: _Recent[tuple[str, int], _Recent[Flow, _Reported]] = _Recent(
-            limit, lambda: _Recent(INNER_LIMIT, _Reported, self._defects), self._defects
-        )
-        self._halves: _Recent[Flow, _Halves] = _Recent(limit, _Halves, self._defects)
+        self._sources: _Recent[tuple[str, int], str, _Source] = _Recent(limit, _Source, self._defects)
+        self._reported: _Recent[tuple[str, int], Flow, _Reported] = _Recent(limit, _Reported, self._defects)
+        self._halves: _Recent[Flow, None, _Halves] = _Recent(limit, _Halves, self._defects)
 
     @property
     def defects(self) -> Mapping[str, int]:
@@ -186,13 +196,11 @@ class FarEnds:
         )
 
     def _source(self, ssrc: int, flow: Flow) -> _Source:
-        return self._sources.touch((flow.src.ip, ssrc)).touch(flow.dst.ip)
+        return self._sources.touch((flow.src.ip, ssrc), flow.dst.ip)
 
     def _known_source(self, src_ip: str, dst_ip: str, ssrc: int) -> _Source | None:
         """The sender's own word to `dst_ip` or, failing that, to a group that `dst_ip` may belong to."""
-        heard = self._sources.get((src_ip, ssrc))
-        if heard is None:
-            return None
+        heard = self._sources.group((src_ip, ssrc))
         to_group = (source for ip, source in heard.items() if _is_multicast(ip))
         return heard.get(dst_ip) or next(to_group, None)
 
@@ -207,7 +215,7 @@ class FarEnds:
 
     def _take_blocks(self, blocks: Iterable[ReportBlock], at: int, flow: Flow) -> None:
         for block in blocks:
-            told = self._reported.touch((flow.dst.ip, block.ssrc)).touch(flow)
+            told = self._reported.touch((flow.dst.ip, block.ssrc), flow)
             if block == told.last and at - told.last_at < COPY_NS:
                 continue
             told.reports += 1
@@ -219,7 +227,7 @@ class FarEnds:
     def _take_extended(self, packet: ExtendedReport, at: int, flow: Flow) -> None:
         for block in packet.blocks:
             if isinstance(block, VoipMetrics):
-                self._reported.touch((flow.dst.ip, block.ssrc)).touch(flow).xr = block
+                self._reported.touch((flow.dst.ip, block.ssrc), flow).xr = block
             elif isinstance(block, ReceiverReferenceTime):
                 self._mark(packet.ssrc, block.ntp_timestamp, at, flow)
             elif isinstance(block, DelaySinceLastReceiverReport):
@@ -237,7 +245,7 @@ class FarEnds:
         elif half_ms > LONGEST_HALF_MS:
             self._defects["rtcp_round_trip_too_long"] += 1
         else:
-            halves = self._halves.touch(flow)
+            halves = self._halves.touch(flow, None)
             halves.total_ms += half_ms
             halves.count += 1
 
@@ -255,7 +263,7 @@ class FarEnds:
         found = [
             (flow, told)
             for ip in sorted(receivers)
-            for flow, told in self._flows_about(ip, ssrc)
+            for flow, told in self._reported.group((ip, ssrc)).items()
             if group or (flow.src.ip == dst.ip and _port_matches(flow, src, dst, rtcp) > 0)
         ]
         if not found:
@@ -263,10 +271,6 @@ class FarEnds:
         if group:  # many receivers: the one that fared worst speaks
             return max(found, key=lambda pair: (pair[1].fraction_lost_max, pair[1].reports, pair[0]))
         return max(found, key=lambda pair: (_port_matches(pair[0], src, dst, rtcp), pair[1].reports, pair[0]))
-
-    def _flows_about(self, ip: str, ssrc: int) -> Iterable[tuple[Flow, _Reported]]:
-        flows = self._reported.get((ip, ssrc))
-        return () if flows is None else flows.items()
 
     def _round_trip(self, src: Endpoint, dst: Endpoint, flow: Flow | None) -> tuple[float | None, str | None]:
         """Mean round trip of a stream's two ends [ms], and which halves of it were seen."""
@@ -284,7 +288,7 @@ class FarEnds:
         return None, None
 
     def _mean_half(self, flow: Flow) -> float | None:
-        halves = self._halves.get(flow)
+        halves = self._halves.group(flow).get(None)
         return None if halves is None else max(0.0, halves.total_ms / halves.count)
 
 
