@@ -25,7 +25,8 @@ class ParameterRange(NamedTuple):
     """Least value that the arithmetic here accepts."""
     high: float
     permitted_low: float
-    """Least value for which the Recommendation gives the model (table of defaults and permitted ranges, clause 7.7)."""
+    """Least value for which the Recommendation gives the model (table of defaults and permitted ranges, clause 7.7), as
+    secondary sources quote it; `Nfor` has no range there."""
     permitted_high: float
 
 
