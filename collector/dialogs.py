@@ -239,7 +239,7 @@ class LegRecord:
         self.invites += 1
         self.in_middle = False
         self.request_uri = message.request_uri
-        if renewed:
+        if renewed and self.bye_at is None:
             self.callee_tags = ()
             self.status = self.final_at = self.ended = self.cancelled = None
             self.status_text = self.redirected_to = ""
@@ -389,8 +389,9 @@ class LegRecord:
         self.answered = self.final_at = at
         if message.status:
             self.status, self.status_text = message.status, message.reason_phrase
-        self.reason = None
-        self.cancelled = self.ended = None
+        self.cancelled = None
+        if self.bye_at is None:
+            self.reason = self.ended = None
 
     def _fail(self, message: SipMessage, at: int) -> None:
         if self.answered is not None or message.cseq < self.invite_cseq:

@@ -157,4 +157,4 @@ def _last_ended(answered: Sequence[Leg], primary: Leg) -> Leg:
 
 
 def _ms(start: int | None, end: int | None) -> float | None:
-    return None if start is None or end is None else (end - start) / 1e6
+    return None if start is None or end is None or end < start else (end - start) / 1e6
