@@ -59,8 +59,10 @@ def finding_rows(rated: Rated) -> Iterator[FindingRow]:
         for finding in call.call.findings:
             yield FindingRow("call", call.call.call_id, None, finding)
         for leg in call.call.legs:
+            # A call repeats the findings of its legs; each is listed once.
             for finding in leg.findings:
-                yield FindingRow("leg", leg.call_id, None, finding)
+                if finding not in call.call.findings:
+                    yield FindingRow("leg", leg.call_id, None, finding)
     for stream in rated.streams:
         for finding in stream.stream.findings:
             yield FindingRow("stream", stream.stream.call_id, stream, finding)

@@ -309,7 +309,7 @@ def far_end_pairs(far_end: FarEnd | None) -> Iterable[tuple[str, str]]:
 
 def findings_block(rated: RatedCall, screen: Screen) -> list[str]:
     """Findings of the call, its legs and its streams."""
-    lines = []
+    lines: list[str] = []
     for finding in dict.fromkeys(call_findings(rated)):
         at = "" if finding.at is None else f"{time_of_day(finding.at)}  "
         words = wrap(f"{at}{clean(finding.text)}".split(" "), " ", screen.width - len(INDENT))
