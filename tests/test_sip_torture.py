@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sip_messages import as_batch
 
-from collector.protocols.sip import SipMessage, parse, parse_batch
+from collector.protocols.sip import SipMessage, parse
+from collector.protocols.sip_values import parse_uri
 
 DEFECTS: dict[str, tuple[str, ...]] = {
     # RFC 4475 3.1.2: syntactically invalid
@@ -122,15 +122,6 @@ def test_each_torture_message_is_listed_with_its_identity(shared: Path, name: st
     assert (found.call_id, found.from_tag, found.to_tag, found.branch) == IDENTITY[name]
 
 
-def test_a_batch_reads_the_torture_messages_as_one_by_one(shared: Path) -> None:
-    raws = [(shared / "torture" / f"{name}.dat").read_bytes() for name in START]
-    for raw, found in zip(raws, parse_batch(*as_batch(raws)), strict=True):
-        assert isinstance(found, SipMessage)
-        expected = parse(raw)
-        for slot in SipMessage.__slots__[1:]:
-            assert getattr(found, slot) == getattr(expected, slot), slot
-
-
 def test_wsinv_is_read_through_its_folds_blanks_and_escapes(shared: Path) -> None:
     found = message(shared, "wsinv")
     assert found.from_ is not None
@@ -165,8 +156,6 @@ def test_esc01_escapes_are_undone_in_users_and_parameters(shared: Path) -> None:
 
 
 def test_semiuri_semicolons_before_the_at_belong_to_the_user(shared: Path) -> None:
-    from collector.protocols.sip_values import parse_uri
-
     uri, defects = parse_uri(message(shared, "semiuri").request_uri)
     assert (uri.user, uri.host, uri.params, defects) == ("user;par=u@example.net", "example.com", {}, ())
     assert message(shared, "semiuri").headers("accept") == [
@@ -226,8 +215,6 @@ def test_ipv6_in_via(shared: Path, name: str, host: str, port: int | None, recei
 
 
 def test_a_port_after_a_bracketed_address_is_unambiguous(shared: Path) -> None:
-    from collector.protocols.sip_values import parse_uri
-
     uri, _ = parse_uri(message(shared, "port-unambiguous").request_uri)
     assert (uri.host, uri.port) == ("2001:db8::10", 5070)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+import numpy.typing as npt
 
 from collector.protocols.sip_message import (
     HEADER_SECTION_LIMIT,
@@ -17,6 +18,8 @@ from collector.protocols.sip_message import (
     SipMessage,
     split_header_section,
 )
+from collector.protocols.sip_numba_fns import COLUMNS, KEPT_COLUMNS, SDP, index_messages
+from collector.protocols.sip_patterns import CLASSES, NAMES, PATTERN_OF_HEADER, PATTERNS
 from collector.protocols.sip_validate import (
     content_length_defects,
     cseq_number,
@@ -39,6 +42,18 @@ __all__ = [
 
 BODY_LIMIT = 1 << 20
 """Largest Content-Length that a stream may ask its reader to wait for."""
+
+# One string for each, however many messages carry it.
+_KNOWN_WORDS = {
+    word: word
+    for word in (
+        *("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO", "REFER", "SUBSCRIBE"),
+        *("NOTIFY", "PUBLISH", "MESSAGE", "OK", "Trying", "Ringing", "Session Progress", "Accepted", "Unauthorized"),
+        *("Proxy Authentication Required", "Busy Here", "Request Terminated", "Not Found", "Temporarily Unavailable"),
+        *("Service Unavailable", "Call/Transaction Does Not Exist", "Not Acceptable Here", "Request Timeout"),
+        *("Forbidden", "Decline", "Server Internal Error"),
+    )
+}
 
 _STATUS_LINE = re.compile(
     r"(?P<version>SIP/[0-9]+\.[0-9]+)(?P<gap>[ \t]+)(?P<code>[0-9]+)(?:(?P<gap2>[ \t])(?P<reason>.*))?", re.I
@@ -194,13 +209,75 @@ def frame_length(buffer: bytes | bytearray | memoryview) -> int | None:
 
 
 def parse_batch(
-    window: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, count: int
+    window: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], count: int
 ) -> list[SipMessage | SipError]:
-    """Read the first `count` messages that lie in a window of octets, each as `parse` reads it."""
+    """Read the first `count` messages that lie in a window of octets, each as `parse` reads it.
+
+    The kernel says where the fields of plain messages are; only the others are parsed.
+    """
+    rows = np.empty((count, COLUMNS), dtype=np.int64)
+    index_messages(window, offsets, lengths, count, rows, CLASSES, NAMES, PATTERNS, PATTERN_OF_HEADER)
+    columns = rows[:, :KEPT_COLUMNS].T.tolist()
+    octets = window.data
+    known = _KNOWN_WORDS.get
     found: list[SipMessage | SipError] = []
-    for offset, length in zip(offsets[:count].tolist(), lengths[:count].tolist(), strict=True):
-        try:
-            found.append(parse(window[offset : offset + length].tobytes()))
-        except SipError as error:
-            found.append(error)
+    for (
+        start,
+        length,
+        mask,
+        status,
+        _,
+        target,
+        target_end,
+        call_id,
+        call_id_end,
+        cseq,
+        method,
+        method_end,
+        from_tag,
+        from_tag_end,
+        to_tag,
+        to_tag_end,
+        branch,
+        branch_end,
+        body,
+        body_end,
+        content_type,
+    ) in zip(offsets[:count].tolist(), lengths[:count].tolist(), *columns, strict=True):
+        raw = octets[start : start + length].tobytes()
+        if not mask:
+            found.append(_parse_or_error(raw))
+            continue
+        text = str(raw, "latin-1")  # the header section is ASCII, and offsets stay those of the octets
+        cseq_method = text[method:method_end]
+        cseq_method = known(cseq_method, cseq_method)
+        target_text = text[target:target_end]
+        if body_end > body and text[content_type : content_type + 17] == "application/sdp\r\n":
+            mask |= SDP
+        found.append(
+            SipMessage(
+                raw,
+                "" if status else cseq_method,
+                status,
+                known(target_text, target_text) if status else "",
+                "" if status else target_text,
+                text[call_id:call_id_end],
+                cseq,
+                cseq_method,
+                text[from_tag:from_tag_end],
+                text[to_tag:to_tag_end],
+                text[branch:branch_end],
+                body,
+                body_end,
+                (),
+                mask,
+            )
+        )
     return found
+
+
+def _parse_or_error(raw: bytes) -> SipMessage | SipError:
+    try:
+        return parse(raw)
+    except SipError as error:
+        return error

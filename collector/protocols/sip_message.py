@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from collector.facts import Reason
+from collector.protocols.sip_numba_fns import SDP, presence_bit
 from collector.protocols.sip_values import NameAddr, Via, parse_name_addr, parse_parameters, parse_via, split_unquoted
 
 HEADER_SECTION_LIMIT = 65536
@@ -79,6 +81,8 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SECTION_END = re.compile(rb"\r?\n\r?\n")
 _MULTIPART_BOUNDARY_LIMIT = 70  # RFC 2046 5.1.1
 _PART_LIMIT = 64
+_SESSION_ID = presence_bit("session-id")
+_REASON = presence_bit("reason")
 
 
 class SipError(ValueError):
@@ -167,6 +171,14 @@ def _unfold(text: str) -> list[str]:
     return [" ".join(parts) for parts in logical]
 
 
+def _plain_fields(section: str) -> Iterator[tuple[str, str]]:
+    """The fields of a header section that is known to be plain: no folding, every line a name, a colon and a value."""
+    for line in section.split("\r\n")[1:-2]:
+        name, _, value = line.partition(":")
+        name = name.lower()
+        yield LONG_NAMES.get(name, name), value.strip(" ")
+
+
 class SipMessage:
     """A SIP request or response.
 
@@ -175,6 +187,7 @@ class SipMessage:
 
     __slots__ = (
         "_fields",
+        "_mask",
         "body_end",
         "body_start",
         "branch",
@@ -207,6 +220,7 @@ class SipMessage:
         body_start: int,
         body_end: int,
         defects: tuple[str, ...] = (),
+        mask: int = 0,
     ) -> None:
         self.raw = raw
         self.method = method
@@ -227,6 +241,8 @@ class SipMessage:
         self.body_end = body_end
         self.defects = defects
         """What breaks RFC 3261, as names to count by, each once."""
+        self._mask = mask
+        """Presence mask of `sip_numba_fns`: 0 when nothing is known, and then every header is looked for."""
         self._fields: tuple[tuple[str, str], ...] | None = None
 
     def __repr__(self) -> str:
@@ -237,7 +253,10 @@ class SipMessage:
     def fields(self) -> tuple[tuple[str, str], ...]:
         """Every header in wire order: long name in lower case, unfolded value."""
         if self._fields is None:
-            self._fields = split_header_section(self.raw).fields
+            if self._mask:
+                self._fields = tuple(_plain_fields(self.raw[: self.body_start].decode("ascii")))
+            else:
+                self._fields = split_header_section(self.raw).fields
         return self._fields
 
     def header(self, name: str) -> str | None:
@@ -296,12 +315,14 @@ class SipMessage:
         """The session description: the body itself or the first such part of a multipart body (RFC 5621)."""
         if self.body_start >= self.body_end:
             return None
+        if self._mask & SDP:
+            return self.body
         return _find_sdp(self.header("content-type") or "", self.body)
 
     @property
     def session_id(self) -> tuple[str, str] | None:
         """Session-ID as (local, remote) of its sender (RFC 7989); remote is '' in the form of RFC 7329."""
-        value = self.header("session-id")
+        value = None if self._mask and not self._mask & _SESSION_ID else self.header("session-id")
         if value is None:
             return None
         local, semicolon, rest = value.partition(";")
@@ -312,6 +333,8 @@ class SipMessage:
     def reasons(self) -> list[Reason]:
         """Reason values (RFC 3326)."""
         found: list[Reason] = []
+        if self._mask and not self._mask & _REASON:
+            return found
         for value in self.headers("reason"):
             protocol, semicolon, rest = value.partition(";")
             params, _ = parse_parameters(semicolon + rest)
