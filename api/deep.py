@@ -118,11 +118,17 @@ def decode_call(files: Sequence[str], rated: RatedCall, names: Pseudonyms | None
     lines = ["", f"Wireshark's decode of the frames that match: {chosen}"]
     count = 0
     for path in files:
-        for packet in frames(path, chosen, decode_hints(rated)):
-            count += 1
-            if count > MOST_FRAMES:
-                break
-            lines.extend(packet_lines(packet, names))
+        try:
+            for packet in frames(path, chosen, decode_hints(rated)):
+                count += 1
+                if count > MOST_FRAMES:
+                    break
+                lines.extend(packet_lines(packet, names))
+        except TsharkError as error:
+            # A cut capture ends so after all that could be read.
+            if not count:
+                raise
+            lines.append(f"… {error}")
     if count > MOST_FRAMES:
         lines.append(f"… the first {MOST_FRAMES:,} frames; Wireshark shows all with the filter above")
     elif not count:
@@ -139,11 +145,15 @@ def frames(path: str, chosen: str, hints: dict[str, str]) -> Iterator[Packet]:
 
     capture = pyshark.FileCapture(path, display_filter=chosen, decode_as=hints, keep_packets=False)
     try:
-        yield from capture
+        try:
+            yield from capture
+        finally:
+            capture.close()
     except TSharkCrashException as error:
-        raise TsharkError(f"tshark could not read {path}: {error}") from None
-    finally:
-        capture.close()
+        # tshark has ended by itself; pyshark would end it again, and complain on stderr when it is collected.
+        capture._running_processes.clear()
+        said = re.search(r"Last error line: (?:tshark: )?(.*)", str(error))
+        raise TsharkError(f"tshark could not read on in {path}: {said[1] if said else 'it ended early'}") from None
 
 
 def packet_lines(packet: Packet, names: Pseudonyms | None) -> Iterator[str]:

@@ -1,0 +1,126 @@
+"""Wireshark's decode of one call: the right frames, nothing secret, a clear line without tshark."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from builders import make_call, make_leg, make_replay, make_stream
+from capture_files import CALLEE, CALLER, DIGITS, GOOD_CALL, PACKETS_EACH_WAY, REFUSED_CALL, write_capture
+
+from api.deep import MOST_FRAMES, TsharkError, decode_call, display_filter, field_texts, quoted, require_tshark
+from api.main import UNUSABLE, shell
+from api.masking import Pseudonyms
+from api.rated import RatedCall, rate_replay
+from collector.facts import Endpoint
+
+with_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+
+
+def rated_call(call_id: str, with_media: bool = True) -> RatedCall:
+    leg = make_leg(call_id=call_id, src=Endpoint(CALLER, 5060), dst=Endpoint(CALLEE, 5060))
+    there = make_stream(call_id=call_id, src=Endpoint(CALLER, 16402), dst=Endpoint(CALLEE, 24080))
+    back = make_stream(call_id=call_id, src=Endpoint(CALLEE, 24080), dst=Endpoint(CALLER, 16402))
+    streams = (there, back) if with_media else ()
+    replay = make_replay(calls=(make_call(call_id=call_id, legs=(leg,)),), streams=streams)
+    return rate_replay(replay).calls[0]
+
+
+@pytest.fixture(scope="module")
+def capture(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_capture(tmp_path_factory.mktemp("deep") / "evening.pcap"))
+
+
+@with_tshark
+def test_the_frames_of_a_call_are_decoded_and_no_others(capture: str) -> None:
+    text = decode_call([capture], rated_call(REFUSED_CALL, with_media=False), None)
+    assert text.count("\nframe ") == 3  # INVITE, 503, ACK
+    assert "Status-Line: SIP/2.0 503 Service Unavailable" in text
+    assert GOOD_CALL not in text
+    assert f"sip:{DIGITS[1]}@{CALLEE}" in text
+
+
+@with_tshark
+def test_media_is_decoded_with_its_headers_and_without_its_payload(capture: str) -> None:
+    text = decode_call([capture], rated_call(GOOD_CALL), None)
+    assert text.count("\nframe ") == min(MOST_FRAMES, 6 + 2 * PACKETS_EACH_WAY - 1)
+    assert "Sequence number: 1000" in text
+    assert "Media Attribute (a): rtpmap:8 PCMA/8000" in text
+    assert "Payload: " not in text
+    assert "d5:d5" not in text
+    assert f"the first {MOST_FRAMES:,} frames" in text
+
+
+@with_tshark
+def test_nobody_is_named_while_people_are_masked(capture: str) -> None:
+    text = decode_call([capture], rated_call(GOOD_CALL), Pseudonyms())
+    assert "Method: INVITE" in text
+    assert f"Call-ID: {GOOD_CALL}" in text
+    for number in DIGITS:
+        assert number not in text
+
+
+@with_tshark
+def test_a_call_that_tshark_does_not_find_is_said(capture: str) -> None:
+    assert "tshark finds no such frames" in decode_call([capture], rated_call("absent", with_media=False), None)
+
+
+@with_tshark
+def test_what_tshark_cannot_read_is_an_error_of_one_line(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.pcap"
+    broken.write_bytes(b"no capture" * 10)
+    with pytest.raises(TsharkError, match="broken"):
+        decode_call([str(broken)], rated_call(GOOD_CALL), None)
+
+
+@with_tshark
+def test_a_cut_capture_is_decoded_as_far_as_it_goes(capture: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.pcap"
+    cut.write_bytes(Path(capture).read_bytes()[:-20])
+    text = decode_call([str(cut)], rated_call(REFUSED_CALL, with_media=False), None)
+    assert text.count("\nframe ") == 2
+    assert "cut.pcap" in text
+
+
+@with_tshark
+@pytest.mark.parametrize("call_id", ['a"b\\c', "a || frame", "é\udcff", "{}<>"])
+def test_a_hostile_call_id_is_only_ever_a_string_of_the_filter(call_id: str, capture: str) -> None:
+    chosen = quoted(call_id)
+    assert chosen.isascii()
+    assert chosen.count('"') == 2
+    assert decode_call([capture], rated_call(call_id, with_media=False), None).count("\nframe ") == 0
+
+
+def test_the_filter_names_call_ids_and_both_directions_of_media() -> None:
+    chosen = display_filter(rated_call(GOOD_CALL))
+    assert f'sip.Call-ID == "{GOOD_CALL}"' in chosen
+    assert "udp.srcport == 16402 && udp.dstport == 24080" in chosen
+    assert "udp.srcport == 24080 && udp.dstport == 16402" in chosen
+
+
+def test_keys_and_credentials_are_never_printed() -> None:
+    fields = [
+        ("sdp_media_attr", "Media Attribute (a): crypto:1 AES_CM_128_HMAC_SHA1_80 inline:SECRET"),
+        ("authorization", "Authorization: Digest username=..."),
+        ("rtp_payload", "Payload: d5d5"),
+        ("method", "Method: INVITE"),
+    ]
+    assert list(field_texts("sip", fields, None)) == ["Method: INVITE"]
+
+
+def test_the_digit_of_an_event_is_masked() -> None:
+    fields = [("event_id", "Event ID: DTMF Four 4 (4)"), ("duration", "Event Duration: 640")]
+    assert list(field_texts("rtpevent", fields, Pseudonyms())) == ["Event Duration: 640"]
+    assert len(list(field_texts("rtpevent", fields, None))) == 2
+
+
+def test_without_tshark_there_is_one_clear_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(TsharkError, match="tshark"):
+        require_tshark()
+    assert shell(["replay", "any.pcap", "--deep", GOOD_CALL]) == UNUSABLE
+    captured = capsys.readouterr()
+    assert captured.err == "callgauge: --deep needs tshark, which is not installed (Debian: apt-get install tshark)\n"
