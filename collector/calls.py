@@ -10,23 +10,15 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from collector.dialogs import (
-    CHALLENGES,
-    DIALOG_METHODS,
-    TIMER_B,
-    Heard,
-    LegRecord,
-    Seen,
-    Surroundings,
-    heard_before,
-    leg_of,
-)
+from collector.dialogs import CHALLENGES, DIALOG_METHODS, LegRecord, Surroundings
 from collector.facts import Call, Endpoint, Leg, SipTotals
 from collector.legs import LegGroups, call_of
 from collector.media.book import MediaBook
 from collector.metrics import Registration, Tally
 from collector.negotiation import FormatTable
+from collector.outcome import TIMER_B, leg_of
 from collector.protocols.sip import SipMessage
+from collector.transactions import Heard, Seen, heard_before
 
 _NAMES_LIMIT = 256
 """Distinct methods, responses and defects that are counted by name; the rest is counted as `other`."""

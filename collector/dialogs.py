@@ -1,83 +1,33 @@
 """One Call-ID: its transactions and dialogs (RFC 3261 12, 13, 17), from messages to the facts of one leg.
 
-A capture hears a message in many ways: again because its sender got no answer (a retransmission), again because a
-second tap or a proxy's other side lies in the capture (a copy). `heard_before` tells these apart, so that everything
-else here sees each message of a dialog once.
+`LegRecord` takes each message of a Call-ID as it comes and keeps what an outcome needs (`outcome`); what was announced
+in SDP it hands to `negotiation`.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
-from collector.facts import CallState, Endpoint, Finding, Leg, Reason
+from collector.facts import Endpoint, Reason
 from collector.media.book import MediaBook
 from collector.negotiation import CALLEE, CALLER, FormatTable, Negotiation, Party
 from collector.protocols.sip import SipMessage
 from collector.protocols.sip_values import parse_name_addr, unquote_string
-
-COPY_WINDOW = 50_000_000
-"""Sooner than this no timer repeats a message [ns] (RFC 3261 17.1.1.1: T1 is 500 ms): it is a copy of the capture."""
-TIMER_B = 32_000_000_000
-"""An INVITE without any response has failed [ns] (RFC 3261 17.1.1.2: 64 T1)."""
-TIMER_C = 180_000_000_000
-"""An INVITE without a final response after its last provisional one has failed [ns] (RFC 3261 16.6)."""
+from collector.transactions import Heard, Seen, heard_before
 
 DIALOG_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
 """Methods that only a call has; all others may stand alone."""
 CHALLENGES = frozenset({401, 407, 422, 423, 494})
 """Final responses that ask for the same request once more: credentials, a longer interval, security agreement."""
 
-_SEEN_LIMIT = 512
-_HOPS_LIMIT = 16
-_NO_ANSWER_CAUSES = frozenset({18, 19, 102})
 _NO_SESSION = "0" * 32
 
 CALL_ID_HEADERS = ("x-cid", "x-call-id", "x-original-call-id")
 """Headers in which the second leg of a back-to-back user agent names the Call-ID of the first."""
 SHARED_HEADERS = ("cisco-guid", "av-global-session-id", "x-genesys-calluuid")
 """Headers whose whole value all legs of a call share."""
-
-Seen = dict[tuple[str, int, int, str, str], list[object]]
-
-
-class Heard(enum.Enum):
-    """How a message relates to those before it."""
-
-    FIRST = enum.auto()
-    AGAIN = enum.auto()
-    """A retransmission: the same hop, later."""
-    COPY = enum.auto()
-    """The same message at another hop, another tap, or twice at this one."""
-
-
-def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Heard:
-    """Whether this message of one Call-ID was heard before, and how.
-
-    Along a path Via and addresses change; method, CSeq, tags and status do not (RFC 3261 16.6). On one hop a
-    retransmission has the same branch and sender (17.2.3). A provisional response that grew is a new one.
-    """
-    key = (message.method or message.cseq_method, message.cseq, message.status, message.from_tag, message.to_tag)
-    hops = seen.get(key)
-    size = len(message.raw)
-    if hops is None:
-        if len(seen) >= _SEEN_LIMIT:
-            seen.clear()
-        seen[key] = [src, message.branch, at, size]
-        return Heard.FIRST
-    branch = message.branch
-    for start in range(0, len(hops), 4):
-        if hops[start] == src and hops[start + 1] == branch:
-            if hops[start + 3] != size and 100 < message.status < 200:
-                hops[start + 2 : start + 4] = [at, size]
-                return Heard.FIRST
-            since = hops[start + 2]
-            hops[start + 2] = at
-            return Heard.AGAIN if isinstance(since, int) and at - since >= COPY_WINDOW else Heard.COPY
-    if len(hops) < 4 * _HOPS_LIMIT:
-        hops += [src, branch, at, size]
-    return Heard.COPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +59,7 @@ class LegRecord:
         "ended",
         "final_at",
         "first_branch",
+        "forks",
         "from_uri",
         "hung_up_by",
         "in_middle",
@@ -156,6 +107,8 @@ class LegRecord:
         """CSeq of the latest INVITE outside a dialog; -1 while none was seen."""
         self.first_branch = ""
         self.invites = 0
+        self.forks = 0
+        """Distinct To tags that answered the latest INVITE of the caller."""
         self.provisional_at: int | None = None
         self.ringing: int | None = None
         self.answered: int | None = None
@@ -241,6 +194,7 @@ class LegRecord:
         self.request_uri = message.request_uri
         if renewed and self.bye_at is None:
             self.callee_tags = ()
+            self.forks = 0
             self.status = self.final_at = self.ended = self.cancelled = None
             self.status_text = self.redirected_to = ""
             self.reason = None
@@ -304,7 +258,7 @@ class LegRecord:
             self.negotiation.end(at)
 
     def _cancel(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
-        if self.invite_cseq < 0:
+        if self.invite_cseq < 0 and not self.invites:
             self._begin(message, src, dst)
             self.in_middle = True
             self.invite_cseq, self.first_branch = message.cseq, message.branch
@@ -334,8 +288,8 @@ class LegRecord:
         self.transfer_refused = None
         for pair in embedded.split("&"):
             name, _, value = pair.partition("=")
-            if name.lower() == "replaces":
-                replaced = value.partition(";")[0].partition("%3B")[0].partition("%3b")[0].replace("%40", "@")
+            replaced = unquote(value).partition(";")[0].strip()
+            if name.lower() == "replaces" and replaced and len(self.joins) < self.surroundings.forks_limit:
                 self.joins += (("replaces", replaced),)
 
     def _notify(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
@@ -351,20 +305,20 @@ class LegRecord:
         if self.negotiation is not None and self.negotiation.has_offer(key):
             self._answer_offer(message, at, src, dst)
             return
-        if self.invite_cseq < 0:
+        if self.invite_cseq < 0 and not self.invites:
             if self.caller_tags and message.from_tag not in self.caller_tags:
                 return
             self._begin(message, dst, src)
             self.in_middle = True
             self.invite_cseq, self.first_branch = message.cseq, message.branch
-        if message.from_tag not in self.caller_tags or message.cseq > self.invite_cseq:
+        own = bool(self.caller_tags) and message.from_tag == self.caller_tags[0]
+        if message.from_tag not in self.caller_tags or (own and message.cseq > self.invite_cseq):
             return
         status = message.status
         if status <= 100:
             self.provisional_at = at
             return
-        if message.to_tag and message.to_tag not in self.callee_tags and status not in CHALLENGES:
-            self.callee_tags = (*self.callee_tags, message.to_tag)[: self.surroundings.forks_limit]
+        self._note_callee(message, own)
         self._note_session(message)
         body = _sdp_of(message) if status < 300 else None
         if status < 200:
@@ -381,6 +335,14 @@ class LegRecord:
                 self.negotiation.choose(message.to_tag, at)
         if status >= 200 and self.negotiation is not None:
             self.negotiation.remember_direction()
+
+    def _note_callee(self, message: SipMessage, own: bool) -> None:
+        tag = message.to_tag
+        known = self.callee_tags
+        if tag and tag not in known and message.status not in CHALLENGES and len(known) < self.surroundings.forks_limit:
+            self.callee_tags = (*known, tag)
+            # Behind a back-to-back user agent that keeps the Call-ID the far dialog has tags of its own: no fork.
+            self.forks += own
 
     def _answer(self, message: SipMessage, at: int) -> None:
         self.open_dialogs = (*self.open_dialogs, message.to_tag)[: self.surroundings.forks_limit]
@@ -559,103 +521,6 @@ _RESPONSES: dict[str, Handler] = {
     "UPDATE": LegRecord._answer_offer,
     "REFER": LegRecord._refer_response,
 }
-
-
-def state_of(record: LegRecord, now: int) -> CallState:
-    """How a leg stands at `now` [ns].
-
-    - completed: answered and ended by BYE; a BYE without its INVITE counts as that.
-    - in progress: answered without BYE, or not answered and still within Timer B (no response yet) or Timer C.
-    - cancelled: the caller gave up: CANCEL on the caller's own hop, or 487, without a Reason that says no answer.
-    - unanswered: nobody took the call: 408 or 480 (not with Q.850 17 or 21: busy, rejected); 487 or CANCEL whose
-      Reason is Q.850 18, 19, 102 or SIP 408, 480; or no final response within Timer B or C (RFC 3261 8.1.3.1 treats
-      that as 408).
-    - failed: any other final response from 300 on, a challenge that was not taken up included.
-    """
-    if record.bye_at is not None and (record.answered is not None or record.status is None):
-        return CallState.COMPLETED
-    if record.answered is not None:
-        return CallState.IN_PROGRESS
-    if record.cancelled is not None or record.status == 487:
-        return CallState.UNANSWERED if _means_no_answer(record.reason) else CallState.CANCELLED
-    if record.status is not None:
-        refused = record.reason is not None and record.reason.protocol == "Q.850" and record.reason.cause in (17, 21)
-        return CallState.UNANSWERED if record.status in (408, 480) and not refused else CallState.FAILED
-    if record.invite_cseq < 0:
-        return CallState.IN_PROGRESS
-    limit = TIMER_B if record.provisional_at is None else TIMER_C
-    since = record.start if record.provisional_at is None else record.provisional_at
-    return CallState.UNANSWERED if now - since > limit else CallState.IN_PROGRESS
-
-
-def _means_no_answer(reason: Reason | None) -> bool:
-    if reason is None:
-        return False
-    if reason.protocol == "SIP":
-        return reason.cause in (408, 480)
-    return reason.protocol == "Q.850" and reason.cause in _NO_ANSWER_CAUSES
-
-
-def leg_of(record: LegRecord, now: int) -> Leg:
-    """The facts of one leg as they stand at `now` [ns]."""
-    negotiation = record.negotiation
-    return Leg(
-        record.call_id,
-        record.src,
-        record.dst,
-        record.transport,
-        record.from_uri,
-        record.to_uri,
-        record.request_uri,
-        state_of(record, now),
-        record.status,
-        record.status_text if record.status is not None else None,
-        record.reason,
-        record.start,
-        record.ringing,
-        record.answered,
-        record.ended if record.ended is not None or record.answered is not None else record.final_at,
-        record.hung_up_by,
-        None if record.session is None else ";remote=".join(record.session),
-        record.invites,
-        record.retransmissions,
-        len(record.callee_tags) if record.invite_cseq >= 0 else 0,
-        record.messages,
-        tuple(negotiation.media) if negotiation is not None else (),
-        negotiation.all_spans() if negotiation is not None else (),
-        record.transferred_to,
-        record.replaces,
-        dict(sorted(record.defects.items())) if record.defects else {},
-        tuple(_findings(record)),
-    )
-
-
-def _findings(record: LegRecord) -> list[Finding]:
-    findings: list[Finding] = []
-    if record.in_middle:
-        findings.append(Finding("joined_in_the_middle", "joined in the middle: its INVITE is not in the capture"))
-    if record.answer_inferred:
-        findings.append(Finding("answer_not_seen", "the answer itself was not captured, only its ACK"))
-    elif record.invites and record.bye_at is not None and record.answered is None and record.status is None:
-        findings.append(Finding("answer_not_seen", "the answer was not captured, only the BYE that ended the call"))
-    if len(record.callee_tags) > 1:
-        findings.append(Finding("forked", f"forked to {len(record.callee_tags)} destinations"))
-    if record.status is not None and record.status // 100 == 3:
-        findings.append(Finding("redirected", f"redirected to {record.redirected_to or 'nowhere'}", at=record.final_at))
-    if record.transfer_refused is not None:
-        findings.append(Finding("transfer_failed", f"transfer failed with {record.transfer_refused}"))
-    if record.answered is not None and not record.acknowledged and not record.in_middle:
-        findings.append(Finding("answer_not_acknowledged", "the answer was never acknowledged", at=record.answered))
-    if record.copies:
-        findings.append(
-            Finding(
-                "heard_more_than_once", f"{record.copies} messages heard again at another hop or tap", record.copies
-            )
-        )
-    if record.negotiation is not None and record.negotiation.dropped:
-        dropped = record.negotiation.dropped
-        findings.append(Finding("media_not_listed", f"{dropped} announcements past the limit are not listed", dropped))
-    return findings
 
 
 def _hop(src: Endpoint, dst: Endpoint) -> tuple[str, str]:

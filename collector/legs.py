@@ -116,15 +116,16 @@ def primary_of(legs: Sequence[Leg]) -> Leg:
 def call_of(legs: Sequence[Leg], joined_by: tuple[str, ...]) -> Call:
     """The call that legs make together.
 
-    Its outcome is that of its first leg: what the person who called experienced. Only after a transfer (Replaces) does
-    the call go on in another leg, and ends with the last of them.
+    Its outcome is that of its first leg: what the person who called experienced. Only when another leg took it over by
+    Replaces does the call go on there, and ends with the last of them.
     """
     primary = primary_of(legs)
     others = sorted((leg for leg in legs if leg is not primary), key=lambda leg: (leg.start, leg.call_id))
     ordered = (primary, *others)
     closing = primary
-    if "replaces" in joined_by:
-        closing = _last_ended([leg for leg in ordered if leg.answered is not None], primary)
+    took_over = [leg for leg in others if leg.replaces is not None and leg.answered is not None]
+    if took_over and primary.answered is not None:
+        closing = _last_ended([primary, *took_over], primary)
     final = primary.end if primary.answered is None else primary.answered
     indication = primary.ringing if primary.ringing is not None else (final if primary.status is not None else None)
     begun = primary.invites > 0

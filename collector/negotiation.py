@@ -7,6 +7,7 @@ counts only when it is accepted, and a refused one changes nothing (RFC 3261 14.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import NamedTuple
 
 from collector.facts import CodecFormat, Endpoint, NegotiatedMedia, Span
@@ -216,8 +217,9 @@ class Negotiation:
             for candidate in line.candidates if line.port else ():
                 if candidate.component == 1 and candidate.transport == "UDP" and candidate.endpoint != line.endpoint:
                     media = self._announced(line, role, at)
-                    rtcp = candidate.endpoint if line.rtcp_mux else None
-                    self._book.announce(media._replace(endpoint=candidate.endpoint, rtcp=rtcp), self._call_id)
+                    endpoint = _canonical(candidate.endpoint)
+                    rtcp = endpoint if line.rtcp_mux else None
+                    self._book.announce(media._replace(endpoint=endpoint, rtcp=rtcp), self._call_id)
 
     def _retire(self, gone: list[NegotiatedMedia] | tuple[NegotiatedMedia, ...], at: int) -> None:
         for media in gone:
@@ -229,13 +231,13 @@ class Negotiation:
 
     def _announced(self, line: MediaLine, role: str, at: int) -> NegotiatedMedia:
         return NegotiatedMedia(
-            line.endpoint,
+            _canonical(line.endpoint),
             line.kind,
             line.protocol,
             self._formats.intern(line.formats),
             line.ptime_ms,
             line.direction,
-            line.rtcp,
+            None if line.rtcp is None else _canonical(line.rtcp),
             role,
             at,
             None,
@@ -298,3 +300,13 @@ class Negotiation:
 def _is_nowhere(endpoint: Endpoint) -> bool:
     # Port 9 with zeros means that ICE will tell where (RFC 8840 4.1.1), not that the call is on hold.
     return endpoint.ip in ("0.0.0.0", "::") and endpoint.port != 9  # noqa: S104 - nothing binds to it
+
+
+def _canonical(endpoint: Endpoint) -> Endpoint:
+    """IPv6 has many spellings (RFC 5952 1); packets are compared with the one that RFC 5952 4 recommends."""
+    if ":" not in endpoint.ip:
+        return endpoint
+    try:
+        return Endpoint(str(ip_address(endpoint.ip)), endpoint.port)
+    except ValueError:
+        return endpoint

@@ -392,3 +392,27 @@ def test_defects_are_counted_by_leg_and_for_the_capture() -> None:
     calls, totals = scenario.finish()
     assert calls[0].legs[0].defects == {"cseq_method_mismatch": 1}
     assert totals.defects == {"cseq_method_mismatch": 1, "start_line_unusable": 1}
+
+
+def test_a_b2bua_that_keeps_the_call_id_is_neither_a_fork_nor_a_second_attempt() -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, PROXY, "INVITE")
+    scenario.request(0.1, PROXY, BOB, "INVITE", 77, from_tag="p")
+    scenario.response(1, BOB, PROXY, 180, "Ringing", cseq=77, from_tag="p", to_tag="x")
+    scenario.response(1.1, PROXY, ALICE, 180, "Ringing")
+    scenario.response(3, BOB, PROXY, 200, "OK", cseq=77, from_tag="p", to_tag="x")
+    scenario.response(3.1, PROXY, ALICE, 200, "OK")
+    scenario.request(3.2, ALICE, PROXY, "ACK", to_tag="b")
+    scenario.request(9, BOB, PROXY, "BYE", 1, from_tag="x", to_tag="p")
+    scenario.request(9.1, PROXY, ALICE, "BYE", 1, from_tag="b", to_tag="a")
+    calls, totals = scenario.finish()
+    (leg,) = calls[0].legs
+    assert (leg.forks, leg.invites, leg.hung_up_by, leg.end, totals.metrics.attempts) == (1, 1, "callee", at(9.1), 1)
+
+
+def test_an_invite_without_a_usable_cseq_is_still_an_attempt() -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE", 99999999999)
+    scenario.request(2, ALICE, BOB, "CANCEL", 99999999999)
+    call = scenario.call()
+    assert (call.state, call.legs[0].invites, codes(call)) == (CallState.CANCELLED, 1, [])

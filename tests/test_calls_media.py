@@ -258,3 +258,21 @@ def test_calls_share_one_mapping_of_equal_formats() -> None:
         Scenario(call_id=f"call-{number}", assembler=assembler).answered()
     first, second = (call.legs[0].media[0].formats for call in assembler.finish(at(10))[0])
     assert first is second
+
+
+def test_ipv6_endpoints_are_written_as_packets_write_them() -> None:
+    scenario = Scenario()
+    offer = sdp("2001:DB8:0:0:0:0:0:1").replace("IN IP4", "IN IP6")
+    scenario.request(0, ALICE, BOB, "INVITE", body=offer)
+    assert scenario.leg().media[0].endpoint == Endpoint("2001:db8::1", 4000)
+
+
+def test_ice_candidates_lead_to_the_call() -> None:
+    candidate = "a=candidate:1 1 UDP 2130706431 192.0.2.33 40404 typ host\r\n"
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE", body=sdp("0.0.0.0", 9) + candidate)
+    leg = scenario.leg()
+    assert (len(leg.media), leg.spans) == (1, ())
+    hit = scenario.assembler.book.lookup(Endpoint("10.1.0.2", 5000), Endpoint("192.0.2.33", 40404), at(1), at(2))
+    assert hit is not None
+    assert hit.call_id == scenario.call_id

@@ -190,3 +190,18 @@ def test_joining_is_the_same_in_any_order() -> None:
 def test_starts_are_in_order() -> None:
     calls, _ = through_b2bua().finish(at(99))
     assert [call.start for call in calls] == [START, at(0.1)]
+
+
+def test_a_refused_transfer_ends_with_its_own_bye_not_with_the_consultation() -> None:
+    assembler = CallAssembler()
+    call, consultation = Scenario("call", assembler), Scenario("consult", assembler)
+    call.answered()
+    consultation.answered(start=5)
+    target = "Refer-To: <sip:carol@example.com?Replaces=consult%3Bto-tag%3Db%3Bfrom-tag%3Da>"
+    call.request(12, ALICE, BOB, "REFER", 2, to_tag="b", headers=(target,))
+    call.response(12.1, BOB, ALICE, 488, "Not Acceptable Here", "REFER", 2)
+    call.request(20, BOB, ALICE, "BYE", 1, from_tag="b", to_tag="a")
+    consultation.hang_up(30)
+    result = joined(assembler)
+    assert (result.end, result.hung_up_by) == (at(20), "callee")
+    assert "transfer_failed" in [finding.code for finding in result.findings]

@@ -1,0 +1,58 @@
+"""Which messages of a Call-ID are new (RFC 3261 17).
+
+A capture hears a message in many ways: again because its sender got no answer (a retransmission), again because a
+second tap or a proxy's other side lies in the capture (a copy). Whoever follows dialogs wants to see it once.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from collector.facts import Endpoint
+from collector.protocols.sip import SipMessage
+
+COPY_WINDOW = 50_000_000
+"""Sooner than this no timer repeats a message [ns] (RFC 3261 17.1.1.1: T1 is 500 ms): it is a copy of the capture."""
+
+_SEEN_LIMIT = 512
+_HOPS_LIMIT = 16
+
+Seen = dict[tuple[str, int, int, str, str], list[object]]
+
+
+class Heard(enum.Enum):
+    """How a message relates to those before it."""
+
+    FIRST = enum.auto()
+    AGAIN = enum.auto()
+    """A retransmission: the same hop, later."""
+    COPY = enum.auto()
+    """The same message at another hop, another tap, or twice at this one."""
+
+
+def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Heard:
+    """Whether this message of one Call-ID was heard before, and how.
+
+    Along a path Via and addresses change; method, CSeq, tags and status do not (RFC 3261 16.6). On one hop a
+    retransmission has the same branch and sender (17.2.3). A provisional response that grew is a new one.
+    """
+    key = (message.method or message.cseq_method, message.cseq, message.status, message.from_tag, message.to_tag)
+    hops = seen.get(key)
+    size = len(message.raw)
+    if hops is None:
+        if len(seen) >= _SEEN_LIMIT:
+            seen.clear()
+        seen[key] = [src, message.branch, at, size]
+        return Heard.FIRST
+    branch = message.branch
+    for start in range(0, len(hops), 4):
+        if hops[start] == src and hops[start + 1] == branch:
+            if hops[start + 3] != size and 100 < message.status < 200:
+                hops[start + 2 : start + 4] = [at, size]
+                return Heard.FIRST
+            since = hops[start + 2]
+            hops[start + 2] = at
+            return Heard.AGAIN if isinstance(since, int) and at - since >= COPY_WINDOW else Heard.COPY
+    if len(hops) < 4 * _HOPS_LIMIT:
+        hops += [src, branch, at, size]
+    return Heard.COPY
