@@ -2,8 +2,8 @@
 
 Definitions: a mirror copy is no packet of the stream. A duplicate is a packet of the stream whose sequence number was
 seen before. Expected is RFC 3550 A.3 over each stretch between restarts. Reordered is RFC 4737 3.3: a packet, no
-duplicate, whose sequence number is below one already seen. Jitter is RFC 3550 A.8 in order of arrival over packets of
-the voice clock: telephone-events are left out, for they repeat their timestamp, and so are duplicates.
+duplicate, whose sequence number is below one already seen. Jitter is RFC 3550 A.8 in order of arrival over every packet
+of the voice clock, duplicates included; telephone-events are left out, for they repeat their timestamp.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def measure(packets: Sequence[CapturedPacket]) -> StreamTruth:
     lost = sum(runs)
     expected = lost + sum(seen)
     originals = [packet for packet in of_stream if packet.copy == "original"]
-    voice = [packet for packet in originals if packet.sent.payload_type == packet.plan.payload_type]
+    voice = [packet for packet in of_stream if packet.sent.payload_type == packet.plan.payload_type]
     delays = [_transit_ms(packet, voice[0]) for packet in voice]
     return StreamTruth(
         packets=len(of_stream),
