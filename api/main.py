@@ -68,7 +68,7 @@ def callgauge(
 def replay(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILE...", help="pcap or pcapng, .gz or .zst; several are one capture; - is a pipe."),
+        typer.Argument(metavar="FILE", help="pcap or pcapng, .gz or .zst; several are one capture; - is a pipe."),
     ],
     format_: Annotated[Format, typer.Option("--format", "-f", help="How to write the report.")] = Format.TEXT,
     out: Annotated[
