@@ -321,6 +321,7 @@ class LegRecord:
         self._note_callee(message, own)
         self._note_session(message)
         body = _sdp_of(message) if status < 300 else None
+        decides = 200 <= status < 300 and self.answered is None
         if status < 200:
             self.provisional_at = at
             if self.ringing is None and status in (180, 183):
@@ -331,9 +332,9 @@ class LegRecord:
             self._fail(message, at)
         if body is not None:
             self._describe(Party(CALLEE, message.to_tag, _hop(src, dst)), body, at)
-            if status >= 200 and self.negotiation is not None:
+            if decides and self.negotiation is not None:
                 self.negotiation.choose(message.to_tag, at)
-        if status >= 200 and self.negotiation is not None:
+        if decides and self.negotiation is not None:
             self.negotiation.remember_direction()
 
     def _note_callee(self, message: SipMessage, own: bool) -> None:

@@ -93,7 +93,7 @@ class LegGroups:
         members.remove(call_id)
         if len(members) < 2:
             self._dissolve(root, members)
-        elif root == call_id:
+        else:
             heir = members[0]
             self._members[heir] = self._members.pop(root)
             self._why[heir] = self._why.pop(root)

@@ -139,8 +139,6 @@ class Negotiation:
 
     def choose(self, tag: str, at: int) -> None:
         """One of several forks answered the call: what the others announced ends (RFC 3261 13.2.2.4)."""
-        if len(self._current) < 3:
-            return
         for party in [party for party in self._current if party.role == CALLEE and party.tag != tag]:
             self._retire(self._current.pop(party).media, at)
 

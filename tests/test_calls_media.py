@@ -276,3 +276,14 @@ def test_ice_candidates_lead_to_the_call() -> None:
     hit = scenario.assembler.book.lookup(Endpoint("10.1.0.2", 5000), Endpoint("192.0.2.33", 40404), at(1), at(2))
     assert hit is not None
     assert hit.call_id == scenario.call_id
+
+
+def test_a_second_2xx_does_not_end_what_the_first_announced() -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, PROXY, "INVITE")
+    scenario.response(3, PROXY, ALICE, 200, "OK", to_tag="b", body=sdp("10.1.0.2", 5000))
+    scenario.response(3.1, PROXY, ALICE, 200, "OK", to_tag="c", body=sdp("10.1.0.3", 6000))
+    assert announced(scenario.leg()) == [
+        ("callee", "10.1.0.2", 5000, "sendrecv", 3.0, None),
+        ("callee", "10.1.0.3", 6000, "sendrecv", 3.1, None),
+    ]

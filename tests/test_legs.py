@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sip_scenario import ALICE, BOB, CAROL, PROXY, START, Scenario, at, limited, sdp
 
 from collector.calls import CallAssembler
@@ -205,3 +207,23 @@ def test_a_refused_transfer_ends_with_its_own_bye_not_with_the_consultation() ->
     result = joined(assembler)
     assert (result.end, result.hung_up_by) == (at(20), "callee")
     assert "transfer_failed" in [finding.code for finding in result.findings]
+
+
+names = st.sampled_from("abcdefgh")
+
+
+@given(st.lists(st.one_of(st.tuples(names, names), st.tuples(names)), max_size=40))
+def test_groups_agree_with_a_plain_partition(actions: list[tuple[str, ...]]) -> None:
+    groups = LegGroups(limit=100)
+    partition = [{name} for name in "abcdefgh"]
+    for action in actions:
+        if len(action) == 1:
+            groups.forget(action[0], [])
+            partition = [part - {action[0]} for part in partition] + [{action[0]}]
+        else:
+            groups.join(action[0], action[1], "media")
+            touched = [part for part in partition if part & set(action)]
+            partition = [part for part in partition if part not in touched] + [set().union(*touched)]
+    for part in partition:
+        for name in part:
+            assert set(groups.members(name)) == part
