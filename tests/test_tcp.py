@@ -178,6 +178,36 @@ def test_a_gap_is_given_up_after_some_time_and_costs_only_the_messages_it_touche
     assert streams.defects["tcp_gap"] == 1
 
 
+@settings(max_examples=200, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_segments_that_never_come_cost_no_message_but_those_they_were_part_of(seed: int) -> None:
+    draw = random.Random(seed)
+    sent = [draw.choice([sip, ok])(number, draw.randbytes(draw.choice([0, 90, 2_500]))) for number in range(12)]
+    segments, touched, at = [syn(0)], set(), 0
+    for number, message in enumerate(sent):
+        for piece in cut(message, at, draw.choice([100, 700, 5_000])):
+            if draw.random() < 0.15:
+                touched.add(number)
+            else:
+                segments.append(piece)
+        at += len(message)
+    whole = [message.data for message in play(segments, step=draw.choice([1, 1_000 * MS])) if not message.cut]
+    assert whole == [message for number, message in enumerate(sent) if number not in touched]
+
+
+@pytest.mark.parametrize(
+    "line", [b"INVITE sip:x SIP/2.0\r\n", b"SIP/2.0 200 \r\n", b"ACK a SIP/2.0\n", b"A: b\r\n", b"A"]
+)
+@pytest.mark.parametrize("size", [1, 1_400])
+def test_headers_without_an_end_are_passed_over_until_a_message_comes(line: bytes, size: int) -> None:
+    rubbish = line * (70_000 // len(line)) + b"\r\n\r\n"
+    stream = sip(1) + rubbish + sip(2)
+    messages = play([syn(0), *cut(stream, 0, size)])
+    assert messages[0].data == sip(1)
+    assert messages[-1].data == sip(2)
+    assert len(messages) <= 3
+
+
 def test_a_gap_inside_a_body_leaves_the_message_marked_and_the_next_one_whole() -> None:
     sent = [sip(1, b"b" * 1_000), sip(2)]
     stream = b"".join(sent)

@@ -20,6 +20,7 @@ _METHODS: Final = "INVITE|ACK|BYE|CANCEL|REGISTER|OPTIONS|PRACK|SUBSCRIBE|NOTIFY
 _START: Final = re.compile(
     rf"(?:{_METHODS}) [A-Za-z][^\s]{{0,{START_LINE_LIMIT}}} SIP/2\.0\r?\n|SIP/2\.0 [1-6]\d\d ".encode()
 )
+_COMMON_LINE: Final = re.compile(rf"(?:{_METHODS}) sips?:[!-~]+ SIP/2\.0\r\n|SIP/2\.0 [1-6]\d\d [ -~]*\r\n".encode())
 _HEADER_END: Final = re.compile(rb"\r?\n\r?\n")
 _CONTENT_LENGTH: Final = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*(\d{1,8})[ \t]*\r?\n", re.I)
 _LINE_ENDS: Final = re.compile(rb"[\r\n]+")
@@ -168,7 +169,8 @@ class SipFramer:
     def _find_start(self) -> bool:
         """Bring the next message to the front of the buffer; False when more bytes are needed for that."""
         if self._seeking:
-            found = _START.search(self._buffer)
+            # No start line can have become complete without a line end.
+            found = _START.search(self._buffer) if self._buffer.find(b"\n", self._searched) >= 0 else None
             if found is None:
                 self._forget()
                 return False
@@ -188,6 +190,7 @@ class SipFramer:
         if not self.confirmed:
             self._pass_over(self._buffer[:keep])
         del self._buffer[:keep]
+        self._searched = len(self._buffer)
 
     def _reject(self, frames: list[Frame]) -> None:
         """What is in front is no message that can be measured: look further on for the next."""
@@ -196,7 +199,10 @@ class SipFramer:
             frames.append(Frame(bytes(self._buffer[: self._header_end]), cut=False))
             self._drop(self._header_end)
             self.confirmed = True
-        elif self._started or _START.match(self._buffer):
+        elif self._started:
+            # No header section ends here, so none of the lines that look like a start line is one.
+            self._drop(HEADER_SECTION_LIMIT)
+        elif _START.match(self._buffer):
             self._drop(1)
         else:
             # A first line that is none stays in the buffer: a start line may stand in its middle.
@@ -210,14 +216,16 @@ class SipFramer:
         buffer = self._buffer
         if len(buffer) < self._need:
             return None
-        if not self._started and not self._check_first_line():
-            return None
         if not self._header_end:
-            end = _HEADER_END.search(buffer, max(self._searched - 3, 0))
-            self._searched = len(buffer)
+            searched, self._searched = self._searched, len(buffer)
+            if not self._started and not self._check_first_line(searched):
+                return None
+            end = _HEADER_END.search(buffer, max(searched - 3, 0))
             if end is None and len(buffer) <= HEADER_SECTION_LIMIT:
                 return None
-            self._header_end = end.end() if end and end.end() <= HEADER_SECTION_LIMIT else 0
+            if end is None or end.end() > HEADER_SECTION_LIMIT:
+                raise SipError("header_section_too_long")
+            self._header_end = end.end()
         size = frame_length(buffer)
         if size is None:
             # Asking again for every segment of a long body would read the header each time.
@@ -225,22 +233,21 @@ class SipFramer:
             self._need = max(self._header_end + int(length[1]) if length else 0, len(buffer) + 1)
         return size
 
-    def _check_first_line(self) -> bool:
+    def _check_first_line(self, searched: int) -> bool:
+        """False while the first line is not complete; `searched` bytes are known to hold no line end."""
         buffer = self._buffer
-        newline = buffer.find(b"\n", self._searched)
+        newline = buffer.find(b"\n", searched)
         if newline < 0:
-            self._searched = len(buffer)
             if len(buffer) > START_LINE_LIMIT:
                 raise SipError("start_line_unusable")
             if len(buffer) >= 2 * self._checked:
                 self._checked = len(buffer)
                 frame_length(buffer)
             return False
-        if newline > START_LINE_LIMIT or not looks_like_sip(buffer[: newline + 1]):
+        line = bytes(buffer[: newline + 1])
+        if newline > START_LINE_LIMIT or not (_COMMON_LINE.fullmatch(line) or looks_like_sip(line)):
             raise SipError("start_line_unusable")
-        inner = None if self._aligned else _START.search(buffer, 1, newline + 1)
-        if inner is not None:
+        if not self._aligned and _START.search(line, 1):
             raise SipError("start_line_unusable")
         self._started = True
-        self._searched = newline
         return True
