@@ -112,14 +112,7 @@ class CallAssembler:
 
     def feed(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> None:
         """Take the next message, `at` in ns since the epoch."""
-        self._messages += 1
         self._now = max(self._now, at)
-        if message.method:
-            _count(self._methods, message.method)
-        else:
-            self._responses[message.status] += 1
-        for name in message.defects:
-            _count(self._defects, name)
         call_id = message.call_id
         leg = self._legs.get(call_id)
         if leg is None:
@@ -141,12 +134,21 @@ class CallAssembler:
         _count(self._defects, name)
 
     def _count_heard(self, heard: Heard, message: SipMessage) -> None:
+        if heard is Heard.COPY:
+            self._copies += 1
+            return
+        self._messages += 1
+        method = message.method
+        if method:
+            _count(self._methods, method)
+        else:
+            self._responses[message.status] += 1
+        for name in message.defects:
+            _count(self._defects, name)
         if heard is Heard.AGAIN:
             self._retransmissions += 1
-        elif heard is Heard.COPY:
-            self._copies += 1
-        elif message.method and message.method not in ("INVITE", "ACK"):
-            _count(self._transactions, message.method)
+        elif heard is Heard.FIRST and method and method not in ("INVITE", "ACK"):
+            _count(self._transactions, method)
 
     def _begin(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> LegRecord:
         call_id = message.call_id

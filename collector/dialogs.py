@@ -140,20 +140,21 @@ class LegRecord:
 
     def feed(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> Heard:
         """Take the next message of this Call-ID, `at` in ns."""
-        self.messages += 1
-        if message.defects:
-            if self.defects is None:
-                self.defects = {}
-            for name in message.defects:
-                self.defects[name] = self.defects.get(name, 0) + 1
         if self.seen is None:
             # Long over: what still comes repeats what was heard.
+            self.messages += 1
             self.retransmissions += 1
             return Heard.AGAIN
         if not self.start:
             self.start = at
         self.last = max(self.last, at)
         heard = heard_before(self.seen, message, at, src)
+        if heard is Heard.COPY:
+            self.copies += 1
+            return heard
+        self.messages += 1
+        for name in message.defects:
+            self._count_defect(name)
         if heard is Heard.FIRST:
             handler = (_REQUESTS if message.method else _RESPONSES).get(message.method or message.cseq_method)
             if handler is not None:
@@ -163,7 +164,7 @@ class LegRecord:
         else:
             self.copies += 1
             if message.body_start < message.body_end and (message.method in _OFFERING or 100 < message.status < 300):
-                self._hear_copy(message, at, src, dst)
+                self._hear_further_on(message, at, src, dst)
         return heard
 
     # Requests
@@ -445,7 +446,7 @@ class LegRecord:
         if self.negotiation is not None and self.answered is not None:
             self.negotiation.settle(at)
 
-    def _hear_copy(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
+    def _hear_further_on(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
         """On another hop the description may name other endpoints: those of a media relay."""
         initial = message.from_tag in self.caller_tags and message.cseq <= self.invite_cseq
         if not initial or message.method not in ("", "INVITE", "ACK") or self.ended is not None:

@@ -365,7 +365,7 @@ class SipTotals:
     """All SIP of a capture, counted."""
 
     messages: int
-    """Every message of the capture: retransmissions, and copies of one message at further hops or taps, included."""
+    """Messages as they were sent: each hop and each retransmission counts, the copies that taps made do not."""
     retransmissions: int
     call_ids: int
     methods: Mapping[str, int]
@@ -379,7 +379,7 @@ class SipTotals:
     unlisted: int = 0
     """Call-IDs past the table's size: counted, not kept."""
     copies: int = 0
-    """Messages heard again at another hop or another tap: no retransmissions."""
+    """Messages that a second tap or a mirrored port gave once more; with `messages` they make up the capture."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Which messages of a Call-ID are new (RFC 3261 17).
 
 A capture hears a message in many ways: again because its sender got no answer (a retransmission), again because a
-second tap or a proxy's other side lies in the capture (a copy). Whoever follows dialogs wants to see it once.
+proxy's other side lies in the capture too, or because a second tap gave the same packet (a copy). Whoever follows
+dialogs wants to see it once.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ class Heard(enum.Enum):
     FIRST = enum.auto()
     AGAIN = enum.auto()
     """A retransmission: the same hop, later."""
+    FURTHER_ON = enum.auto()
+    """The same message on another hop of its path, or another branch of it: sent once more, but not new."""
     COPY = enum.auto()
-    """The same message at another hop, another tap, or twice at this one."""
+    """The same packet once more, as a second tap or a mirrored port gives it: it was sent once."""
 
 
 def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Heard:
@@ -55,4 +58,4 @@ def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Hea
             return Heard.AGAIN if isinstance(since, int) and at - since >= COPY_WINDOW else Heard.COPY
     if len(hops) < 4 * _HOPS_LIMIT:
         hops += [src, branch, at, size]
-    return Heard.COPY
+    return Heard.FURTHER_ON
