@@ -77,7 +77,8 @@ class BurstGap(NamedTuple):
     """Mean length of a gap."""
 
 
-class Bin(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Bin:
     """One class of a histogram: `low <= value < high` (`high` None: open)."""
 
     low: float

@@ -1,0 +1,44 @@
+"""From capture files to everything found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.engine import Engine, EngineLimits, Progress
+from collector.facts import Call, Replay
+
+__all__ = ["Progress", "ReplaySettings", "replay_files"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """What a replay may be told."""
+
+    limits: EngineLimits = EngineLimits()
+
+
+def replay_files(
+    paths: Sequence[str | Path],
+    settings: ReplaySettings = ReplaySettings(),  # noqa: B008  # immutable
+    on_progress: Callable[[Progress], None] | None = None,
+    on_call: Callable[[Call], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
+) -> Replay:
+    """Replay captures as one, in the order of their first packets; `-` is standard input.
+
+    `on_call` hears of calls as they end, `on_note` what a person should know while it runs. Raises CaptureError when
+    an input cannot be opened or is no capture.
+    """
+    from collector.accelerate import is_compiled
+    from collector.capture.files import open_source
+
+    if on_note is not None and not is_compiled():
+        on_note("compiling kernels (first run on this machine)")
+    engine = Engine(settings.limits, on_call)
+    names = [str(path) for path in paths]
+    for name in names:
+        with open_source(name) as source:
+            engine.read(source, None, on_progress)
+    return engine.finish(tuple(names))

@@ -1,0 +1,84 @@
+"""Multi-octet loads for kernels: one bounds check and one machine load where octet-wise code needs several of each.
+
+Python runs the plain functions; the compiler is given the same as LLVM loads. A load outside the window raises
+IndexError in both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic, overload
+from numpy.typing import NDArray
+
+Octets = NDArray[np.uint8]
+
+
+def be16(window: Octets, at: int) -> int:
+    """Two octets, most significant first."""
+    if at < 0 or at + 2 > window.shape[0]:
+        raise IndexError("load outside the window")
+    return (int(window[at]) << 8) | int(window[at + 1])
+
+
+def be32(window: Octets, at: int) -> int:
+    """Four octets, most significant first."""
+    if at < 0 or at + 4 > window.shape[0]:
+        raise IndexError("load outside the window")
+    return int.from_bytes(window[at : at + 4].tobytes(), "big")
+
+
+def be64(window: Octets, at: int) -> int:
+    """Eight octets, most significant first, as a signed word: addresses are compared, never ordered."""
+    if at < 0 or at + 8 > window.shape[0]:
+        raise IndexError("load outside the window")
+    return int.from_bytes(window[at : at + 8].tobytes(), "big", signed=True)
+
+
+def le32(window: Octets, at: int) -> int:
+    """Four octets, least significant first."""
+    if at < 0 or at + 4 > window.shape[0]:
+        raise IndexError("load outside the window")
+    return int.from_bytes(window[at : at + 4].tobytes(), "little")
+
+
+def _load(width: int, swap: bool) -> Any:
+    """An intrinsic that loads `width` bits at an offset the caller has checked."""
+
+    @intrinsic
+    def load(typing_context: Any, window: Any, at: Any) -> Any:
+        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            word = ir.IntType(width)
+            address = builder.bitcast(builder.gep(array.data, [arguments[1]]), word.as_pointer())
+            value = builder.load(address, align=1)
+            if swap:
+                value = builder.bswap(value)
+            return builder.zext(value, cgutils.intp_t) if width < 64 else value
+
+        return types.int64(window, types.int64), generate
+
+    return load
+
+
+def _overload(plain: Any, width: int, swap: bool) -> None:
+    load = _load(width, swap)
+    octets = width // 8
+
+    @overload(plain, inline="never", jit_options={"forceinline": True})
+    def checked(window: Any, at: Any) -> Any:
+        def implementation(window: Any, at: Any) -> Any:
+            if at < 0 or at + octets > window.shape[0]:
+                raise IndexError("load outside the window")
+            return load(window, at)
+
+        return implementation
+
+
+_overload(be16, 16, swap=True)
+_overload(be32, 32, swap=True)
+_overload(be64, 64, swap=True)
+_overload(le32, 32, swap=False)

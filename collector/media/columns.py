@@ -1,0 +1,151 @@
+"""Columns of the stream table: one row per RTP stream, int64 counts in `counts`, float64 sums in `sums`.
+
+A row is one SSRC between two endpoints as long as its sequence does not restart; a restart closes the row and opens
+the next one, and rows of one stream are put together afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# --- counts: what tells streams apart (compared word by word) -----------------------------------------------------
+KEY_SRC_HI: Final = 0
+KEY_SRC_LO: Final = 1
+KEY_DST_HI: Final = 2
+KEY_DST_LO: Final = 3
+KEY_PORTS: Final = 4  # source port << 16 | destination port
+KEY_SSRC: Final = 5
+# --- sequence state (RFC 3550 A.1), numbers extended by 65,536 per cycle ------------------------------------------
+MAX_SEQ: Final = 6
+BASE_SEQ: Final = 7
+WINDOW_NEW: Final = 8  # bit k: MAX_SEQ - k was received; 64 newest
+WINDOW_OLD: Final = 9  # the 64 before those
+BAD_SEQ: Final = 10  # what the next packet must carry to confirm a restart, -1 none
+STATE: Final = 11
+LAST_AT: Final = 12
+FIRST_AT: Final = 13
+PACKETS: Final = 14  # mirror copies left out
+OCTETS: Final = 15
+PAYLOAD_TYPE: Final = 16  # of the last packet
+PAYLOAD_TYPE_RUN: Final = 17  # packets of it not yet added to the payload type table
+CLOCK: Final = 18  # of the last payload type [Hz]: 0 to be asked for, -1 not known yet, -2 never will be
+DSCP_NOW: Final = 19
+DSCP_RUN: Final = 20
+SAMPLES: Final = 21  # packets waiting in `samples`
+IDS: Final = 22  # IP identification of the packets MAX_SEQ - 3 ... MAX_SEQ, 16 bits each, newest lowest
+MAX_DELTA: Final = 23  # largest time between two packets [ns]
+LAST_LOST: Final = 24  # last sequence number of the last run of losses, -1 none yet
+LOST_RUN: Final = 25  # length of the run of losses now leaving the window
+SERIAL: Final = 26
+EVENT_TYPE: Final = 27  # telephone-event payload type | a second one << 8 (255 none); -1 recognise by shape
+TTL_LAST: Final = 28
+# --- what is touched rarely ---------------------------------------------------------------------------------------
+REORDERED: Final = 29
+DUPLICATES: Final = 30
+COPIES: Final = 31
+LOST: Final = 32  # runs that left the window
+LOSS_RUNS: Final = 33
+BURSTS: Final = 34
+BURST_PACKETS: Final = 35
+BURST_LOST: Final = 36
+CLUSTER_PACKETS: Final = 37  # the burst (or lone loss) not closed yet
+CLUSTER_LOST: Final = 38
+COMFORT_NOISE: Final = 39
+SPURTS: Final = 40
+MARKERS: Final = 41
+HELD_AT: Final = 42  # the packet that may have begun a restart
+HELD_TIMESTAMP: Final = 43
+HELD_OCTETS: Final = 44
+EVENTS_LOGGED: Final = 45
+EVENTS_UNLOGGED: Final = 46
+EVENT_TIMESTAMP: Final = 47  # the telephone-event in progress, -1 none
+EVENT_CODE: Final = 48
+EVENT_DURATION: Final = 49
+EVENT_VOLUME: Final = 50
+EVENT_PACKETS: Final = 51
+EVENT_ENDED: Final = 52
+EVENT_AT: Final = 53
+EVENT_SEQ_FIRST: Final = 54
+EVENT_SEQ_LAST: Final = 55
+EVENT_PACKETS_ALL: Final = 56
+PREVIOUS_AT: Final = 57  # last packet that took part in jitter
+PREVIOUS_TIMESTAMP: Final = 58
+JITTER_COUNT: Final = 59
+PDV_COUNT: Final = 60  # samples waiting in `delays`
+PDV_SINCE: Final = 61  # when the first of them arrived [ns]
+DRIFT_COUNT: Final = 62
+TIMESTAMP_STEP: Final = 63  # most frequent timestamp increment per packet (majority vote)
+STEP_VOTES: Final = 64
+TIMESTAMP_JUMPS: Final = 65
+SEQUENTIAL: Final = 66  # packets whose sequence number followed the one before
+NEXT_FREE: Final = 67
+RESTART_OF: Final = 68  # serial of the row this one continues, -1 none
+LAST_TIMESTAMP: Final = 69
+AFTER_COMFORT_NOISE: Final = 70
+INTERFACE: Final = 71
+RUN_CLASSES_AT: Final = 72  # 8 classes of loss-run lengths
+COUNT_COLUMNS: Final = 80
+
+RUN_CLASS_LOWS: Final = (1, 2, 3, 4, 5, 11, 51, 101)
+"""Least length of each class of loss runs [packets]."""
+
+STATE_FREE: Final = 0
+STATE_PROBATION: Final = 1
+STATE_VALID: Final = 2
+STATE_CLOSED: Final = 3
+
+# --- sums: float64 ------------------------------------------------------------------------------------------------
+JITTER: Final = 0  # [ms]
+JITTER_SUM: Final = 1
+JITTER_MAX: Final = 2
+IPDV_MAX: Final = 3
+PDV_MAX: Final = 4
+OFFSET: Final = 5  # delay of the last packet against the base of the samples in `delays` [ms]
+OFFSET_BASE: Final = 6  # that base against the first packet [ms]
+DRIFT_X: Final = 7
+DRIFT_Y: Final = 8
+DRIFT_XX: Final = 9
+DRIFT_XY: Final = 10
+IPDV_SUM: Final = 11
+SUM_COLUMNS: Final = 12
+
+# --- payload types of a row: 8 slots of three words ---------------------------------------------------------------
+TYPE_SLOTS: Final = 8
+TYPE_NUMBER: Final = 0  # payload type + 1, 0 for an empty slot
+TYPE_CLOCK: Final = 1
+TYPE_COUNT: Final = 2
+TYPE_COLUMNS: Final = 24
+
+# --- histograms of delays: 16 classes of 8 µs, then 16 per octave up to 134 s -------------------------------------
+DELAY_BINS: Final = 336
+
+SAMPLES_PER_ROW: Final = 64
+DELAYS_PER_ROW: Final = 512
+EVALUATION_NS: Final = 10_000_000_000
+
+# --- events -------------------------------------------------------------------------------------------------------
+EVENT_ROWS: Final = 65536
+LOG_SERIAL: Final = 0
+LOG_KIND: Final = 1
+LOG_AT: Final = 2
+LOG_A: Final = 3
+LOG_B: Final = 4
+LOG_C: Final = 5
+LOG_D: Final = 6
+LOG_COLUMNS: Final = 8
+
+LOG_JUMP: Final = 1  # first missing extended sequence number, count, time between the neighbours [ns]
+LOG_LATE: Final = 2  # extended sequence number that came late and filled a hole
+LOG_TYPE: Final = 3  # old payload type, new payload type
+LOG_EVENT: Final = 4  # code | ended << 8 | volume << 16, duration [timestamp units], packets, first << 32 | last seq
+EVENTS_PER_STREAM: Final = 256
+
+# --- RFC 3550 A.1 -------------------------------------------------------------------------------------------------
+MAX_DROPOUT: Final = 3000
+MAX_MISORDER: Final = 100
+WINDOW_BITS: Final = 128
+PAUSE_NS: Final = 2_000_000_000  # nothing is late by more: a lower sequence number after this is a restart
+COPY_NS: Final = 50_000_000  # a mirror's copy follows within this
+COPY_NO_ID_NS: Final = 1_000_000  # and within this where the sender numbers no datagrams
+
+GMIN: Final = 16  # RFC 3611 4.7.2

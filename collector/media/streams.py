@@ -1,0 +1,282 @@
+"""The stream table: what the kernel asks of Python, and rows taken out as reports.
+
+The kernel asks for the clock of a payload type when a stream proves to be one (SIP seen so far is read first, so SDP
+is known before the media that needs it), and for room when no row is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.capture import columns as capture
+from collector.facts import CodecFormat, Endpoint
+from collector.media import columns as m
+from collector.media.book import MediaBook
+from collector.media.reports import RowBlock, StreamReport, merge, reports
+from collector.media.table import stream_arrays
+from collector.media.table_numba_fns import settle, work_out
+from collector.protocols.rtp import STATIC_FORMATS
+
+Integers = NDArray[np.int64]
+
+CLOCK_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 90000)
+"""Clocks in use with RTP (RFC 3551, RFC 3555 registrations) [Hz]."""
+CLOCK_TOLERANCE = 0.06
+CLOCK_ATTEMPTS = 8
+SAMPLES_FOR_CLOCK = 8
+NS = 1_000_000_000
+IDLE_NS = 60 * NS
+
+
+class StreamLimits(NamedTuple):
+    """How much a capture may make the table hold."""
+
+    rows: int = 32_768
+    """Streams measured at a time; beyond it the longest silent are closed, those that proved nothing first."""
+    reports: int = 50_000
+    """Streams that are listed one by one; beyond it they are counted."""
+
+
+class LoggedEvent(NamedTuple):
+    """One event of a stream, as the kernel wrote it (see `columns`)."""
+
+    kind: int
+    at: int
+    a: int
+    b: int
+    c: int
+    d: int
+
+
+def address(hi: int, lo: int) -> str:
+    """Text of an address as the kernels hold it: two signed words, IPv4 mapped into IPv6."""
+    if hi == 0 and lo >> 32 == 0xFFFF:
+        return f"{lo >> 24 & 255}.{lo >> 16 & 255}.{lo >> 8 & 255}.{lo & 255}"
+    return str(IPv6Address((hi & (1 << 64) - 1) << 64 | lo & (1 << 64) - 1))
+
+
+def infer_clock(arrivals: Integers, timestamps: Integers) -> int | None:
+    """The usual clock nearest to how fast timestamps ran against arrivals; None when none is near."""
+    if len(arrivals) < SAMPLES_FOR_CLOCK:
+        return None
+    steps = np.diff(timestamps & 0xFFFFFFFF) & 0xFFFFFFFF
+    times = np.diff(arrivals)
+    usable = (steps > 0) & (steps < 1 << 20) & (times < NS)
+    elapsed = float(times[usable].sum()) / NS
+    if elapsed <= 0.05:
+        return None
+    rate = float(steps[usable].sum()) / elapsed
+    nearest = min(CLOCK_RATES, key=lambda clock: abs(clock - rate) / clock)
+    return nearest if abs(nearest - rate) <= CLOCK_TOLERANCE * nearest else None
+
+
+class StreamTable:
+    """All streams in measurement; `arrays` go to the kernel as they are."""
+
+    def __init__(self, book: MediaBook, limits: StreamLimits = StreamLimits()) -> None:
+        self.arrays = stream_arrays(limits.rows)
+        self.unvalidated_packets = 0
+        self.unlisted = 0
+        self._book = book
+        self._limits = limits
+        self._endpoints: dict[tuple[int, int, int], Endpoint] = {}
+        self._log: list[Integers] = []
+        self._attempts: dict[int, int] = {}
+        self._harvested: list[StreamReport] = []
+
+    # --- what the kernel asks ---------------------------------------------------------------------------------
+
+    def endpoint(self, hi: int, lo: int, port: int) -> Endpoint:
+        """The endpoint of kernel words, made once for each (a million addresses must not be kept)."""
+        key = (hi, lo, port)
+        known = self._endpoints.get(key)
+        if known is None:
+            if len(self._endpoints) > 200_000:
+                self._endpoints.clear()
+            known = self._endpoints[key] = Endpoint(address(hi, lo), port)
+        return known
+
+    def ends(self, row: int) -> tuple[Endpoint, Endpoint]:
+        src_hi, src_lo, dst_hi, dst_lo, ports = self.arrays.counts[row, :5].tolist()
+        return self.endpoint(src_hi, src_lo, ports >> 16), self.endpoint(dst_hi, dst_lo, ports & 0xFFFF)
+
+    def answer_format(self, row: int) -> None:
+        """Tell the kernel the clock of the row's payload type, and which types are telephone-events."""
+        counts = self.arrays.counts[row]
+        payload_type = int(counts[m.PAYLOAD_TYPE])
+        src, dst = self.ends(row)
+        last = int(counts[m.LAST_AT])
+        negotiated = self._book.lookup(src, dst, last, last)
+        formats: Mapping[int, CodecFormat] = negotiated.formats if negotiated else {}
+        if formats:
+            counts[m.EVENT_TYPE] = event_types(formats)
+        known = formats.get(payload_type) or STATIC_FORMATS.get(payload_type)
+        clock = known.clock_rate if known else self._infer(row)
+        self._set_clock(row, payload_type, clock)
+
+    def _infer(self, row: int) -> int:
+        """Clock of an unknown dynamic type; -1 while there are too few packets, -2 when it cannot be told."""
+        counts = self.arrays.counts[row]
+        waiting = int(counts[m.SAMPLES])
+        samples = self.arrays.samples[row, : 2 * waiting]
+        if waiting == m.SAMPLES_PER_ROW:
+            clock = infer_clock(samples[0::2], samples[1::2])
+            if clock:
+                return clock
+            serial = int(counts[m.SERIAL])
+            attempts = self._attempts.get(serial, 0) + 1
+            self._attempts[serial] = attempts
+            counts[m.SAMPLES] = 0
+            if attempts >= CLOCK_ATTEMPTS:
+                del self._attempts[serial]
+                return -2
+        return -1
+
+    def _set_clock(self, row: int, payload_type: int, clock: int) -> None:
+        counts, types = self.arrays.counts[row], self.arrays.types[row]
+        counts[m.CLOCK] = clock
+        for slot in range(0, m.TYPE_COLUMNS, 3):
+            if types[slot] == payload_type + 1:
+                types[slot + m.TYPE_CLOCK] = clock
+        if clock > 0 and counts[m.SAMPLES] == m.SAMPLES_PER_ROW:
+            work_out(*self._work_arrays(), row)
+
+    def _work_arrays(self) -> tuple[NDArray[np.generic], ...]:
+        a = self.arrays
+        return a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv
+
+    def take_log(self, context: Integers) -> None:
+        """Keep the events that the kernel wrote and let it begin anew."""
+        written = int(context[capture.EVENT_COUNT])
+        if written:
+            self._log.append(self.arrays.log[:written].copy())
+            context[capture.EVENT_COUNT] = 0
+
+    # --- room -------------------------------------------------------------------------------------------------
+
+    def make_room(self, context: Integers) -> None:
+        """Take out rows until a quarter of the table is free: closed and never validated ones first, then the idle."""
+        used = int(context[capture.ROWS_USED])
+        counts = self.arrays.counts[:used]
+        state, last = counts[:, m.STATE], counts[:, m.LAST_AT]
+        now = int(context[capture.LAST])
+        # Lower is taken first; a fresh stream of one packet may yet prove itself.
+        rank = np.where(state == m.STATE_CLOSED, 0, np.where(state == m.STATE_PROBATION, 1, 2)).astype(np.int64)
+        rank = np.where(now - last > IDLE_NS, np.minimum(rank, 1), rank)
+        wanted = max(1, used // 4)
+        order = np.lexsort((last, rank))[:wanted]
+        self._take_out([int(row) for row in np.sort(order)], context)
+
+    def _take_out(self, rows: list[int], context: Integers) -> None:
+        reports_of = self._report(rows, context, join=False)
+        self._keep(reports_of)
+        for row in rows:
+            for array in self.arrays[1:7]:
+                array[row] = 0
+            self.arrays.ipdv[row] = 0
+            self.arrays.pdv[row] = 0
+            self.arrays.counts[row, m.NEXT_FREE] = context[capture.FREE_ROW]
+            context[capture.FREE_ROW] = row
+        self._rebuild_slots(int(context[capture.ROWS_USED]))
+
+    def _rebuild_slots(self, used: int) -> None:
+        """Enter every open row anew: open addressing knows no removal."""
+        from collector.walk_numba_fns import rebuild_slots
+
+        rebuild_slots(self.arrays.slots, self.arrays.counts, used)
+
+    def _keep(self, found: Iterable[StreamReport]) -> None:
+        for report in found:
+            if not report.validated:
+                self.unvalidated_packets += report.packets
+            elif len(self._harvested) < self._limits.reports:
+                self._harvested.append(report)
+            else:
+                self.unlisted += 1
+
+    # --- reports ----------------------------------------------------------------------------------------------
+
+    def finish(self, context: Integers) -> list[StreamReport]:
+        """Settle every row; reports in order of first packet, rows of one stream put together."""
+        used = int(context[capture.ROWS_USED])
+        rows = np.flatnonzero(self.arrays.counts[:used, m.STATE] != m.STATE_FREE).tolist()
+        self._keep(self._report(rows, context, join=True))
+        self.take_log(context)
+        return sorted(self._harvested, key=lambda report: (report.first, report.serials))
+
+    def _report(self, rows: list[int], context: Integers, join: bool) -> list[StreamReport]:
+        if not rows:
+            return []
+        for row in rows:
+            if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:
+                self.take_log(context)
+            if self.arrays.counts[row, m.CLOCK] <= 0:
+                self._last_chance(row)
+            settle(*self._work_arrays(), self.arrays.log, context, row)
+        a = self.arrays
+        block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
+        groups = self._groups(block.counts) if join else [[k] for k in range(len(rows))]
+        serials = [tuple(int(block.counts[k, m.SERIAL]) for k in group) for group in groups]
+        ends = [self.ends(rows[group[0]]) for group in groups]
+        return reports(merge(block, groups), ends, serials)
+
+    def _last_chance(self, row: int) -> None:
+        """A short stream ends before its clock was asked for or known: ask now, or read it from what there is."""
+        counts = self.arrays.counts[row]
+        waiting = int(counts[m.SAMPLES])
+        if not waiting or not counts[m.PAYLOAD_TYPE_RUN] or counts[m.CLOCK] == -2:
+            return
+        if counts[m.CLOCK] == 0:
+            self.answer_format(row)
+        if counts[m.CLOCK] == -1:
+            samples = self.arrays.samples[row, : 2 * waiting]
+            clock = infer_clock(samples[0::2], samples[1::2])
+            if clock:
+                self._set_clock(row, int(counts[m.PAYLOAD_TYPE]), clock)
+
+    def _groups(self, counts: Integers) -> list[list[int]]:
+        """Rows of the same stream: the same key, and the same call where SDP tells calls apart."""
+        found: dict[tuple[object, ...], list[int]] = {}
+        order = np.lexsort((counts[:, m.SERIAL], counts[:, m.FIRST_AT])).tolist()
+        keys = counts[:, : m.KEY_SSRC + 1].tolist()
+        shared: dict[tuple[int, ...], int] = {}
+        for key in map(tuple, keys):
+            shared[key] = shared.get(key, 0) + 1
+        for k in order:
+            key = tuple(keys[k])
+            call = self._call_of(counts[k]) if shared[key] > 1 else None
+            found.setdefault((*key, call), []).append(k)
+        return list(found.values())
+
+    def _call_of(self, counts: Integers) -> str | None:
+        src_hi, src_lo, dst_hi, dst_lo, ports = counts[:5].tolist()
+        src, dst = self.endpoint(src_hi, src_lo, ports >> 16), self.endpoint(dst_hi, dst_lo, ports & 0xFFFF)
+        negotiated = self._book.lookup(src, dst, int(counts[m.FIRST_AT]), int(counts[m.LAST_AT]))
+        return negotiated.call_id if negotiated else None
+
+    def events(self) -> dict[int, list[LoggedEvent]]:
+        """Events by the serial number of their row, oldest first."""
+        if not self._log:
+            return {}
+        log = np.concatenate(self._log)
+        log = log[np.argsort(log[:, m.LOG_SERIAL], kind="stable")]
+        serials, starts = np.unique(log[:, m.LOG_SERIAL], return_index=True)
+        rows = log[:, m.LOG_KIND : m.LOG_D + 1].tolist()
+        ends = [*starts.tolist()[1:], len(rows)]
+        return {
+            serial: [LoggedEvent(*row) for row in rows[start:end]]
+            for serial, start, end in zip(serials.tolist(), starts.tolist(), ends, strict=True)
+        }
+
+
+def event_types(formats: Mapping[int, CodecFormat]) -> int:
+    """The kernel's word for up to two telephone-event payload types; none of them is 255 twice."""
+    found = sorted(number for number, codec in formats.items() if codec.name == "TELEPHONE-EVENT")[:2]
+    if not found:
+        return 255 | 255 << 8
+    return found[0] | (found[1] if len(found) > 1 else 255) << 8

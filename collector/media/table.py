@@ -1,0 +1,75 @@
+"""The stream table as Python holds it: the arrays, their sizes, and how a row is opened, settled and freed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.capture import columns as capture
+from collector.media import columns as media
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class StreamArrays(NamedTuple):
+    """The arrays that the kernels share, in the order they take them; rows are streams."""
+
+    slots: Integers
+    counts: Integers
+    sums: Floats
+    types: Integers
+    dscp: Integers
+    samples: Integers
+    delays: Floats
+    ipdv: NDArray[np.int32]
+    pdv: NDArray[np.int32]
+    log: Integers
+
+
+def stream_arrays(rows: int) -> StreamArrays:
+    """Arrays for so many streams at a time; the system hands out their pages only as rows are used."""
+    slots = 1 << (2 * rows - 1).bit_length()
+    return StreamArrays(
+        slots=np.zeros(slots, np.int64),
+        counts=np.zeros((rows, media.COUNT_COLUMNS), np.int64),
+        sums=np.zeros((rows, media.SUM_COLUMNS), np.float64),
+        types=np.zeros((rows, media.TYPE_COLUMNS), np.int64),
+        dscp=np.zeros((rows, 64), np.int64),
+        samples=np.zeros((rows, 2 * media.SAMPLES_PER_ROW), np.int64),
+        delays=np.zeros((rows, media.DELAYS_PER_ROW), np.float64),
+        ipdv=np.zeros((rows, media.DELAY_BINS), np.int32),
+        pdv=np.zeros((rows, media.DELAY_BINS), np.int32),
+        log=np.zeros((media.EVENT_ROWS, media.LOG_COLUMNS), np.int64),
+    )
+
+
+class WalkArrays(NamedTuple):
+    """The arrays that say where the walk stands and what waits for Python."""
+
+    context: Integers
+    interfaces: Integers
+    counters: Integers
+    packet: Integers
+    record: Integers
+    pending: Integers
+    flows: Integers
+
+
+def walk_arrays(flows: Integers | None = None) -> WalkArrays:
+    """Fresh arrays for one walk; `flows` may be shared by several."""
+    context = np.zeros(capture.CONTEXT_COLUMNS, np.int64)
+    context[capture.FIRST] = np.iinfo(np.int64).max
+    context[capture.LAST] = np.iinfo(np.int64).min
+    context[capture.FREE_ROW] = -1
+    return WalkArrays(
+        context=context,
+        interfaces=np.zeros((capture.INTERFACE_ROWS, capture.INTERFACE_COLUMNS), np.int64),
+        counters=np.zeros(capture.COUNTERS, np.int64),
+        packet=np.zeros(capture.PENDING_COLUMNS, np.int64),
+        record=np.zeros(8, np.int64),
+        pending=np.zeros((capture.PENDING_ROWS, capture.PENDING_COLUMNS), np.int64),
+        flows=np.zeros(capture.TCP_FLOW_SLOTS, np.int64) if flows is None else flows,
+    )
