@@ -187,7 +187,12 @@ def _far_end_lost(stream: Mapping[str, Any], folder: Path) -> int | None:
 
 
 def _endpoints(folder: Path) -> str:
-    program = "baresip" if (folder / "baresip-left.txt").exists() else "sipp"
-    printed = subprocess.run([program, "-v"], capture_output=True, text=True, check=False).stdout  # noqa: S603
-    version = re.search(r"v(\d[\w.]+)", printed)
-    return f"{program} {version[1] if version else ''}".strip()
+    """The programs that called each other, with their versions."""
+    asked = {"baresip": "-v", "linphonec": "--version", "sipp": "-v"}
+    used = [name for name in asked if list(folder.glob(f"{name.removesuffix('c')}-*"))] or ["sipp"]
+    versions = []
+    for name in used:
+        printed = subprocess.run([name, asked[name]], capture_output=True, text=True, check=False).stdout  # noqa: S603
+        version = re.search(r"(?:SIPp|baresip|version:) v?(\d[\d.]+\d)", printed)
+        versions.append(f"{name} {version[1] if version else ''}".strip())
+    return ", ".join(versions)

@@ -3,17 +3,20 @@
     cg-left (192.0.2.10, 2001:db8:a::10)  --  cg-relay  --  cg-right (198.51.100.20, 2001:db8:b::20)
 
 Nothing leaves the namespaces, whose addresses are those set aside for documentation (RFC 5737, RFC 3849). Needs root
-and, from Debian, iproute2, ethtool, tcpdump, baresip and sip-tester.
+and, from Debian, iproute2, ethtool, tcpdump, baresip, sip-tester and linphone-cli.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
+import wave
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,6 +67,12 @@ class Process:
     def text(self) -> str:
         """Everything printed so far."""
         return self.printed.read_text(errors="replace")
+
+    def say(self, line: str) -> None:
+        """Type a line to it."""
+        assert self.running.stdin is not None
+        self.running.stdin.write(f"{line}\n".encode())
+        self.running.stdin.flush()
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         """Ask it to end and wait until it has."""
@@ -145,6 +154,34 @@ class Lab:
         process.wait_for("baresip is ready")
         return process
 
+    def linphone(self, side: str, user: str) -> Process:
+        """Start a linphonec that plays a tone; it takes its commands on stdin (`say`)."""
+        address = _SIDES[side][0]
+        home = self.folder / f"linphone-{side}"
+        for part in (".local/share/linphone", ".config/linphone"):
+            (home / part).mkdir(parents=True)
+        _write_tone(home / "tone.wav", 440)
+        settings = f"""[sip]
+sip_port=5060
+sip_tcp_port=0
+sip_tls_port=0
+guess_hostname=0
+contact="Caller" <sip:{user}@{address}>
+[rtp]
+audio_rtp_port=16384
+[video]
+enabled=0
+capture=0
+display=0
+"""
+        (home / "settings").write_text(settings)
+        command = ["env", f"HOME={home}", "linphonec", "-c", str(home / "settings"), "-d", "6", "-l", f"{home}/log"]
+        process = self.start(side, f"linphone-{side}", *command)
+        for line in ("soundcard use files", f"play {home}/tone.wav"):
+            time.sleep(1.0)
+            process.say(line)
+        return process
+
     def command(self, side: str, command: str, parameters: str = "") -> str:
         """Give a baresip one of the commands of its menu."""
         line = inside(side, sys.executable, "-c", _CONTROL, command, parameters)
@@ -178,6 +215,15 @@ def lab(folder: Path) -> Iterator[Lab]:
     finally:
         bench.stop()
         _remove()
+
+
+def _write_tone(path: Path, hertz: int, seconds: int = 20) -> None:
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(8000)
+        samples = (int(8000 * math.sin(2 * math.pi * hertz * place / 8000)) for place in range(8000 * seconds))
+        out.writeframes(b"".join(struct.pack("<h", sample) for sample in samples))
 
 
 def _build() -> None:

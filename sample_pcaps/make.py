@@ -77,6 +77,16 @@ def _press_keys(bench: Lab, keys: str) -> None:
     answering.wait_for("terminated (duration")
 
 
+def _linphone(bench: Lab, seconds: float) -> None:
+    answering = bench.baresip("right", "1002", account=";audio_codecs=pcmu")
+    calling = bench.linphone("left", "1001")
+    calling.say(f"call sip:1002@{RIGHT}")
+    answering.wait_for("Call established")
+    time.sleep(seconds)
+    calling.say("terminate")
+    answering.wait_for("terminated (duration")
+
+
 def _dialogues(*parts: tuple[str, tuple[str, str]]) -> Callable[[Lab], None]:
     """One sipp calls another, once for each named pair of scenarios."""
 
@@ -153,6 +163,12 @@ SAMPLES = {
         {},
         RIGHT_TAP,
         lambda bench: _talk(bench, 5, by="right", transport="tcp", audio_codecs="G722/16000/1"),
+    ),
+    "stun_beside_media": Sample(
+        Story("linphone calls baresip; STUN runs on the media ports before and beside RTP.", codec="PCMU"),
+        {},
+        RIGHT_TAP,
+        lambda bench: _linphone(bench, 6.5),
     ),
     "mirrored": Sample(
         Story("A tap on both interfaces of a bridge sees every packet twice.", codec="PCMA", seen_twice=True),
