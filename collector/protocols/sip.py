@@ -191,11 +191,13 @@ def frame_length(buffer: bytes | bytearray | memoryview) -> int | None:
         return None
     if not looks_like_sip(head[: newline + 1]):
         raise SipError("start_line_unusable")
-    section = split_header_section(head)
-    if "header_end_missing" in section.defects:
+    if head.find(b"\n\r\n") < 0 and head.find(b"\n\n") < 0:
         if len(head) > HEADER_SECTION_LIMIT:
             raise SipError("header_section_too_long")
         return None
+    section = split_header_section(head)
+    if "header_end_missing" in section.defects:
+        raise SipError("header_section_too_long")
     for name, value in section.fields:
         if name == "content-length":
             if not (value.isascii() and value.isdigit()):

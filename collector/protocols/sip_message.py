@@ -77,7 +77,8 @@ LIST_HEADERS = frozenset(
 )
 
 _TOKEN = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+")
-_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# RFC 3261 25.1 quoted-pair: behind a backslash any octet but CR and LF may stand.
+_CONTROL = re.compile(rb"(?<!\\)[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _SECTION_END = re.compile(rb"\r?\n\r?\n")
 _MULTIPART_BOUNDARY_LIMIT = 70  # RFC 2046 5.1.1
 _PART_LIMIT = 64
@@ -312,12 +313,18 @@ class SipMessage:
         return (self.header("content-type") or "").partition(";")[0].strip().lower()
 
     def sdp_body(self) -> bytes | None:
-        """The session description: the body itself or the first such part of a multipart body (RFC 5621)."""
+        """The session description: the body itself or the first such part of a multipart body (RFC 5621).
+
+        A body that nothing names is taken for SDP when it begins like it: such gateways exist, and their media too.
+        """
         if self.body_start >= self.body_end:
             return None
         if self._mask & SDP:
             return self.body
-        return _find_sdp(self.header("content-type") or "", self.body)
+        content_type = self.header("content-type")
+        if content_type is None:
+            return self.body if self.body.startswith(b"v=0") else None
+        return _find_sdp(content_type, self.body)
 
     @property
     def session_id(self) -> tuple[str, str] | None:

@@ -140,7 +140,8 @@ def _split_display(value: str) -> tuple[str, str, tuple[str, ...]]:
         return unquote_string(value[: close + 1]), value[close + 1 :].lstrip(), ()
     display, bracket, after = value.partition("<")
     display = display.strip()
-    if not bracket:
+    # A bracket behind a semicolon or a quote stands in a parameter of an addr-spec, not around a URI.
+    if not bracket or ";" in display or '"' in display:
         return "", value, ()
     if display and not _DISPLAY_TOKENS.fullmatch(display):
         return display, bracket + after, ("display_name_not_quoted",)
@@ -191,7 +192,7 @@ def parse_host_port(text: str) -> tuple[str, int | None, tuple[str, ...]]:
         host = host.rstrip()
         digits = digits.lstrip()
         if ":" in digits:
-            return text, None, ("ipv6_without_brackets" if _is_ipv6(text) else "host_malformed",)
+            return _bare_ipv6(text)
         if not _HOSTNAME.fullmatch(host):
             defects.append("host_malformed")
     if not colon:
@@ -200,6 +201,16 @@ def parse_host_port(text: str) -> tuple[str, int | None, tuple[str, ...]]:
         defects.append("port_malformed")
         return host, None, tuple(defects)
     return host, int(digits), tuple(defects)
+
+
+def _bare_ipv6(text: str) -> tuple[str, int | None, tuple[str, ...]]:
+    """What is meant by an address without brackets, where its port can be told from its last group at all."""
+    if _is_ipv6(text):
+        return text, None, ("ipv6_without_brackets",)
+    host, _, digits = text.rpartition(":")
+    if _is_ipv6(host) and digits.isascii() and digits.isdigit() and len(digits) <= 5 and 0 < int(digits) < 65536:
+        return host, int(digits), ("ipv6_without_brackets",)
+    return text, None, ("host_malformed",)
 
 
 def _is_ipv6(text: str) -> bool:
