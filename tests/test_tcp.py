@@ -182,7 +182,7 @@ def test_a_gap_is_given_up_after_some_time_and_costs_only_the_messages_it_touche
 @given(seed=st.integers(0, 1 << 32))
 def test_segments_that_never_come_cost_no_message_but_those_they_were_part_of(seed: int) -> None:
     draw = random.Random(seed)
-    sent = [draw.choice([sip, ok])(number, draw.randbytes(draw.choice([0, 90, 2_500]))) for number in range(12)]
+    sent = [draw.choice([sip, ok])(number, draw.randbytes(draw.choice([0, 90, 1_500]))) for number in range(12)]
     segments, touched, at = [syn(0)], set(), 0
     for number, message in enumerate(sent):
         for piece in cut(message, at, draw.choice([100, 700, 5_000])):

@@ -35,7 +35,7 @@ class TcpLimits(NamedTuple):
     """How long a missing segment is waited for [ns]."""
     judged_bytes: int = 2_048
     judged_segments: int = 8
-    """How much a connection may carry without showing SIP; four times as much when it was joined late."""
+    """How much a connection may carry without showing SIP; four times both when its beginning is missing."""
 
 
 class Verdict(StrEnum):
@@ -219,7 +219,8 @@ class _Connection:
 
     @property
     def joined(self) -> bool:
-        return any(each.sequence.started and each.sequence.joined for each in self.directions)
+        """The beginning of a direction is missing."""
+        return self.gaps > 0 or any(each.sequence.started and each.sequence.joined for each in self.directions)
 
 
 class TcpStreams:
@@ -337,7 +338,8 @@ class TcpStreams:
         if data.strip(b"\r\n"):  # keep-alives alone say nothing
             connection.segments += 1
             connection.bytes += len(data)
-        if direction.reader is None or (connection.verdict is Verdict.UNDECIDED and starts_sip_frame(data)):
+        late = connection.verdict is Verdict.UNDECIDED and not direction.plausible and starts_sip_frame(data)
+        if direction.reader is None or late:
             data = self._choose(connection, direction, data)
         if isinstance(direction.reader, Handshake):
             try:
@@ -390,13 +392,12 @@ class TcpStreams:
             connection.gaps = 0
 
     def _is_hopeless(self, connection: _Connection) -> bool:
-        allowance = 4 if connection.joined else 1
-        if (
-            connection.segments < self._limits.judged_segments * allowance
-            and connection.bytes < self._limits.judged_bytes * allowance
-        ):
+        limits = self._limits
+        if any(each.plausible for each in connection.directions):
             return False
-        return not any(each.plausible for each in connection.directions)
+        if connection.joined:  # perhaps inside a long message
+            return connection.segments >= 4 * limits.judged_segments and connection.bytes >= 4 * limits.judged_bytes
+        return connection.segments >= limits.judged_segments or connection.bytes >= limits.judged_bytes
 
     def _ignore(self, connection: _Connection) -> None:
         connection.verdict = Verdict.IGNORED

@@ -84,7 +84,7 @@ def starts_sip_frame(data: bytes | bytearray) -> bool:
         header = parse_frame_header(data)
     except ValueError:
         return False
-    if header is None or header.compressed or header.opcode not in (Opcode.TEXT, Opcode.BINARY):
+    if header is None or not header.fin or header.compressed or header.opcode not in (Opcode.TEXT, Opcode.BINARY):
         return False
     payload = unmask(bytes(data[header.size : header.size + min(header.length, 64)]), header.mask)
     return _SIP_START.match(payload) is not None
