@@ -218,6 +218,8 @@ def parse_batch(
     The kernel says where the fields of plain messages are; only the others are parsed.
     """
     rows = np.empty((count, COLUMNS), dtype=np.int64)
+    window = window.view()
+    window.flags.writeable = False  # one kind of window, mapped or not: for each the kernel would be compiled anew
     index_messages(window, offsets, lengths, count, rows, CLASSES, NAMES, PATTERNS, PATTERN_OF_HEADER)
     columns = rows[:, :KEPT_COLUMNS].T.tolist()
     octets = window.data

@@ -232,9 +232,21 @@ def _index_message(
     patterns: Integers,
     pattern_of_header: Integers,
 ) -> bool:
-    at = _match(window, start, end, start, pattern_of_header[0, START_LINE], row, classes, patterns)
+    # The start line goes round the loop like a header: each place that calls `_match` would compile it once more.
+    at = start
+    stop = end
+    following = -1
+    step = pattern_of_header[0, START_LINE]
     mask = PLAIN
-    while 0 <= at < end - 1:
+    while True:
+        if step >= 0:
+            at = _match(window, at, stop, start, step, row, classes, patterns)
+            if at < 0:
+                return False
+        if following >= 0:
+            at = following
+        if at + 1 >= end:
+            return False
         if window[at] == 13:
             row[MASK] = mask
             return bool(window[at + 1] == 10) and _is_whole(window, start, end, at + 2, mask, row)
@@ -245,26 +257,21 @@ def _index_message(
             return False
         header = _header_number(window, at, name_end, names)
         at = name_end + 1
-        line_end = at
-        while line_end < end and classes[window[line_end]] & TEXT:
-            line_end += 1
-        if line_end + 1 >= end or window[line_end] != 13 or window[line_end + 1] != 10:
+        stop = at
+        while stop < end and classes[window[stop]] & TEXT:
+            stop += 1
+        if stop + 1 >= end or window[stop] != 13 or window[stop + 1] != 10:
             return False
+        following = stop + 2
         bit = 1 << header if header else 0
         if mask & bit & SINGLE_BITS:
             return False
         step = pattern_of_header[1 if mask & bit else 0, header]
         mask |= bit
-        if step >= 0:
-            stop = line_end
-            while at < stop and window[at] == 32:
-                at += 1
-            while stop > at and window[stop - 1] == 32:
-                stop -= 1
-            if _match(window, at, stop, start, step, row, classes, patterns) < 0:
-                return False
-        at = line_end + 2
-    return False
+        while at < stop and window[at] == 32:
+            at += 1
+        while stop > at and window[stop - 1] == 32:
+            stop -= 1
 
 
 @njit

@@ -72,6 +72,11 @@ _DIGITS = "0123456789"
 _ALPHANUMERIC = _LETTERS_UPPER + _LETTERS_LOWER + _DIGITS
 
 
+def _frozen(table: Integers) -> Integers:
+    table.flags.writeable = False
+    return table
+
+
 def _octet_classes() -> Integers:
     printable = "".join(map(chr, range(0x20, 0x7F)))
     classes = np.zeros(256, dtype=np.int64)
@@ -98,7 +103,7 @@ def _octet_classes() -> Integers:
     return classes
 
 
-CLASSES: Final = _octet_classes()
+CLASSES: Final = _frozen(_octet_classes())
 """Classes of each octet, one bit each."""
 
 _SCRATCH: Final = COLUMNS - 2
@@ -436,5 +441,5 @@ def _names() -> Integers:
     return names
 
 
-NAMES: Final = _names()
-PATTERNS, PATTERN_OF_HEADER = _assemble()
+NAMES: Final = _frozen(_names())
+PATTERNS, PATTERN_OF_HEADER = map(_frozen, _assemble())

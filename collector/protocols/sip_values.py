@@ -24,6 +24,7 @@ _HOSTNAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9\-_.]*[A-Za-z0-9_.])?")
 _URI_PARAMETER = re.compile(
     r"(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})+(?:=(?:[A-Za-z0-9\-_.!~*'()\[\]/:&+$]|%[0-9A-Fa-f]{2})*)?"
 )
+_BLANK = re.compile(r"\s")
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -237,7 +238,7 @@ def _uri_pairs(text: str, separator: str) -> dict[str, str]:
 def parse_uri(text: str) -> tuple[SipUri, tuple[str, ...]]:
     """A URI as SIP carries it, and its defects. Escapes (RFC 3261 19.1.2) are undone in what is returned."""
     scheme, colon, rest = text.partition(":")
-    spaces: tuple[str, ...] = ("addr_spec_whitespace",) if any(c.isspace() for c in text) else ()
+    spaces: tuple[str, ...] = ("addr_spec_whitespace",) if _BLANK.search(text) else ()
     if not colon or not _SCHEME.fullmatch(scheme):
         return SipUri("", "", "", "", None, {}, {}, text), (*spaces, "uri_scheme_missing")
     scheme = scheme.lower()
