@@ -213,6 +213,7 @@ def test_bulk_rtp_truth_is_what_the_file_holds(tmp_path: Path) -> None:
     totals = write_rtp(path, RtpSize(packets=8_000, calls=8, concurrent=4))
     seen: dict[int, list[int]] = {}
     sip, times = 0, []
+    identifications: dict[tuple[int, int], set[int]] = {}
     for packet in rdpcap(str(path)):
         times.append(packet.time)
         if packet[UDP].dport == 5060:
@@ -220,6 +221,9 @@ def test_bulk_rtp_truth_is_what_the_file_holds(tmp_path: Path) -> None:
             continue
         header = RTP(bytes(packet[UDP].payload))
         seen.setdefault(header.sourcesync, []).append(header.sequence)
+        identifications.setdefault((header.sourcesync, header.sequence), set()).add(packet[IP].id)
+    twice = sum(len(numbers) > 1 for numbers in identifications.values())
+    assert twice == sum(stream.duplicates for stream in totals.streams) > 0
     assert times == sorted(times)
     assert (sip, totals.sip_messages) == (56, 56)
     for stream in totals.streams:

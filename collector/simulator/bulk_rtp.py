@@ -27,6 +27,8 @@ HEADERS = 14 + 20 + 8 + 12
 """Octets of Ethernet, IPv4, UDP and RTP before the payload."""
 MEDIA_AFTER = 2_000_000
 """First media packet after the INVITE [µs]."""
+SECOND = 1 << 30
+"""Marks the second copy of a duplicated packet, which has an IP identification of its own."""
 _CALLS_AT_ONCE = 20
 _PACKETS_AT_ONCE = 50_000
 
@@ -72,7 +74,7 @@ class RtpTotals:
 
 
 class Burst(NamedTuple):
-    """Packets of the wire: arrival [µs since EPOCH], stream number, index as sent."""
+    """Packets of the wire: arrival [µs since EPOCH], stream number, index as sent (plus SECOND in a second copy)."""
 
     at: Ints
     stream: NDArray[np.int32]
@@ -184,8 +186,9 @@ def _stream(number: int, start: int, packets: int, rng: np.random.Generator, tot
     at = start + MEDIA_AFTER + index * PTIME
     at[: len(received)] += delay
     at[len(received) :] += delay[again] + rng.integers(200, 3_000, duplicates)
+    copies = np.repeat([0, SECOND], [len(received), duplicates])
     order = np.argsort(at, kind="stable")
-    at, index = at[order], index[order]
+    at, index, copies = at[order], index[order], copies[order]
     gaps = np.diff(received) - 1
     first_seen = np.zeros(len(index), np.bool_)
     first_seen[np.unique(index, return_index=True)[1]] = True
@@ -201,7 +204,7 @@ def _stream(number: int, start: int, packets: int, rng: np.random.Generator, tot
             reordered=int((overtaken & first_seen[1:]).sum()),
         )
     )
-    return Burst(at, np.full(len(at), number, np.int32), index.astype(np.int32))
+    return Burst(at, np.full(len(at), number, np.int32), (index | copies).astype(np.int32))
 
 
 def _lost(number: int, packets: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -241,7 +244,7 @@ def _write_media(out: BinaryIO, burst: Burst, streams: Streams, noise: Octets) -
 def _records(burst: Burst, streams: Streams, noise: Octets) -> memoryview:
     """Pcap records with their frames, one row each."""
     rows = np.empty((len(burst.at), 16 + HEADERS + SAMPLES), np.uint8)
-    index = burst.sent.astype(np.uint32)
+    index = (burst.sent % SECOND).astype(np.uint32)
     first = streams.first[burst.stream]
     time = burst.at + EPOCH
     lengths = np.full(len(rows), HEADERS + SAMPLES)
@@ -249,7 +252,8 @@ def _records(burst: Burst, streams: Streams, noise: Octets) -> memoryview:
     rows[:, 16 : 16 + HEADERS] = streams.headers[burst.stream]
     rows[:, 16 + HEADERS :] = noise[(index + burst.stream.astype(np.uint32)) % 64]
     frame = rows[:, 16:]
-    _put(frame, 18, (first[:, 2] + np.arange(len(rows), dtype=np.uint32)).astype(">u2"))
+    identification = first[:, 2] + index + np.where(burst.sent < SECOND, 0, 32768).astype(np.uint32)
+    _put(frame, 18, identification.astype(">u2"))
     words = frame[:, 14:34].copy().view(">u2").astype(np.uint32).sum(axis=1)
     words = (words & 0xFFFF) + (words >> 16)
     words = (words & 0xFFFF) + (words >> 16)
