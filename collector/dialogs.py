@@ -376,7 +376,7 @@ class LegRecord:
             self.negotiation.end(at)
 
     def _answer_offer(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
-        if self.negotiation is None or message.status < 200:
+        if self.negotiation is None or message.status < 200 or self.ended is not None:
             return
         key = (message.from_tag, message.cseq)
         if message.status >= 300:
@@ -434,7 +434,7 @@ class LegRecord:
         return self.negotiation
 
     def _describe(self, party: Party, body: bytes, at: int, inside: bool = False) -> None:
-        if self.ended is None or self.answered is None:
+        if self.ended is None:
             self._count_defect(self._negotiate().describe(party, body, at, inside))
 
     def _offer(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:

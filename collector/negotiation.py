@@ -221,11 +221,11 @@ class Negotiation:
 
     def _retire(self, gone: list[NegotiatedMedia] | tuple[NegotiatedMedia, ...], at: int) -> None:
         for media in gone:
+            ended = self._book.withdraw(media, self._call_id, at)
             for position, known in enumerate(self.media):
                 if known is media:
-                    self.media[position] = media._replace(until=at)
+                    self.media[position] = ended
                     break
-            self._book.withdraw(media, self._call_id, at)
 
     def _announced(self, line: MediaLine, role: str, at: int) -> NegotiatedMedia:
         return NegotiatedMedia(

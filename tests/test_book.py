@@ -143,6 +143,16 @@ def test_rtcp_is_found_by_its_own_endpoint() -> None:
     assert book.lookup_rtcp(STRANGER, PHONE, SECOND, SECOND) is None
 
 
+def test_rtcp_elsewhere_and_rtcp_on_the_same_port_are_found() -> None:
+    book = MediaBook()
+    elsewhere = Endpoint("10.0.0.9", 7000)
+    book.announce(media(rtcp=elsewhere), "elsewhere")
+    book.announce(media(GATEWAY, rtcp=GATEWAY, role="callee"), "muxed")
+    assert getattr(book.lookup_rtcp(STRANGER, elsewhere, SECOND, SECOND), "call_id", None) == "elsewhere"
+    assert getattr(book.lookup_rtcp(STRANGER, GATEWAY, SECOND, SECOND), "call_id", None) == "muxed"
+    assert book.lookup_rtcp(STRANGER, Endpoint("10.0.0.1", 4001), SECOND, SECOND) is None
+
+
 def test_ipv6_endpoints_are_found() -> None:
     book = MediaBook()
     endpoint = Endpoint("2001:db8::1", 4000)

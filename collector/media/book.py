@@ -61,8 +61,9 @@ class MediaBook:
 
     def __init__(self, size: int = BOOK_SIZE) -> None:
         self._size = size
-        self._by_endpoint: dict[Endpoint, list[_Entry]] = {}
-        self._by_rtcp: dict[Endpoint, list[_Entry]] = {}
+        self._by_endpoint: dict[Endpoint, tuple[_Entry, ...]] = {}
+        self._by_rtcp: dict[Endpoint, tuple[_Entry, ...]] = {}
+        """Only what neither the next port (RFC 3550 11) nor the same one (RFC 5761) leads to."""
         self._open: dict[str, list[_Entry]] = {}
         self._spans: dict[str, list[Span]] = {}
         self._order: deque[_Entry] = deque()
@@ -83,45 +84,42 @@ class MediaBook:
         if media.until is None:
             opened.append(entry)
         self._add(self._by_endpoint, media.endpoint, entry)
-        if media.rtcp is not None:
+        if media.rtcp is not None and not _is_usual(media.rtcp, media.endpoint):
             self._add(self._by_rtcp, media.rtcp, entry)
         self._order.append(entry)
         if len(self._order) > self._size:
             self._forget(self._order.popleft())
 
-    def _add(self, index: dict[Endpoint, list[_Entry]], endpoint: Endpoint, entry: _Entry) -> None:
-        entries = index.get(endpoint)
-        if entries is None:
-            index[endpoint] = [entry]
-            return
-        entries.append(entry)
-        if len(entries) > ENDPOINT_SIZE:
-            del entries[0]
+    def _add(self, index: dict[Endpoint, tuple[_Entry, ...]], endpoint: Endpoint, entry: _Entry) -> None:
+        index[endpoint] = (*index.get(endpoint, ())[1 - ENDPOINT_SIZE :], entry)
 
     def _forget(self, entry: _Entry) -> None:
         self.forgotten += 1
         for index, endpoint in ((self._by_endpoint, entry.media.endpoint), (self._by_rtcp, entry.media.rtcp)):
-            entries = index.get(endpoint) if endpoint is not None else None
-            if entries is not None and entry in entries:
-                entries.remove(entry)
-                if not entries and endpoint is not None:
-                    del index[endpoint]
+            if endpoint is None or endpoint not in index:
+                continue
+            left = tuple(known for known in index[endpoint] if known is not entry)
+            if left:
+                index[endpoint] = left
+            else:
+                del index[endpoint]
         opened = self._open.get(entry.call_id)
         if opened is not None and entry in opened:
             opened.remove(entry)
             if not opened:
                 del self._open[entry.call_id]
 
-    def withdraw(self, media: NegotiatedMedia, call_id: str, at: int) -> None:
-        """A later description of the same side replaced this announcement."""
-        opened = self._open.get(call_id)
-        if opened is None:
-            return
+    def withdraw(self, media: NegotiatedMedia, call_id: str, at: int) -> NegotiatedMedia:
+        """A later description of the same side replaced this announcement; gives it with its end."""
+        ended = media._replace(until=at)
+        opened = self._open.get(call_id, [])
         for position, entry in enumerate(opened):
             if entry.media[:7] == media[:7]:
+                entry.media = ended
                 entry.until = at
                 del opened[position]
-                return
+                break
+        return ended
 
     def end(self, call_id: str, at: int) -> None:
         """The call ended: nothing it announced holds any longer."""
@@ -154,17 +152,23 @@ class MediaBook:
         6.1). Of several calls the one that announced both ends wins, then the one that covers the stream best, then
         the latest.
         """
-        return self._search(self._by_endpoint, src, dst, first, last)
+        return self._search(self._by_endpoint.get(src, ()), self._by_endpoint.get(dst, ()), dst, first, last)
 
     def lookup_rtcp(self, src: Endpoint, dst: Endpoint, first: int, last: int) -> Negotiated | None:
         """The same for RTCP, by the endpoints that `a=rtcp`, rtcp-mux or the port rule of RFC 3550 11 name."""
-        return self._search(self._by_rtcp, src, dst, first, last)
+        return self._search(self._announcing_rtcp(src), self._announcing_rtcp(dst), dst, first, last)
+
+    def _announcing_rtcp(self, endpoint: Endpoint) -> tuple[_Entry, ...]:
+        media = self._by_endpoint.get(Endpoint(endpoint.ip, endpoint.port - 1), ())
+        muxed = self._by_endpoint.get(endpoint, ())
+        usual = tuple(entry for entry in (*media, *muxed) if entry.media.rtcp == endpoint)
+        return (*self._by_rtcp.get(endpoint, ()), *usual)
 
     def _search(
-        self, index: dict[Endpoint, list[_Entry]], src: Endpoint, dst: Endpoint, first: int, last: int
+        self, of_src: tuple[_Entry, ...], of_dst: tuple[_Entry, ...], dst: Endpoint, first: int, last: int
     ) -> Negotiated | None:
-        receiving = [entry for entry in index.get(dst, ()) if entry.covers(first, last)]
-        sending = [entry for entry in index.get(src, ()) if entry.covers(first, last)]
+        receiving = [entry for entry in of_dst if entry.covers(first, last)]
+        sending = [entry for entry in of_src if entry.covers(first, last)]
         if receiving and ip_address(dst.ip).is_multicast:
             # Music on hold plays to a group whether or not a call listens: only what a call asked for first is its own.
             receiving = [entry for entry in receiving if entry.since - EARLY <= first]
@@ -176,6 +180,10 @@ class MediaBook:
             chosen = _best(sending, frozenset(), first, last)
             return Negotiated(chosen.call_id, chosen.media, "src", _merged(chosen, sending, ()))
         return None
+
+
+def _is_usual(rtcp: Endpoint, endpoint: Endpoint) -> bool:
+    return rtcp.ip == endpoint.ip and rtcp.port - endpoint.port in (0, 1)
 
 
 def _best(entries: list[_Entry], both_ends: Iterable[str], first: int, last: int) -> _Entry:
