@@ -255,6 +255,7 @@ class TcpStreams:
         """
         key = _key(src, dst)
         connection = self._connections.get(key)
+        truncated_by = max(truncated_by, 0)
         if flags & RST:
             payload, truncated_by = b"", 0  # a reset may carry a text for people (RFC 9293 3.5.3)
         if not (payload or truncated_by or flags & SYN):
