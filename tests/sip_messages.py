@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from collector.protocols.sip import SipMessage
 
-PUBLIC = [name for name in SipMessage.__slots__ if not name.startswith("_")]
+PUBLIC = [name for name in SipMessage.__slots__ if name not in ("_fields", "presence")]
 
 
 def as_batch(

@@ -11,17 +11,14 @@ from hypothesis import strategies as st
 from sip_messages import BYE, INVITE, OK, ORDINARY, SDP, TRYING, all_of, as_batch, lines
 
 from collector.protocols.sip import SipError, SipMessage, parse, parse_batch
-from collector.protocols.sip_numba_fns import COLUMNS, HEADERS, MASK, index_messages
+from collector.protocols.sip_numba_fns import COLUMNS, HEADERS, MASK, PLAIN, index_messages
 from collector.protocols.sip_patterns import CLASSES, NAMES, PATTERN_OF_HEADER, PATTERNS
 from collector.protocols.sip_validate import MANDATORY, RULES, SINGLE
 
 
 def plain(raws: list[bytes]) -> list[bool]:
-    """Which messages the kernel takes as they are."""
-    window, offsets, lengths, count = as_batch(raws)
-    rows = np.zeros((count, COLUMNS), dtype=np.int64)
-    index_messages(window, offsets, lengths, count, rows, CLASSES, NAMES, PATTERNS, PATTERN_OF_HEADER)
-    return [bool(mask) for mask in rows[:, MASK]]
+    """Which messages were taken as the kernel found them."""
+    return [isinstance(found, SipMessage) and bool(found.presence & PLAIN) for found in parse_batch(*as_batch(raws))]
 
 
 def outcome(found: SipMessage | SipError) -> dict[str, object] | str:
@@ -104,7 +101,8 @@ def test_one_defect_is_enough_to_be_not_plain(old: bytes, new: bytes) -> None:
 
 VALUES = {
     "Via": ["SIP/2.0/UDP h;branch=z9hG4bK1", "SIP/2.0/TLS [::1]:5061;BRANCH=b;branch=c", "SIP / 2.0 / UDP h", "a,b"],
-    "From": ["<sip:a@b>;tag=1", "sip:a@b;tag=2", '"A \\" B" <sip:a>;tag=3', "A B<sip:b>;tag", "tel:+1;Tag=x;tag=y"],
+    "From": ["<sip:a@b>;tag=1", "sip:a@b;tag=2", '"A \\" B" <sip:a>;tag=3', "A B<sip:b>;tag", "tel:+1;Tag=x;tag=y",
+        '"\u00e4" <sip:a>;tag=4;x="\u00df"', "\u00e4 <sip:a>;tag=5"],
     "To": ["<sip:a@b>", "Bob  <sips:b:5061;lr>;x=1;tag=4", '"" <sip:a@b>;tag="q"', "sip:a;b@c", "*", "<http://x>;tag=5"],
     "Call-ID": ["1@h", "abc", "a@b@c", "", "a b", "<x>{y}"],
     "CSeq": ["1 INVITE", "0001 INVITE", "1  INVITE", "1 ACK", "2147483647 INVITE", "99999999999 INVITE", "x INVITE"],
@@ -119,7 +117,7 @@ VALUES = {
     "Warning": ["399 h \"x\"", "1399 h \"x\"", "399 h \"x\", 300 g \"y\""],
     "Reason": ["Q.850;cause=16", "SIP ;cause=200 ;text=\"x, y\"", "Q.850"],
     "Session-ID": ["ab;remote=cd", "ab"],
-    "Subject": ["hello", "h\tx", "ümlaut", "a\r\n b", ""],
+    "Subject": ["hello", "h\tx", "\u00fcmlaut", "\u00a0x\u2028", "a\r\n b", ""],
 }  # fmt: skip
 COMPACT = {"Via": "v", "From": "f", "To": "t", "Call-ID": "i", "Contact": "m", "Content-Length": "l"}
 
@@ -176,7 +174,27 @@ def test_assembled_messages_are_read_as_one_by_one(raws: list[bytes]) -> None:
     assert_as_reference(raws)
 
 
-PIECES = [b'"', b"<", b">", b";", b",", b" ", b"\t", b"\\", b"@", b":", b"[", b"=", b"?", b"-", b"::", b"%41", b"tag="]
+PIECES = [
+    b'"',
+    b"<",
+    b">",
+    b";",
+    b",",
+    b" ",
+    b"\t",
+    b"\\",
+    b"@",
+    b":",
+    b"[",
+    b"=",
+    b"?",
+    b"-",
+    b"::",
+    b"%41",
+    b"tag=",
+    b"\xc3\xa4",
+    b"\xe4",
+]
 LINE_ENDS = [b"\r\n", b"\r\n "]
 
 
@@ -208,6 +226,12 @@ def test_any_bytes_in_a_batch_are_messages_or_errors(raws: list[bytes]) -> None:
 
 def test_every_truncation_is_read_as_one_by_one() -> None:
     assert_as_reference([INVITE[:length] for length in range(len(INVITE))])
+
+
+def test_names_and_free_text_may_be_utf8() -> None:
+    raw = INVITE.replace(b"Alice, the 1st", "J\u00fcrgen \u00a0".encode()).replace(b"Allow: ", "Allow: \u20ac".encode())
+    assert plain([raw]) == [True]
+    assert_as_reference([raw])
 
 
 def test_a_method_that_begins_like_a_status_line_is_a_request() -> None:

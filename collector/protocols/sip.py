@@ -226,33 +226,14 @@ def parse_batch(
     known = _KNOWN_WORDS.get
     found: list[SipMessage | SipError] = []
     for (
-        start,
-        length,
-        mask,
-        status,
-        _,
-        target,
-        target_end,
-        call_id,
-        call_id_end,
-        cseq,
-        method,
-        method_end,
-        from_tag,
-        from_tag_end,
-        to_tag,
-        to_tag_end,
-        branch,
-        branch_end,
-        body,
-        body_end,
-        content_type,
-    ) in zip(offsets[:count].tolist(), lengths[:count].tolist(), *columns, strict=True):
+        start, length, mask, status, _, target, target_end, call_id, call_id_end, cseq, method, method_end, from_tag,
+        from_tag_end, to_tag, to_tag_end, branch, branch_end, body, body_end, content_type,
+    ) in zip(offsets[:count].tolist(), lengths[:count].tolist(), *columns, strict=True):  # fmt: skip
         raw = octets[start : start + length].tobytes()
-        if not mask:
+        if not mask or not (raw.isascii() or _is_utf8(raw[:body])):
             found.append(_parse_or_error(raw))
             continue
-        text = str(raw, "latin-1")  # the header section is ASCII, and offsets stay those of the octets
+        text = str(raw, "latin-1")  # what is cut out of it is ASCII, and offsets stay those of the octets
         cseq_method = text[method:method_end]
         cseq_method = known(cseq_method, cseq_method)
         target_text = text[target:target_end]
@@ -278,6 +259,14 @@ def parse_batch(
             )
         )
     return found
+
+
+def _is_utf8(octets: bytes) -> bool:
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _parse_or_error(raw: bytes) -> SipMessage | SipError:

@@ -188,7 +188,6 @@ class SipMessage:
 
     __slots__ = (
         "_fields",
-        "_mask",
         "body_end",
         "body_start",
         "branch",
@@ -198,6 +197,7 @@ class SipMessage:
         "defects",
         "from_tag",
         "method",
+        "presence",
         "raw",
         "reason_phrase",
         "request_uri",
@@ -221,7 +221,7 @@ class SipMessage:
         body_start: int,
         body_end: int,
         defects: tuple[str, ...] = (),
-        mask: int = 0,
+        presence: int = 0,
     ) -> None:
         self.raw = raw
         self.method = method
@@ -242,7 +242,7 @@ class SipMessage:
         self.body_end = body_end
         self.defects = defects
         """What breaks RFC 3261, as names to count by, each once."""
-        self._mask = mask
+        self.presence = presence
         """Presence mask of `sip_numba_fns`: 0 when nothing is known, and then every header is looked for."""
         self._fields: tuple[tuple[str, str], ...] | None = None
 
@@ -254,8 +254,8 @@ class SipMessage:
     def fields(self) -> tuple[tuple[str, str], ...]:
         """Every header in wire order: long name in lower case, unfolded value."""
         if self._fields is None:
-            if self._mask:
-                self._fields = tuple(_plain_fields(self.raw[: self.body_start].decode("ascii")))
+            if self.presence:
+                self._fields = tuple(_plain_fields(self.raw[: self.body_start].decode()))
             else:
                 self._fields = split_header_section(self.raw).fields
         return self._fields
@@ -319,7 +319,7 @@ class SipMessage:
         """
         if self.body_start >= self.body_end:
             return None
-        if self._mask & SDP:
+        if self.presence & SDP:
             return self.body
         content_type = self.header("content-type")
         if content_type is None:
@@ -329,7 +329,7 @@ class SipMessage:
     @property
     def session_id(self) -> tuple[str, str] | None:
         """Session-ID as (local, remote) of its sender (RFC 7989); remote is '' in the form of RFC 7329."""
-        value = None if self._mask and not self._mask & _SESSION_ID else self.header("session-id")
+        value = None if self.presence and not self.presence & _SESSION_ID else self.header("session-id")
         if value is None:
             return None
         local, semicolon, rest = value.partition(";")
@@ -340,7 +340,7 @@ class SipMessage:
     def reasons(self) -> list[Reason]:
         """Reason values (RFC 3326)."""
         found: list[Reason] = []
-        if self._mask and not self._mask & _REASON:
+        if self.presence and not self.presence & _REASON:
             return found
         for value in self.headers("reason"):
             protocol, semicolon, rest = value.partition(";")

@@ -1,8 +1,9 @@
 """The kernel that indexes SIP messages: where the fields lie in those written the usual way, and which are not.
 
 A message is plain when every octet of its header section was recognised as what RFC 3261 allows, by patterns stricter
-than the grammar (`sip_patterns`): no folding, no escapes, no blanks that need not be there, no octets outside ASCII.
-Of a plain message `sip.parse` finds no defect and the same fields; everything else is left to it.
+than the grammar (`sip_patterns`): no folding, no escapes, no blanks that need not be there, nothing outside ASCII but
+in display names and free text. Of a plain message whose headers are UTF-8 `sip.parse` finds no defect and the same
+fields; everything else is left to it.
 
 The patterns are tables that one small loop walks: a function for each pattern took four times as long to compile.
 """

@@ -66,6 +66,7 @@ _COMPACT: Final = {
 _DIGIT, _ALNUM, _HOST, _USER, _URI_PARAMETER, _WORD, _VALUE, _TEL, _SPACE, _QUOTED, _UPPER, _LOWER, _NO_COMMA = (
     1 << bit for bit in range(3, 16)
 )
+_PRINTABLE: Final = 1 << 16
 _LETTERS_UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LETTERS_LOWER = "abcdefghijklmnopqrstuvwxyz"
 _DIGITS = "0123456789"
@@ -79,9 +80,11 @@ def _frozen(table: Integers) -> Integers:
 
 def _octet_classes() -> Integers:
     printable = "".join(map(chr, range(0x20, 0x7F)))
+    text = printable + "".join(map(chr, range(0x80, 0x100)))
     classes = np.zeros(256, dtype=np.int64)
     for bit, members in (
-        (TEXT, printable),
+        (TEXT, text),
+        (_PRINTABLE, printable),
         (TOKEN, _ALPHANUMERIC + "-.!%*_+`'~"),
         (_DIGIT, _DIGITS),
         (_ALNUM, _ALPHANUMERIC),
@@ -93,12 +96,12 @@ def _octet_classes() -> Integers:
         (HEX, "0123456789abcdefABCDEF"),
         (_TEL, _ALPHANUMERIC + "-_.!~*'()+"),
         (_SPACE, " "),
-        (_QUOTED, printable.replace('"', "").replace("\\", "")),
+        (_QUOTED, text.replace('"', "").replace("\\", "")),
         (_UPPER, _LETTERS_UPPER),
         (_LOWER, _LETTERS_LOWER),
-        (_NO_COMMA, printable.replace(",", "")),
+        (_NO_COMMA, text.replace(",", "")),
     ):
-        for member in members.encode():
+        for member in members.encode("latin-1"):
             classes[member] |= bit
     return classes
 
@@ -365,7 +368,7 @@ def _start_line(code: _Assembler) -> None:
     code.number(STATUS, 100, 700, 3)
     code.octets(" ")
     code.mark(TARGET)
-    code.run(TEXT, 0)
+    code.run(_PRINTABLE, 0)
     code.mark(TARGET_END)
     code.jump(end)
     code.place(method)
