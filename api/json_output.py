@@ -48,10 +48,17 @@ class Selection(NamedTuple):
 
 
 def render_json(rated: Rated, selection: Selection) -> str:
-    """The report as JSON text with its digest, ending in a newline."""
+    """The report as JSON text with its digest, each call and each stream on a line of its own."""
     report = build_report(rated, selection)
     report["digest"] = digest(report)
-    return json.dumps(report, indent=1, allow_nan=False) + "\n"
+    return "{\n" + ",\n".join(f"{json.dumps(key)}: {rendered(value)}" for key, value in report.items()) + "\n}\n"
+
+
+def rendered(value: object) -> str:
+    """JSON text of one value; objects in a list get a line each (the standard library indents ten times slower)."""
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(json.dumps(each, allow_nan=False) for each in value) + "\n]"
+    return json.dumps(value, allow_nan=False)
 
 
 def digest(report: Mapping[str, object]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from api.rated import Rated, RatedStream
+from api.rated import Rated, RatedCall, RatedStream
 from collector.facts import Call, FarEnd, Finding, Leg, Reason, Replay, Stream, TelephoneEvent
 
 EMERGENCY = frozenset({"112", "999", "911", "000"})
@@ -22,6 +22,11 @@ LAST_DIGIT = 15
 """Events 0 to 15 are digits, `*`, `#` and A to D (RFC 4733 3.2)."""
 
 URI = re.compile(r"(?i)\b(sips?|tel|im|pres):([^\s<>\"',;?]*)([^\s<>\"',]*)")
+NUMBER = re.compile(r"\+?[\d\-.() ]+")
+SEPARATORS = re.compile(r"[-.() ]")
+SHORTEST_WORD = 5
+"""Shorter user parts are not looked for in free text: they would match counts and status codes."""
+WORD = re.compile(rf"\+?[\w.]{{{SHORTEST_WORD},}}")
 
 
 class Pseudonyms:
@@ -29,27 +34,30 @@ class Pseudonyms:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        self._uris: dict[str, str] = {}
 
     def name(self, user: str) -> str:
         """Name of a user part."""
         # Visual separators do not make another number (RFC 3966 5.1.1).
-        key = re.sub(r"[-.() ]", "", user) if re.fullmatch(r"\+?[\d\-.() ]+", user) else user.casefold()
+        key = SEPARATORS.sub("", user) if NUMBER.fullmatch(user) else user.casefold()
         if key in EMERGENCY or key in NOBODY:
             return user
         return self._names.setdefault(key, f"p{len(self._names) + 1}")
 
     def uri(self, value: str) -> str:
         """A URI, name-addr or bare user with its person replaced; display name, password and parameters are dropped."""
-        match = URI.search(value)
-        if match is None:
-            return self.name(value.strip()) if value.strip() else value
-        return self._masked(match)
+        masked = self._uris.get(value)
+        if masked is None:
+            match = URI.search(value)
+            masked = self._masked(match) if match is not None else self.name(value.strip())
+            self._uris[value] = masked
+        return masked
 
     def text(self, value: str) -> str:
         """Free text with every URI and every user part named so far replaced."""
-        value = URI.sub(self._masked, value)
-        # Shorter ones would match counts and status codes.
-        return re.sub(r"\+?[\w.]{5,}", self._known, value)
+        if ":" in value:
+            value = URI.sub(self._masked, value)
+        return WORD.sub(self._known, value) if len(value) >= SHORTEST_WORD else value
 
     def _known(self, match: re.Match[str]) -> str:
         word = match[0]
@@ -76,7 +84,7 @@ def mask_replay(replay: Replay, names: Pseudonyms) -> Replay:
 
 
 def mask_rated(rated: Rated, names: Pseudonyms) -> Rated:
-    """A rated replay that names no person; names follow the whole replay, so that a choice does not change them."""
+    """A rated replay that names no person; names follow the whole replay, whatever was chosen of it."""
     replay = mask_replay(rated.replay, names)
     calls = {id(plain): masked for plain, masked in zip(rated.replay.calls, replay.calls, strict=True)}
     streams = {id(plain): masked for plain, masked in zip(rated.replay.streams, replay.streams, strict=True)}
@@ -93,6 +101,17 @@ def mask_rated(rated: Rated, names: Pseudonyms) -> Rated:
         ),
         rated.scores,
     )
+
+
+def mask_rated_call(rated: RatedCall, names: Pseudonyms) -> RatedCall:
+    """A call with its streams that names no person."""
+    call = mask_call(rated.call, names)
+    return rated._replace(call=call, streams=tuple(mask_rated_stream(stream, names) for stream in rated.streams))
+
+
+def mask_rated_stream(rated: RatedStream, names: Pseudonyms) -> RatedStream:
+    """A stream that names no person."""
+    return rated._replace(stream=mask_stream(rated.stream, names))
 
 
 def mask_call(call: Call, names: Pseudonyms) -> Call:

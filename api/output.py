@@ -49,7 +49,7 @@ def report(request: Request) -> bool:
     check(request)
     names = Pseudonyms()
     replay = read(request, names)
-    written = write(prepare(replay, request, names), request, names)
+    written = write(choose(rate_replay(replay), request), request, names)
     for line in written:
         say(line)
     if replay.capture.stopped is not None:
@@ -113,15 +113,14 @@ def call_printer(request: Request, names: Pseudonyms) -> Callable[[Call], None] 
     return print_call
 
 
-def prepare(replay: Replay, request: Request, names: Pseudonyms) -> Rated:
-    """Rate all streams, choose what was asked for, mask people."""
-    rated = rate_replay(replay)
+def choose(rated: Rated, request: Request) -> Rated:
+    """What was asked for."""
     if request.call is not None:
         chosen = find_call(rated, request.call)
         rated = rated._replace(calls=(chosen,), streams=chosen.streams)
     if request.filter is not None:
         rated = select(rated, parse_filter(request.filter))
-    return rated if request.show_numbers else mask_rated(rated, names)
+    return rated
 
 
 def find_call(rated: Rated, wanted: str) -> RatedCall:
@@ -143,16 +142,22 @@ def find_call(rated: Rated, wanted: str) -> RatedCall:
 
 def write(rated: Rated, request: Request, names: Pseudonyms) -> list[str]:
     """Write a report where it was asked for; what was written, in lines for stderr."""
-    if request.format == "json":
-        asked = None if request.filter is None else request.filter
-        if asked is not None and not request.show_numbers:
-            asked = names.text(asked)
-        chosen = rated.calls[0].call.call_id if request.call is not None and rated.calls else request.call
-        text = render_json(rated, Selection(asked, chosen, not request.show_numbers))
-        return place(text, request.out, "report.json")
     if request.format == "text":
         return place(text_report(rated, request, names), request.out, "report.txt")
+    if not request.show_numbers:
+        rated = mask_rated(rated, names)
+    if request.format == "json":
+        return place(render_json(rated, selection(rated, request, names)), request.out, "report.json")
     return write_tables(rated, request)
+
+
+def selection(rated: Rated, request: Request, names: Pseudonyms) -> Selection:
+    """What was asked for, as the report repeats it."""
+    words = request.filter
+    if words is not None and not request.show_numbers:
+        words = names.text(words)
+    call = rated.calls[0].call.call_id if request.call is not None and rated.calls else request.call
+    return Selection(words, call, not request.show_numbers)
 
 
 def write_tables(rated: Rated, request: Request) -> list[str]:
@@ -201,7 +206,7 @@ def text_report(rated: Rated, request: Request, names: Pseudonyms) -> str:
     columns = shutil.get_terminal_size((100, 24)).columns if terminal or "COLUMNS" in os.environ else 100
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     screen = Screen(max(60, columns), colour)
-    options = TextOptions(request.files, request.top, not request.show_numbers, request.filter)
+    options = TextOptions(request.files, request.top, None if request.show_numbers else names, request.filter)
     if request.call is None:
         return render_summary(rated, options, screen)
     if not rated.calls:
@@ -211,7 +216,7 @@ def text_report(rated: Rated, request: Request, names: Pseudonyms) -> str:
         from api.deep import TsharkError, decode_call
 
         try:
-            text += decode_call(request.files, rated.calls[0], None if request.show_numbers else names)
+            text += decode_call(request.files, rated.calls[0], options.names)
         except TsharkError as error:
             raise RequestError(str(error)) from None
     return text

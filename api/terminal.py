@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
+from heapq import nsmallest
 from pathlib import Path
 from typing import NamedTuple
 
 from api.layout import ELLIPSIS, Cell, Heading, Piece, Screen, Style, clean, cut, head, spread, table, width, wrap
-from api.masking import URI
+from api.masking import URI, Pseudonyms, mask_rated_call, mask_rated_stream
 from api.rated import Rated, RatedCall, RatedStream
 from api.tables import FindingRow, finding_rows
 from api.wording import (
@@ -31,6 +32,8 @@ FAIR_R = 70.0
 """Below: many users dissatisfied (G.107 Annex B)."""
 SHORT_ID = 10
 """Characters of a Call-ID that are shown, more where they do not tell calls apart."""
+PART_OF_A_CALL = frozenset({"ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
+"""Requests that go without saying."""
 PORTS_FIT = 92
 """Narrower screens show addresses without ports: half an address helps nobody."""
 
@@ -40,7 +43,8 @@ class TextOptions(NamedTuple):
 
     files: tuple[str, ...]
     top: int = 10
-    masked: bool = True
+    names: Pseudonyms | None = None
+    """Masks people; None shows them."""
     filter: str | None = None
 
 
@@ -69,7 +73,7 @@ def common_prefix(one: str, other: str) -> int:
 
 
 def render_summary(rated: Rated, options: TextOptions, screen: Screen) -> str:
-    """The report on a whole capture."""
+    """The report on a whole capture; only what is printed is masked, for a capture may hold a million calls."""
     replay = rated.replay
     ids = CallIds(leg.call_id for call in replay.calls for leg in call.legs)
     blocks = [
@@ -95,7 +99,7 @@ def totals(rated: Rated, screen: Screen) -> list[str]:
 def capture_lines(rated: Rated, screen: Screen) -> list[str]:
     """Which capture, how long, how much, what the tap lost."""
     capture = rated.replay.capture
-    names = [clean(Path(name).name) for name in capture.files]
+    names = ["standard input" if name == "-" else clean(Path(name).name) for name in capture.files]
     name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more" if names else "no input"
     length = None if capture.first is None or capture.last is None else (capture.last - capture.first) / 1e6
     facts = [duration(length), plural(capture.packets, "packet")]
@@ -137,7 +141,11 @@ def sip_lines(rated: Rated, screen: Screen) -> list[str]:
         else f"ASR {MISSING}   NER {MISSING}   PDD {MISSING}"
     )
     lines = spread(left, right, screen.width).splitlines()
-    others = [f"{number:,} {clean(name)}" for name, number in by_count(replay.sip.transactions.items())]
+    others = [
+        f"{number:,} {clean(name)}"
+        for name, number in by_count(replay.sip.transactions.items())
+        if name not in PART_OF_A_CALL
+    ]
     if others:
         lines.append(screen.paint(cut("      also " + " · ".join(others), screen.width), Style.DIM))
     if replay.sip.unlisted:
@@ -202,8 +210,10 @@ def calls_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen
     rows = rated.calls
     title = "Calls"
     if len(rows) > options.top:
-        rows = tuple(sorted(rows, key=call_rank)[: options.top])
+        rows = tuple(nsmallest(options.top, rows, key=call_rank))
         title = f"Calls, {options.top:,} of {len(rated.calls):,}, worst first"
+    if options.names is not None:
+        rows = tuple(mask_rated_call(row, options.names) for row in rows)
     headings = [
         Heading(""),
         Heading("state"),
@@ -331,7 +341,9 @@ def streams_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Scre
     primary = [stream for stream in rated.streams if stream.stream.placement.role == "primary"]
     if not primary:
         return []
-    worst = sorted(primary, key=stream_rank)[: options.top]
+    worst = nsmallest(options.top, primary, key=stream_rank)
+    if options.names is not None:
+        worst = [mask_rated_stream(stream, options.names) for stream in worst]
     title = (
         "Streams, worst first" if len(worst) == len(primary) else f"Worst {len(worst):,} of {len(primary):,} streams"
     )
@@ -378,7 +390,8 @@ def findings_block(rated: Rated, ids: CallIds, options: TextOptions, screen: Scr
         where = list(dict.fromkeys(ids.short(row.call_id) for row in members if row.call_id is not None))
         places = " ".join(map(clean, where[:2])) + (" …" if len(where) > 2 else "")
         how_many = "" if subject == "capture" else plural(len(members), subject)
-        rows.append([how_many, group_words(members), places])
+        words = group_words(members)
+        rows.append([how_many, words if options.names is None else options.names.text(words), places])
     headings = [Heading("", right=True), Heading("", least=30), Heading("", least=SHORT_ID)]
     lines = table(headings, rows, screen)[1:]
     hidden = len(ordered) - len(rows)
@@ -408,7 +421,7 @@ def next_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen)
         more = " …" if len(options.files) > 3 else ""
         call_id = shlex.quote(clean(ids.short(worst.call.call_id)))
         lines.append(f"Next: callgauge replay {files}{more} --call {call_id}")
-    if options.masked and rated.replay.calls:
+    if options.names is not None and rated.replay.calls:
         note = "People are masked: p1, p2, … are the same throughout this report; --show-numbers names them."
         lines.extend(screen.paint(line, Style.DIM) for line in wrap(note.split(), " ", screen.width))
     return lines

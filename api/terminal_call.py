@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from api.layout import Cell, Heading, Screen, Style, clean, cut, table, wrap
-from api.masking import MASKED_DIGIT
+from api.masking import MASKED_DIGIT, mask_rated_call
 from api.rated import Quality, RatedCall, RatedStream
 from api.terminal import TextOptions, call_findings, mos_cell, party
 from api.wording import MISSING, count, decimals, duration, moment, percent, plural, time_of_day
@@ -23,6 +23,8 @@ LABEL = 16
 
 def render_call(rated: RatedCall, options: TextOptions, screen: Screen) -> str:
     """The report on one call."""
+    if options.names is not None:
+        rated = mask_rated_call(rated, options.names)
     blocks = [
         [screen.paint(sentence(rated), Style.BOLD), *facts(rated.call, screen)],
         legs_block(rated.call.legs, screen),
@@ -30,7 +32,7 @@ def render_call(rated: RatedCall, options: TextOptions, screen: Screen) -> str:
         *(stream_block(stream, number, screen) for number, stream in enumerate(rated.streams, 1)),
         findings_block(rated, screen),
     ]
-    if options.masked:
+    if options.names is not None:
         blocks.append([screen.paint("People and digits are masked; --show-numbers shows them.", Style.DIM)])
     return "\n".join("\n".join(block) + "\n" for block in blocks if block)
 

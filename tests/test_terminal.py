@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.layout import Heading, Piece, Screen, Style, clean, cut, cut_pair, spread, table, width, wrap
-from api.masking import Pseudonyms, mask_rated
+from api.masking import Pseudonyms
 from api.rated import rate_replay
 from api.terminal import CallIds, TextOptions, call_line, render_summary
 from api.terminal_call import render_call
@@ -21,8 +21,12 @@ from collector.facts import CallState, Finding, Placement, Replay, Stream
 OPTIONS = TextOptions(("evening.pcapng",))
 
 
+def masked(options: TextOptions = OPTIONS) -> TextOptions:
+    return options._replace(names=Pseudonyms())
+
+
 def summary(replay: Replay, columns: int = 100, options: TextOptions = OPTIONS, colour: bool = False) -> str:
-    return render_summary(mask_rated(rate_replay(replay), Pseudonyms()), options, Screen(columns, colour))
+    return render_summary(rate_replay(replay), masked(options), Screen(columns, colour))
 
 
 def test_totals_stand_first() -> None:
@@ -75,6 +79,17 @@ def test_states_are_told_by_shape_and_only_trouble_is_coloured() -> None:
     assert "\x1b[38;5;166mcompleted" not in coloured
 
 
+def test_the_summary_names_nobody() -> None:
+    replay = make_replay(
+        calls=(make_call(findings=(Finding("redirected", "to sip:bob@b"),)), failed_call()),
+        notes=(Finding("note", "sip:carol@c"),),
+    )
+    text = summary(replay)
+    for person in ("1632960", "alice", "bob", "carol"):
+        assert person not in text
+    assert "alice" in render_summary(rate_replay(replay), OPTIONS, Screen())
+
+
 def test_alike_findings_are_one_line() -> None:
     streams = tuple(
         make_stream(ssrc=n, findings=(Finding("mirror_copies", f"{n} mirror copies, counted once", n),))
@@ -120,8 +135,7 @@ def test_no_line_is_wider_than_the_screen(columns: int, replay: Replay) -> None:
 
 
 def test_a_call_is_shown_with_all_that_was_measured() -> None:
-    rated = mask_rated(rate_replay(make_replay()), Pseudonyms())
-    text = render_call(rated.calls[0], OPTIONS, Screen(100))
+    text = render_call(rate_replay(make_replay()).calls[0], masked(), Screen(100))
     assert text.startswith("p1 → p2: completed, 10.0 s, MOS ")
     for part in (
         "a84b4c76e66710@10.1.4.7",
