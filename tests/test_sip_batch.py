@@ -41,6 +41,12 @@ def assert_as_reference(raws: list[bytes]) -> None:
             assert expected.defects == ()
 
 
+def test_an_error_in_a_batch_keeps_nothing_alive() -> None:
+    (found,) = parse_batch(*as_batch([b"hello"]))
+    assert isinstance(found, SipError)
+    assert (found.defect, found.__traceback__, found.__context__) == ("start_line_unusable", None, None)
+
+
 @pytest.mark.parametrize("name", ORDINARY)
 def test_ordinary_messages_are_plain(name: str) -> None:
     assert plain([ORDINARY[name]]) == [True]

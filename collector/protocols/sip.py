@@ -273,4 +273,4 @@ def _parse_or_error(raw: bytes) -> SipMessage | SipError:
     try:
         return parse(raw)
     except SipError as error:
-        return error
+        return SipError(error.defect)  # a new one: the one caught holds its frames, and they the octets
