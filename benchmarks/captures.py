@@ -1,7 +1,7 @@
 """The captures that benchmarks read: made once, kept, and made again when their size or their generator changes.
 
-`python -m benchmarks.captures KIND PATH COUNT` makes one. It runs as a process of its own: what a program measures of
-its children's memory includes what it held itself when it started them.
+`python -m benchmarks.captures KIND PATH COUNT CALLS` makes one. It runs as a process of its own: what a program
+measures of its children's memory includes what it held itself when it started them.
 """
 
 from __future__ import annotations
@@ -37,15 +37,16 @@ class Capture(NamedTuple):
         return self.path.stat().st_size
 
 
-def prepared(folder: Path, kind: str, count: int) -> Capture:
+def prepared(folder: Path, kind: str, count: int, calls: int | None = None) -> Capture:
     """The capture of a kind (`rtp` or `sip`) with so many packets or messages; its name tells the generator too."""
+    calls = calls or calls_of(kind, count)
     folder.mkdir(parents=True, exist_ok=True)
     sources = b"".join((ROOT / "collector" / "simulator" / name).read_bytes() for name in GENERATOR)
-    path = folder / f"{kind}-{count}-{hashlib.sha256(sources).hexdigest()[:8]}.pcap"
+    path = folder / f"{kind}-{count}-{calls}-{hashlib.sha256(sources).hexdigest()[:8]}.pcap"
     truth = path.with_name(path.name + ".truth.json")
     if not truth.exists():
         print(f"making {path}", file=sys.stderr)
-        command = [sys.executable, "-m", "benchmarks.captures", kind, str(path), str(count)]
+        command = [sys.executable, "-m", "benchmarks.captures", kind, str(path), str(count), str(calls)]
         subprocess.run(command, cwd=ROOT, check=True)
     return Capture(path, json.loads(truth.read_text()))
 
@@ -57,12 +58,11 @@ def calls_of(kind: str, count: int) -> int:
     return min(2_000, max(1, count // 500))
 
 
-def make(kind: str, path: Path, count: int) -> None:
+def make(kind: str, path: Path, count: int, calls: int) -> None:
     """Write a capture and its truth."""
     from collector.simulator.bulk_rtp import RtpSize, write_rtp
     from collector.simulator.bulk_sip import SipSize, write_sip
 
-    calls = calls_of(kind, count)
     if kind == "sip":
         write_sip(path, SipSize(messages=count, calls=calls))
     else:
@@ -70,4 +70,4 @@ def make(kind: str, path: Path, count: int) -> None:
 
 
 if __name__ == "__main__":
-    make(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    make(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
