@@ -172,7 +172,7 @@ class Negotiation:
             return error.defect, False
         lines = [self._announced(line, party.role, at) for line in description.media if line.port]
         changed = self._replace(party, digest, lines, at)
-        if changed:
+        if b"candidate:" in body:
             self._announce_candidates(description, party.role, at)
         return None, changed
 
@@ -189,6 +189,7 @@ class Negotiation:
             self.dropped += 1
             return False
         old = list(known.media) if known is not None else []
+        before, after = (frozenset(map(_substance, side)) for side in (old, lines))
         kept: list[NegotiatedMedia] = []
         fresh: list[NegotiatedMedia] = []
         for line in lines:
@@ -207,7 +208,7 @@ class Negotiation:
             else:
                 self.dropped += 1
         self._current[party] = _Announcement(digest, tuple(kept))
-        return bool(fresh or old)
+        return before != after
 
     def _announce_candidates(self, description: SessionDescription, role: str, at: int) -> None:
         """Under ICE any candidate may become the endpoint (RFC 8445 2.3); only the book needs to know them all."""
@@ -293,6 +294,12 @@ class Negotiation:
             if start is not None and start >= 0
         ]
         return tuple(sorted([*self.spans, *running], key=lambda span: span.start))
+
+
+def _substance(media: NegotiatedMedia) -> tuple[object, ...]:
+    """What a listener would notice: a refresh may drop a=ptime or reorder formats and is a refresh still."""
+    names = frozenset((number, codec.name) for number, codec in media.formats.items())
+    return media.endpoint, media.kind, media.protocol, media.direction, names
 
 
 def _is_nowhere(endpoint: Endpoint) -> bool:

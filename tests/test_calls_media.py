@@ -172,11 +172,13 @@ def test_session_refreshes_are_spans_and_leave_the_media_alone() -> None:
     scenario = Scenario()
     scenario.answered()
     re_invite(scenario, 900, 2, sdp(version=2), sdp("10.1.0.2", 5000, version=2))
+    without_ptime = sdp(version=3).replace("a=ptime:20\r\n", "")
+    re_invite(scenario, 1000, 3, without_ptime, sdp("10.1.0.2", 5000, version=2))
     scenario.request(1800, BOB, ALICE, "UPDATE", 1, from_tag="b", to_tag="a", headers=("Session-Expires: 1800",))
     scenario.response(1800.1, ALICE, BOB, 200, "OK", "UPDATE", 1, from_tag="b", to_tag="a")
     leg = scenario.leg()
-    assert spans(leg) == [("refresh", 900.0, 900.2), ("refresh", 1800.0, 1800.1)]
-    assert len(leg.media) == 2
+    assert spans(leg) == [("refresh", 900.0, 900.2), ("refresh", 1000.0, 1000.2), ("refresh", 1800.0, 1800.1)]
+    assert [(media.role, media.ptime_ms) for media in leg.media] == [("caller", 20), ("callee", 20), ("caller", None)]
 
 
 def test_a_relay_announces_its_own_endpoints_on_the_other_hop() -> None:
