@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from collector.engine import Engine, EngineLimits, Progress
@@ -16,12 +16,12 @@ __all__ = ["Progress", "ReplaySettings", "replay_files"]
 class ReplaySettings:
     """What a replay may be told."""
 
-    limits: EngineLimits = EngineLimits()
+    limits: EngineLimits = field(default_factory=EngineLimits)
 
 
 def replay_files(
     paths: Sequence[str | Path],
-    settings: ReplaySettings = ReplaySettings(),  # noqa: B008  # immutable
+    settings: ReplaySettings = ReplaySettings(),  # immutable
     on_progress: Callable[[Progress], None] | None = None,
     on_call: Callable[[Call], None] | None = None,
     on_note: Callable[[str], None] | None = None,
@@ -32,13 +32,10 @@ def replay_files(
     an input cannot be opened or is no capture.
     """
     from collector.accelerate import is_compiled
-    from collector.capture.files import open_source
 
     if on_note is not None and not is_compiled():
         on_note("compiling kernels (first run on this machine)")
     engine = Engine(settings.limits, on_call)
     names = [str(path) for path in paths]
-    for name in names:
-        with open_source(name) as source:
-            engine.read(source, None, on_progress)
+    engine.read(names, on_progress)
     return engine.finish(tuple(names))

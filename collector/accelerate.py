@@ -15,13 +15,17 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _HERE = Path(__file__).parent
+
+# The stubs know neither the setting nor the option.
+_config: Any = numba.config
+_njit: Any = numba.njit
 
 
 def kernel_cache() -> Path:
@@ -36,18 +40,18 @@ def kernel_cache() -> Path:
 
 def is_compiled() -> bool:
     """Whether an earlier process left compiled kernels behind, so that this one need not compile."""
-    return any(Path(numba.config.CACHE_DIR).rglob("walk_numba_fns.walk-*.nbc"))
+    return any(Path(_config.CACHE_DIR).rglob("walk_numba_fns.walk-*.nbc"))
 
 
-if not numba.config.CACHE_DIR:
-    numba.config.CACHE_DIR = str(kernel_cache())
+if not _config.CACHE_DIR:
+    _config.CACHE_DIR = str(kernel_cache())
 
 
 def njit(function: Kernel) -> Kernel:
     """Compile a kernel on first call and keep the machine code on disk for the next process."""
-    return cast(Kernel, numba.njit(cache=True, boundscheck=True, nogil=True, _nrt=False)(function))
+    return cast(Kernel, _njit(cache=True, boundscheck=True, nogil=True, _nrt=False)(function))
 
 
 def njit_inline(function: Kernel) -> Kernel:
     """Compile a function into the kernels that call it; it is cached as a part of them."""
-    return cast(Kernel, numba.njit(boundscheck=True, nogil=True, _nrt=False, forceinline=True)(function))
+    return cast(Kernel, _njit(boundscheck=True, nogil=True, _nrt=False, forceinline=True)(function))

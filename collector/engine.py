@@ -7,7 +7,7 @@ before the media that it announces.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,35 +15,23 @@ from numpy.typing import NDArray
 
 from collector.calls import CallAssembler, CallLimits
 from collector.capture import columns as c
-from collector.capture.container import (
-    BLOCK_INTERFACE,
-    BLOCK_SECTION,
-    BLOCK_STATISTICS,
-    FileHeader,
-    FormatError,
-    Interface,
-    block_length,
-    link_name,
-    read_drops,
-    read_file_header,
-    read_interface,
-    section_is_big_endian,
-)
-from collector.capture.files import CaptureError, Source, Windows
+from collector.capture.container import Interface
+from collector.capture.files import open_source
 from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import TcpStreams
-from collector.facts import Call, CaptureFacts, Finding, Replay
+from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay
 from collector.media.book import MediaBook
 from collector.media.describe import describe, is_plausible
 from collector.media.far_end import FarEnds
 from collector.media.findings import on_calls
 from collector.media.placement import shared_calls
 from collector.media.streams import StreamLimits, StreamTable
-from collector.media.table import WalkArrays, walk_arrays
+from collector.media.table import WalkArrays, another_walk, hand_over, walk_arrays
 from collector.protocols.rtcp import RtcpError, parse_compound
 from collector.protocols.sip import SipError, parse, parse_batch
+from collector.reader import FOREVER, NOT_YET, CaptureReader
 from collector.walk_numba_fns import walk
 
 Octets = NDArray[np.uint8]
@@ -67,10 +55,23 @@ class EngineLimits(NamedTuple):
     calls: CallLimits = CallLimits()
 
 
+class _Waiting(NamedTuple):
+    """A capture whose time has not come."""
+
+    first: int
+    size: int | None
+    name: str
+    reader: CaptureReader | None
+
+
 class Engine:
     """Takes captures one after another and gives everything found at the end."""
 
-    def __init__(self, limits: EngineLimits = EngineLimits(), on_call: Callable[[Call], None] | None = None) -> None:
+    def __init__(
+        self,
+        limits: EngineLimits = EngineLimits(),  # noqa: B008  # immutable
+        on_call: Callable[[Call], None] | None = None,
+    ) -> None:
         self._book = MediaBook()
         self._assembler = CallAssembler(limits.calls, self._book)
         self._table = StreamTable(self._book, limits.streams)
@@ -80,108 +81,99 @@ class Engine:
         self._far_ends = FarEnds()
         self._arrays = walk_arrays()
         self._defects: Counter[str] = Counter()
+        self._walking = self._arrays.context
+        self._packets = 0
+        self._first, self._last = FOREVER, NOT_YET
         self._link_types: dict[str, None] = {}
         self._interfaces = 0
         self._dropped: int | None = None
-        self._drops: dict[int, int] = {}
-        self._stopped: str | None = None
+        self._stopped: list[str] = []
         self._on_call = on_call
 
     # --- reading ----------------------------------------------------------------------------------------------
 
-    def read(self, source: Source, size: int | None = None, progress: Callable[[Progress], None] | None = None) -> None:
-        """Take one capture to its end, or to where it cannot be read further.
+    def read(self, names: Sequence[str], progress: Callable[[Progress], None] | None = None) -> None:
+        """Take captures as one, packet by packet in the order of time; files that do not overlap follow one another.
 
-        Raises CaptureError when it is no capture at all.
+        Raises CaptureError when one of them cannot be opened or is no capture.
         """
-        with Windows(source) as windows:
-            window = windows.advance(0)
-            header = None
-            while window is not None:
-                try:
-                    header = read_file_header(window[:24].tobytes())
-                except FormatError as error:
-                    raise CaptureError(f"{source.name}: {error}") from error
-                if header is not None:
-                    break
-                window = windows.advance(0)
-            if header is None:
-                kind = "is empty" if not len(windows.leftover) else "ends within its header"
-                raise CaptureError(f"{source.name}: not a capture: it {kind}")
-            assert window is not None
-            self._open(header)
-            self._walk(windows, window, header, source, progress)
+        waiting = self._in_order(names)
+        sizes = [size for _, size, _, _ in waiting]
+        total = None if None in sizes else sum(size for size in sizes if size is not None)
+        done = 0
+        active: list[CaptureReader] = []
 
-    def _open(self, header: FileHeader) -> None:
-        context = self._arrays.context
-        context[c.FORMAT] = header.format
-        context[c.SWAPPED] = header.swapped
-        context[c.RECORD_HEADER] = header.record_header
-        context[c.INTERFACES] = 0
-        self._drops = {}
-        if header.interface:
-            self._add_interface(header.interface)
-
-    def _add_interface(self, interface: Interface) -> None:
-        index = int(self._arrays.context[c.INTERFACES])
-        if index >= c.INTERFACE_ROWS:
-            self._defects["interfaces_too_many"] += 1
-            return
-        self._arrays.interfaces[index] = interface
-        self._arrays.context[c.INTERFACES] = index + 1
-        self._interfaces = max(self._interfaces, index + 1)
-        self._link_types[link_name(interface.link_type)] = None
-
-    def _walk(
-        self,
-        windows: Windows,
-        window: Octets,
-        header: FileHeader,
-        source: Source,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        context = self._arrays.context
-        context[c.POSITION] = header.size
-        while True:
-            status = self._run(window, self._arrays)
-            if status == c.STOP_BLOCK:
-                try:
-                    taken = self._take_block(window)
-                except FormatError as error:
-                    self._stop(f"{source.name}: {error} at byte {windows.offset + int(context[c.POSITION])}")
-                    return
-                if taken:
-                    continue
-                status = c.STOP_MORE
-            if status == c.STOP_CORRUPT:
-                at = windows.offset + int(context[c.POSITION])
-                self._stop(f"{source.name}: no packet record can begin like this, at byte {at}")
-                return
-            if status != c.STOP_MORE:
-                continue
-            consumed = int(context[c.POSITION])
-            context[c.POSITION] = 0
-            following = windows.advance(consumed)
+        def report() -> None:
             if progress:
-                progress(Progress(int(context[c.PACKETS]), source.position, source.size))
-            if following is None:
-                break
-            window = following
-        if source.problem:
-            self._stop(f"{source.name}: {source.problem}")
-        elif len(windows.leftover):
-            octets = len(windows.leftover)
-            self._stop(
-                f"{source.name}: cut within a record, {octets} bytes from byte {windows.offset} on are left over"
-            )
+                packets = sum(int(reader.arrays.context[c.PACKETS]) for reader in active) + self._packets
+                progress(Progress(packets, done + sum(reader.source.position for reader in active), total))
 
-    def _stop(self, reason: str) -> None:
-        self._stopped = reason if self._stopped is None else f"{self._stopped}; {reason}"
+        while waiting or active:
+            if waiting and (not active or waiting[0].first <= min(reader.next_at or 0 for reader in active)):
+                following = waiting.pop(0)
+                active.append(following.reader or self._open(following.name))
+                active[-1].next_at = following.first
+                continue
+            active.sort(key=lambda reader: reader.next_at or 0)
+            current = active[0]
+            others = [reader.next_at or 0 for reader in active[1:]] + [each.first for each in waiting[:1]]
+            self._hand_over(current)
+            current.run(min(others, default=FOREVER), report)
+            if current.next_at is None:
+                done += current.source.position
+                active.remove(current)
+                self._close(current)
+            report()
+
+    def _open(self, name: str) -> CaptureReader:
+        return CaptureReader(open_source(name), self._arrays, self._run)
+
+    def _in_order(self, names: Sequence[str]) -> list[_Waiting]:
+        """Captures by their first packet; they are opened again when their time comes, but for a pipe."""
+        if len(names) == 1:
+            reader = self._open(names[0])
+            return [_Waiting(NOT_YET, reader.source.size, names[0], reader)]
+        waiting = []
+        for name in names:
+            reader = self._open(name)
+            first = reader.peek()
+            if reader.source.size is None:
+                waiting.append(_Waiting(NOT_YET if first is None else first, None, name, reader))
+                continue
+            waiting.append(_Waiting(NOT_YET if first is None else first, reader.source.size, name, None))
+            reader.close()
+        return sorted(waiting, key=lambda each: each.first)
+
+    def _hand_over(self, reader: CaptureReader) -> None:
+        """The stream table has one state; give it to the reader that walks next."""
+        if self._walking is not reader.arrays.context:
+            hand_over(self._walking, reader.arrays.context)
+            self._walking = reader.arrays.context
+
+    def _close(self, reader: CaptureReader) -> None:
+        """Add up what a capture was; its context stays the table's until another takes over."""
+        reader.close()
+        context = reader.arrays.context
+        packets = int(context[c.PACKETS])
+        self._packets += packets
+        if packets:
+            self._first = min(self._first, int(context[c.FIRST]))
+            self._last = max(self._last, int(context[c.LAST]))
+        self._link_types.update(reader.link_types)
+        self._interfaces += reader.interfaces
+        if reader.dropped is not None:
+            self._dropped = (self._dropped or 0) + reader.dropped
+        if reader.stopped is not None:
+            self._stopped.append(reader.stopped)
 
     def _run(self, window: Octets, arrays: WalkArrays) -> int:
         """One stretch of the kernel, and all that it left for Python."""
-        status = walk(window, len(window), *arrays, *self._table.arrays)
-        context = arrays.context
+        w, t = arrays, self._table.arrays
+        context = w.context
+        status = walk(
+            window, len(window), context, w.interfaces, w.counters, w.packet, w.record, w.pending, w.flows,
+            t.slots, t.counts, t.sums, t.types, t.dscp, t.samples, t.delays, t.ipdv, t.pdv, t.log,
+        )  # fmt: skip
         if context[c.PENDING_COUNT]:
             self._work_off(window, arrays)
         if status == c.STOP_FORMAT:
@@ -195,37 +187,6 @@ class Engine:
             for call in self._assembler.ended():
                 self._on_call(call)
         return status
-
-    def _take_block(self, window: Octets) -> bool:
-        """A pcapng block that holds no packet, at the walk's position; False when the window ends within it."""
-        context = self._arrays.context
-        at = int(context[c.POSITION])
-        swapped = bool(context[c.SWAPPED])
-        head = window[at : at + 12].tobytes()
-        if head[:4] == BLOCK_SECTION.to_bytes(4, "big"):
-            swapped = section_is_big_endian(head)
-        size = block_length(head, swapped)
-        if at + size > len(window):
-            return False
-        block = window[at : at + size].tobytes()
-        kind = int.from_bytes(block[:4], "big" if swapped else "little")
-        if kind == BLOCK_SECTION:
-            context[c.SWAPPED] = swapped
-            context[c.INTERFACES] = 0
-            self._drops = {}
-        elif kind == BLOCK_INTERFACE:
-            self._add_interface(read_interface(block, swapped))
-        elif kind == BLOCK_STATISTICS and len(block) >= 24:
-            self._take_drops(*read_drops(block, swapped))
-        context[c.POSITION] = at + size
-        return True
-
-    def _take_drops(self, interface: int, dropped: int | None) -> None:
-        """Drops are cumulative for an interface of a section."""
-        if dropped is None:
-            return
-        self._dropped = (self._dropped or 0) + max(0, dropped - self._drops.get(interface, 0))
-        self._drops[interface] = max(dropped, self._drops.get(interface, 0))
 
     # --- what waits for Python --------------------------------------------------------------------------------
 
@@ -272,10 +233,10 @@ class Engine:
                 one, other = src._replace(port=ports[0]), dst._replace(port=ports[1])
                 self._take_messages(self._sctp.feed(row[c.PENDING_AT], one, other, payload))
 
-    def _take_segment(self, row: list[int], src: object, dst: object, payload: bytes, cut: int) -> None:
-        found = self._tcp.feed(row[c.PENDING_AT], src, dst, row[c.TCP_SEQ], row[c.TCP_FLAGS], payload, cut)  # type: ignore[arg-type]
+    def _take_segment(self, row: list[int], src: Endpoint, dst: Endpoint, payload: bytes, cut: int) -> None:
+        found = self._tcp.feed(row[c.PENDING_AT], src, dst, row[c.TCP_SEQ], row[c.TCP_FLAGS], payload, cut)
         self._take_messages(found)
-        if self._tcp.is_ignored(src, dst):  # type: ignore[arg-type]
+        if self._tcp.is_ignored(src, dst):
             word = row[c.PENDING_FLOW]
             self._arrays.flows[word & (c.TCP_FLOW_SLOTS - 1)] = word
 
@@ -288,16 +249,16 @@ class Engine:
                 continue
             self._assembler.feed(message, each.at, each.src, each.dst, each.transport)
 
-    def _take_rtcp(self, row: list[int], src: object, dst: object, payload: bytes) -> None:
+    def _take_rtcp(self, row: list[int], src: Endpoint, dst: Endpoint, payload: bytes) -> None:
         at = row[c.PENDING_AT]
-        negotiated = self._book.lookup_rtcp(src, dst, at, at)  # type: ignore[arg-type]
+        negotiated = self._book.lookup_rtcp(src, dst, at, at)
         encrypted = negotiated is not None and "SAVP" in negotiated.media.protocol
         try:
             packets = parse_compound(payload, encrypted)
         except RtcpError as error:
             self._defects[error.defect] += 1
             return
-        self._far_ends.feed(packets, at, src, dst)  # type: ignore[arg-type]
+        self._far_ends.feed(packets, at, src, dst)
 
     def _take_fragment(self, row: list[int], payload: bytes) -> None:
         src = b"".join((row[k] & (1 << 64) - 1).to_bytes(8, "big") for k in (c.SRC_HI, c.SRC_LO))
@@ -322,21 +283,19 @@ class Engine:
             packet = head + src + dst + payload
         at = row[c.PENDING_AT]
         record = b"".join(value.to_bytes(4, "little") for value in (0, 0, len(packet), len(packet))) + packet
-        inner = walk_arrays(self._arrays.flows)
-        # Serial numbers, rows and events are the table's, so they go on from where the outer walk stands.
-        inner.context[:] = self._arrays.context
+        outer = self._walking
+        inner = another_walk(self._arrays)
+        hand_over(outer, inner.context)
         inner.context[c.FORMAT] = c.FORMAT_PCAP
-        inner.context[c.SWAPPED] = 0
         inner.context[c.RECORD_HEADER] = 16
-        inner.context[c.PENDING_COUNT] = 0
-        inner.context[c.POSITION] = 0
         inner.interfaces[0] = Interface(101, 1_000_000_000, at, 1 << 18)
+        inner = inner._replace(pending=np.zeros_like(inner.pending[:8]))
+        self._walking = inner.context
         window = np.frombuffer(record, np.uint8)
         while self._run(window, inner) != c.STOP_MORE:
             pass
-        for column in (c.EVENT_COUNT, c.NEXT_SERIAL, c.ROWS_USED, c.FREE_ROW):
-            self._arrays.context[column] = inner.context[column]
-        self._arrays.counters[:] += inner.counters
+        hand_over(inner.context, outer)
+        self._walking = outer
 
     # --- the end ----------------------------------------------------------------------------------------------
 
@@ -345,8 +304,7 @@ class Engine:
         self._take_messages(self._tcp.finish())
         self._sctp.finish()
         self._fragments.finish()
-        context = self._arrays.context
-        reports = self._table.finish(context)
+        reports = self._table.finish(self._walking)
         events = self._table.events()
         plausible = []
         for report in reports:
@@ -355,15 +313,13 @@ class Engine:
             else:
                 self._table.unvalidated_packets += report.packets
         streams = describe(plausible, events, self._book, self._far_ends)
-        packets = int(context[c.PACKETS])
-        last = int(context[c.LAST]) if packets else 0
         self._assembler.join_by_media(shared_calls(streams))
-        calls, sip = self._assembler.finish(last)
+        calls, sip = self._assembler.finish(self._last if self._packets else 0)
         calls = on_calls(calls, streams)
-        return Replay(self._capture(files, packets), sip, calls, tuple(streams), self._table.unlisted, self._notes())
+        return Replay(self._capture(files), sip, calls, tuple(streams), self._table.unlisted, self._notes())
 
-    def _capture(self, files: tuple[str, ...], packets: int) -> CaptureFacts:
-        context, counters = self._arrays.context, self._arrays.counters.tolist()
+    def _capture(self, files: tuple[str, ...]) -> CaptureFacts:
+        counters = self._arrays.counters.tolist()
         counters[c.RTP_UNVALIDATED] += self._table.unvalidated_packets
         defects = Counter({c.COUNTER_NAMES[k]: counters[k] for k in c.DEFECTS})
         for part in (
@@ -376,14 +332,14 @@ class Engine:
             defects.update(part)
         return CaptureFacts(
             files=files,
-            packets=packets,
-            first=int(context[c.FIRST]) if packets else None,
-            last=int(context[c.LAST]) if packets else None,
+            packets=self._packets,
+            first=self._first if self._packets else None,
+            last=self._last if self._packets else None,
             link_types=tuple(self._link_types),
             interfaces=self._interfaces,
             dropped=self._dropped,
             defects={name: count for name, count in sorted(defects.items()) if count},
-            stopped=self._stopped,
+            stopped="; ".join(self._stopped) or None,
         )
 
     def _notes(self) -> tuple[Finding, ...]:

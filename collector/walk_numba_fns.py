@@ -22,6 +22,7 @@ from collector.capture.columns import (
     FORMAT,
     FORMAT_PCAP,
     FRAGMENTS,
+    FREE_ROW,
     INTERFACE_UNKNOWN,
     INTERFACES,
     IP_ID,
@@ -35,7 +36,6 @@ from collector.capture.columns import (
     LAST,
     LINK_TYPE,
     PACKET_COLUMNS,
-    PACKETS as PACKETS_SEEN,
     PAYLOAD,
     PAYLOAD_CAPTURED,
     PAYLOAD_LENGTH,
@@ -47,7 +47,6 @@ from collector.capture.columns import (
     POSITION,
     RECORD_HEADER,
     ROWS_USED,
-    FREE_ROW,
     RTCP_CUT,
     RTCP_PACKETS,
     RTP_HEADER_CUT,
@@ -71,6 +70,8 @@ from collector.capture.columns import (
     STOP_PENDING,
     STOP_ROW,
     STOP_ROWS,
+    STOP_TIME,
+    STOP_VALUE,
     STUN,
     SWAPPED,
     TCP_FLAGS,
@@ -82,7 +83,11 @@ from collector.capture.columns import (
     TTL,
     TURN_CHANNEL,
     UDP_OTHER,
+    UNTIL,
     ZRTP,
+)
+from collector.capture.columns import (
+    PACKETS as PACKETS_SEEN,
 )
 from collector.capture.dissect_numba_fns import dissect
 from collector.loads import be16, be32, le32
@@ -92,6 +97,7 @@ from collector.media.columns import (
     COMFORT_NOISE,
     DSCP_NOW,
     DSCP_RUN,
+    EVENT_ROWS,
     EVENT_TYPE,
     HELD_AT,
     HELD_OCTETS,
@@ -105,7 +111,6 @@ from collector.media.columns import (
     LAST_AT,
     LAST_TIMESTAMP,
     LOG_TYPE,
-    EVENT_ROWS,
     MAX_DELTA,
     MAX_SEQ,
     NEXT_FREE,
@@ -117,7 +122,6 @@ from collector.media.columns import (
     RESTART_OF,
     SAMPLES,
     SAMPLES_PER_ROW,
-    SEQUENTIAL,
     SERIAL,
     SPURTS,
     STATE,
@@ -133,7 +137,6 @@ from collector.media.columns import (
 from collector.media.table_numba_fns import (
     COPY,
     HELD,
-    NEWLY_VALID,
     RESTARTED,
     add_sample,
     log_event,
@@ -147,6 +150,7 @@ from collector.media.table_numba_fns import (
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Histograms = NDArray[np.int32]
 
 MAX_RECORD = 1 << 18
 """A packet record longer than this is no packet (the pcap format's own bound, 262,144 octets)."""
@@ -288,7 +292,7 @@ def is_keep_alive(window: Octets, at: int, end: int, length: int) -> bool:
     """Nothing, or a few CR, LF and NUL (RFC 5626 3.5.1 and what devices make of it)."""
     if length > 4:
         return False
-    for i in range(at, end):
+    for i in range(at, end):  # noqa: SIM110
         if window[i] != 13 and window[i] != 10 and window[i] != 0:
             return False
     return True
@@ -388,8 +392,8 @@ def change_type(
     types: Integers,
     samples: Integers,
     delays: Floats,
-    ipdv: Integers,
-    pdv: Integers,
+    ipdv: Histograms,
+    pdv: Histograms,
     log: Integers,
     context: Integers,
     row: int,
@@ -462,8 +466,8 @@ def take_rtp(
     dscp: Integers,
     samples: Integers,
     delays: Floats,
-    ipdv: Integers,
-    pdv: Integers,
+    ipdv: Histograms,
+    pdv: Histograms,
     log: Integers,
 ) -> int:
     """Measure one RTP packet; returns a stop code or NO_STOP."""
@@ -544,7 +548,7 @@ def take_rtp(
             counts[row, HELD_AT] = 0
 
     delta = at - counts[row, LAST_AT]
-    if delta > counts[row, MAX_DELTA]:
+    if delta > counts[row, MAX_DELTA] and counts[row, AFTER_COMFORT_NOISE] == 0:  # comfort noise announces silence
         counts[row, MAX_DELTA] = delta
     counts[row, LAST_AT] = at
     counts[row, TTL_LAST] = packet[TTL]
@@ -604,8 +608,8 @@ def clear_row(
     sums: Floats,
     types: Integers,
     dscp: Integers,
-    ipdv: Integers,
-    pdv: Integers,
+    ipdv: Histograms,
+    pdv: Histograms,
     row: int,
 ) -> None:
     counts[row] = 0
@@ -714,8 +718,8 @@ def walk(
     dscp: Integers,
     samples: Integers,
     delays: Floats,
-    ipdv: Integers,
-    pdv: Integers,
+    ipdv: Histograms,
+    pdv: Histograms,
     log: Integers,
 ) -> int:
     """Walk the window from context[POSITION] until Python is needed; returns why (STOP_...)."""
@@ -730,6 +734,9 @@ def walk(
             status = pcapng_block(window, length, context, interfaces, counters, record)
         if status >= 0:
             return status
+        if status == NO_STOP and record[AT] > context[UNTIL]:
+            context[STOP_VALUE] = record[AT]
+            return STOP_TIME
         context[POSITION] = record[NEXT]
         context[PACKETS_SEEN] += 1
         if status == SKIP:

@@ -63,10 +63,7 @@ STOP_VALUE: Final = 11
 NEXT_SERIAL: Final = 12
 ROWS_USED: Final = 13
 FREE_ROW: Final = 14  # head of the list of free rows, -1 when empty
-CLOCK_HAND: Final = 15
-RESUME: Final = 16  # 1: the packet at POSITION was already measured
-ROWS_CLOSED: Final = 17
-BYTES: Final = 18
+UNTIL: Final = 15  # packets later than this wait [ns]
 CONTEXT_COLUMNS: Final = 24
 
 FORMAT_PCAP: Final = 1
@@ -88,6 +85,7 @@ STOP_BLOCK: Final = 3  # a pcapng block that is not a packet
 STOP_FORMAT: Final = 4  # a stream row wants to know its payload type's clock
 STOP_ROWS: Final = 5  # no row is free for a new stream
 STOP_CORRUPT: Final = 6  # the record at POSITION cannot be one
+STOP_TIME: Final = 7  # the next packet is later than UNTIL; STOP_VALUE says when
 
 # --- counters ---------------------------------------------------------------------------------------------------
 COUNTER_NAMES: Final = (

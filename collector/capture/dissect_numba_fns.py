@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from collector.accelerate import njit_inline
 from collector.capture.columns import (
+    DPORT,
     DSCP,
     DST_HI,
     DST_LO,
-    DPORT,
     FRAGMENT_ID,
     FRAGMENT_MORE,
     FRAGMENT_OFFSET,

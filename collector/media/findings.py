@@ -127,6 +127,8 @@ def _on_call(call: Call, by_call: Mapping[str, Sequence[Stream]]) -> Call:
     for leg in call.legs:
         audio = [media for media in leg.media if media.kind == "audio" and media.protocol.startswith(("RTP", "UDP"))]
         heard = [stream for stream in by_call.get(leg.call_id, ()) if stream.last >= call.answered]
+        if any("event_only" in stream.not_network or stream.codec == "TELEPHONE-EVENT" for stream in heard):
+            continue  # whoever captured only the events left out more than this
         if not audio or leg.answered is None or not _is_two_way(leg.media, leg.answered):
             continue
         listening = {media.endpoint: media.role for media in audio}

@@ -133,12 +133,24 @@ def octaves(histogram: NDArray[np.int32]) -> list[tuple[Bin, ...]]:
     return result
 
 
+def take(rows: Sequence[int], block: RowBlock) -> RowBlock:
+    """Copies of some rows."""
+    order = list(rows)
+    return RowBlock(
+        block.counts[order],
+        block.sums[order],
+        block.types[order],
+        block.dscp[order],
+        block.ipdv[order],
+        block.pdv[order],
+    )
+
+
 def merge(block: RowBlock, groups: Sequence[Sequence[int]]) -> RowBlock:
     """One row for each group of rows of the same stream, oldest first: counts and histograms add up."""
     if all(len(group) == 1 for group in groups):
-        order = [group[0] for group in groups]
-        return RowBlock(*(array[order] for array in block))
-    merged = RowBlock(*(array[[group[0] for group in groups]] for array in block))
+        return take([group[0] for group in groups], block)
+    merged = take([group[0] for group in groups], block)
     largest = (m.MAX_DELTA,)
     latest = (m.LAST_AT, m.LAST_TIMESTAMP, m.PAYLOAD_TYPE, m.PAYLOAD_TYPE_RUN, m.DSCP_NOW, m.DSCP_RUN, m.CLOCK)
     added = (

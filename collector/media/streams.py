@@ -26,6 +26,8 @@ Integers = NDArray[np.int64]
 
 CLOCK_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 90000)
 """Clocks in use with RTP (RFC 3551, RFC 3555 registrations) [Hz]."""
+EVENT_NAMES = ("TELEPHONE-EVENT", "X-NSE")
+"""Encodings that carry events between voice packets: RFC 4733 and Cisco's own named signalling events."""
 CLOCK_TOLERANCE = 0.06
 CLOCK_ATTEMPTS = 8
 SAMPLES_FOR_CLOCK = 8
@@ -78,7 +80,7 @@ def infer_clock(arrivals: Integers, timestamps: Integers) -> int | None:
 class StreamTable:
     """All streams in measurement; `arrays` go to the kernel as they are."""
 
-    def __init__(self, book: MediaBook, limits: StreamLimits = StreamLimits()) -> None:
+    def __init__(self, book: MediaBook, limits: StreamLimits = StreamLimits()) -> None:  # noqa: B008  # immutable
         self.arrays = stream_arrays(limits.rows)
         self.unvalidated_packets = 0
         self.unlisted = 0
@@ -144,11 +146,8 @@ class StreamTable:
             if types[slot] == payload_type + 1:
                 types[slot + m.TYPE_CLOCK] = clock
         if clock > 0 and counts[m.SAMPLES] == m.SAMPLES_PER_ROW:
-            work_out(*self._work_arrays(), row)
-
-    def _work_arrays(self) -> tuple[NDArray[np.generic], ...]:
-        a = self.arrays
-        return a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv
+            a = self.arrays
+            work_out(a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv, row)
 
     def take_log(self, context: Integers) -> None:
         """Keep the events that the kernel wrote and let it begin anew."""
@@ -212,13 +211,13 @@ class StreamTable:
     def _report(self, rows: list[int], context: Integers, join: bool) -> list[StreamReport]:
         if not rows:
             return []
+        a = self.arrays
         for row in rows:
             if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:
                 self.take_log(context)
             if self.arrays.counts[row, m.CLOCK] <= 0:
                 self._last_chance(row)
-            settle(*self._work_arrays(), self.arrays.log, context, row)
-        a = self.arrays
+            settle(a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv, a.log, context, row)
         block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
         groups = self._groups(block.counts) if join else [[k] for k in range(len(rows))]
         serials = [tuple(int(block.counts[k, m.SERIAL]) for k in group) for group in groups]
@@ -276,7 +275,7 @@ class StreamTable:
 
 def event_types(formats: Mapping[int, CodecFormat]) -> int:
     """The kernel's word for up to two telephone-event payload types; none of them is 255 twice."""
-    found = sorted(number for number, codec in formats.items() if codec.name == "TELEPHONE-EVENT")[:2]
+    found = sorted(number for number, codec in formats.items() if codec.name in EVENT_NAMES)[:2]
     if not found:
         return 255 | 255 << 8
     return found[0] | (found[1] if len(found) > 1 else 255) << 8

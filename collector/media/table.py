@@ -58,18 +58,40 @@ class WalkArrays(NamedTuple):
     flows: Integers
 
 
-def walk_arrays(flows: Integers | None = None) -> WalkArrays:
-    """Fresh arrays for one walk; `flows` may be shared by several."""
+def new_context() -> Integers:
+    """Where a walk stands before its first packet."""
     context = np.zeros(capture.CONTEXT_COLUMNS, np.int64)
     context[capture.FIRST] = np.iinfo(np.int64).max
     context[capture.LAST] = np.iinfo(np.int64).min
+    context[capture.UNTIL] = np.iinfo(np.int64).max
     context[capture.FREE_ROW] = -1
+    return context
+
+
+def walk_arrays() -> WalkArrays:
+    """Fresh arrays for one walk."""
     return WalkArrays(
-        context=context,
+        context=new_context(),
         interfaces=np.zeros((capture.INTERFACE_ROWS, capture.INTERFACE_COLUMNS), np.int64),
         counters=np.zeros(capture.COUNTERS, np.int64),
         packet=np.zeros(capture.PENDING_COLUMNS, np.int64),
         record=np.zeros(8, np.int64),
         pending=np.zeros((capture.PENDING_ROWS, capture.PENDING_COLUMNS), np.int64),
-        flows=np.zeros(capture.TCP_FLOW_SLOTS, np.int64) if flows is None else flows,
+        flows=np.zeros(capture.TCP_FLOW_SLOTS, np.int64),
     )
+
+
+def another_walk(arrays: WalkArrays) -> WalkArrays:
+    """Arrays for a walk over other bytes into the same counters and the same stream table."""
+    context = new_context()
+    hand_over(arrays.context, context)
+    return arrays._replace(context=context, interfaces=np.zeros_like(arrays.interfaces))
+
+
+TABLE_STATE = (capture.EVENT_COUNT, capture.NEXT_SERIAL, capture.ROWS_USED, capture.FREE_ROW)
+
+
+def hand_over(one: Integers, other: Integers) -> None:
+    """Take the state of the stream table from one walk to another."""
+    for column in TABLE_STATE:
+        other[column] = one[column]

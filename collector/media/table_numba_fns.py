@@ -49,9 +49,6 @@ from collector.media.columns import (
     EVENTS_UNLOGGED,
     FIRST_AT,
     GMIN,
-    HELD_AT,
-    HELD_OCTETS,
-    HELD_TIMESTAMP,
     IDS,
     IPDV_MAX,
     IPDV_SUM,
@@ -74,14 +71,11 @@ from collector.media.columns import (
     LOSS_RUNS,
     LOST,
     LOST_RUN,
-    MAX_DELTA,
     MAX_DROPOUT,
     MAX_MISORDER,
     MAX_SEQ,
-    OCTETS,
     OFFSET,
     OFFSET_BASE,
-    PACKETS,
     PAUSE_NS,
     PDV_COUNT,
     PDV_MAX,
@@ -95,7 +89,6 @@ from collector.media.columns import (
     SAMPLES_PER_ROW,
     SEQUENTIAL,
     SERIAL,
-    SPURTS,
     STATE,
     STATE_PROBATION,
     STATE_VALID,
@@ -110,6 +103,7 @@ from collector.media.columns import (
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Histograms = NDArray[np.int32]
 
 ALL_RECEIVED = -1  # both halves of the window, as int64
 SIGN = -(2**63)
@@ -371,7 +365,7 @@ def take_telephone_event(
 
 
 @njit_inline
-def close_delays(counts: Integers, sums: Floats, delays: Floats, pdv: Integers, row: int) -> None:
+def close_delays(counts: Integers, sums: Floats, delays: Floats, pdv: Histograms, row: int) -> None:
     """RFC 5481 4.2: once 10 s (or 512 packets) are together their least delay is known and the others count from it."""
     n = counts[row, PDV_COUNT]
     if n == 0:
@@ -400,7 +394,7 @@ def close_delays(counts: Integers, sums: Floats, delays: Floats, pdv: Integers, 
 
 @njit
 def work_out(
-    counts: Integers, sums: Floats, samples: Integers, delays: Floats, ipdv: Integers, pdv: Integers, row: int
+    counts: Integers, sums: Floats, samples: Integers, delays: Floats, ipdv: Histograms, pdv: Histograms, row: int
 ) -> None:
     """Interarrival jitter (RFC 3550 A.8, in order of arrival) and delay variation of the packets that wait."""
     n = counts[row, SAMPLES]
@@ -499,8 +493,8 @@ def settle(
     sums: Floats,
     samples: Integers,
     delays: Floats,
-    ipdv: Integers,
-    pdv: Integers,
+    ipdv: Histograms,
+    pdv: Histograms,
     log: Integers,
     context: Integers,
     row: int,
