@@ -41,6 +41,8 @@ class Heading(NamedTuple):
     """May be cut down to this width where the line is too long; None: never cut."""
     joint: str | None = None
     """Stands between two values of one cell, which are then cut each for itself."""
+    prose: bool = False
+    """Holds sentences, which lose their end and not their middle."""
 
 
 class Screen(NamedTuple):
@@ -94,6 +96,18 @@ def cut(text: str, room: int) -> str:
     left = head(text, room // 2)
     right = head(text[::-1], room - 1 - width(left))[::-1]
     return f"{left}{ELLIPSIS}{right}"
+
+
+def cut_end(text: str, room: int) -> str:
+    """A sentence that fits: its beginning."""
+    return text if width(text) <= room else head(text, room - 1).rstrip() + ELLIPSIS
+
+
+def shortened(text: str, heading: Heading, room: int) -> str:
+    """A cell's text that fits, cut as its column asks for."""
+    if heading.joint:
+        return cut_pair(text, heading.joint, room)
+    return cut_end(text, room) if heading.prose else cut(text, room)
 
 
 def cut_pair(text: str, joint: str, room: int) -> str:
@@ -155,7 +169,7 @@ def line(row: Sequence[Piece], headings: Sequence[Heading], widths: Sequence[int
     """One line of a table, without blanks at its end."""
     cells = []
     for piece, heading, room in zip(row, headings, widths, strict=True):
-        text = cut_pair(piece.text, heading.joint, room) if heading.joint else cut(piece.text, room)
+        text = shortened(piece.text, heading, room)
         blanks = " " * (room - width(text))
         painted = screen.paint(text, piece.style)
         cells.append(blanks + painted if heading.right else painted + blanks)

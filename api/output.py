@@ -15,6 +15,7 @@ from api.json_output import Selection, render_json
 from api.masking import Pseudonyms, mask_call, mask_rated
 from api.progress import Bar, first_interrupt_waits, say
 from api.rated import Rated, RatedCall, rate_replay
+from api.wording import plural
 from collector.facts import Call, Replay
 
 MOST_CANDIDATES = 5
@@ -133,7 +134,7 @@ def find_call(rated: Rated, wanted: str) -> RatedCall:
     if len(found) == 1:
         return next(iter(found.values()))
     if not found:
-        raise RequestError(f"no Call-ID begins with “{wanted}”; the input has {len(rated.calls):,} calls")
+        raise RequestError(f"no Call-ID begins with “{wanted}”; the input has {plural(len(rated.calls), 'call')}")
     some = ", ".join(list(found)[:MOST_CANDIDATES])
     raise RequestError(
         f"“{wanted}” begins the Call-IDs of {len(found):,} calls: {some}{', …' if len(found) > 5 else ''}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
 from typing import NamedTuple
 
-from api.layout import ELLIPSIS, Cell, Heading, Piece, Screen, Style, clean, cut, head, spread, table, width, wrap
+from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, wrap
 from api.masking import URI, Pseudonyms, mask_rated_call, mask_rated_stream
 from api.rated import Rated, RatedCall, RatedStream
 from api.tables import FindingRow, finding_rows
@@ -34,8 +34,10 @@ SHORT_ID = 10
 """Characters of a Call-ID that are shown, more where they do not tell calls apart."""
 PART_OF_A_CALL = frozenset({"ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
 """Requests that go without saying."""
-PORTS_FIT = 92
-"""Narrower screens show addresses without ports: half an address helps nobody."""
+ALL_FITS = 92
+"""Narrower screens show streams without ports and burst ratios: half an address helps nobody."""
+MOST_DEFECTS = 8
+"""Kinds of defects that are listed."""
 
 
 class TextOptions(NamedTuple):
@@ -112,7 +114,7 @@ def capture_lines(rated: Rated, screen: Screen) -> list[str]:
     if capture.first is not None:
         lines.append(screen.paint(f"      from {moment(capture.first)} UTC", Style.DIM))
     if capture.defects:
-        defects = [f"{number:,} {clean(name)}" for name, number in by_count(capture.defects.items())]
+        defects = most_frequent(capture.defects)
         lines.extend(
             screen.paint(line, Style.DIM) for line in wrap(["      not used:", *defects], " ", screen.width, " " * 16)
         )
@@ -122,6 +124,14 @@ def capture_lines(rated: Rated, screen: Screen) -> list[str]:
 def by_count(items: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     """The most frequent first."""
     return sorted(items, key=lambda item: (-item[1], item[0]))
+
+
+def most_frequent(counters: Mapping[str, int]) -> list[str]:
+    """Counters in words, rare ones left to the other formats."""
+    ordered = by_count(counters.items())
+    words = [f"{number:,} {clean(name)}" for name, number in ordered[:MOST_DEFECTS]]
+    hidden = len(ordered) - len(words)
+    return [*words, f"and {plural(hidden, 'rarer kind')}"] if hidden > 0 else words
 
 
 def sip_lines(rated: Rated, screen: Screen) -> list[str]:
@@ -151,7 +161,7 @@ def sip_lines(rated: Rated, screen: Screen) -> list[str]:
     if replay.sip.unlisted:
         lines.append(f"      {plural(replay.sip.unlisted, 'more Call-ID')} than the table holds: counted, not listed")
     if replay.sip.defects:
-        defects = [f"{number:,} {clean(name)}" for name, number in by_count(replay.sip.defects.items())]
+        defects = most_frequent(replay.sip.defects)
         lines.extend(
             screen.paint(line, Style.DIM) for line in wrap(["      defects:", *defects], " ", screen.width, " " * 15)
         )
@@ -233,12 +243,7 @@ def explained(lines: Iterable[str], texts: Iterable[str], screen: Screen) -> Ite
     for line, text in zip(lines, texts, strict=True):
         yield line
         if text:
-            yield screen.paint(f"        {shortened(clean(text), screen.width - 8)}", Style.DIM)
-
-
-def shortened(text: str, room: int) -> str:
-    """A sentence that fits: its beginning."""
-    return text if width(text) <= room else head(text, room - 1).rstrip() + ELLIPSIS
+            yield screen.paint(f"        {cut_end(clean(text), screen.width - 8)}", Style.DIM)
 
 
 def call_rank(rated: RatedCall) -> tuple[bool, float, bool, int]:
@@ -287,22 +292,27 @@ def party(uri: str) -> str:
 
 def call_findings(rated: RatedCall) -> Iterable[Finding]:
     """Findings of a call, its legs and its streams."""
-    yield from rated.call.findings
-    for leg in rated.call.legs:
-        yield from leg.findings
+    yield from signalling_findings(rated)
     for stream in rated.streams:
         yield from stream.stream.findings
 
 
+def signalling_findings(rated: RatedCall) -> Iterable[Finding]:
+    """Findings of a call and its legs."""
+    yield from rated.call.findings
+    for leg in rated.call.legs:
+        yield from leg.findings
+
+
 def outcome(rated: RatedCall) -> str:
-    """Reason and findings in one phrase; a plain 200 goes without saying."""
+    """Reason and own findings in one phrase; a plain 200 goes without saying, streams speak for themselves."""
     call = rated.call
     parts = []
     if call.status is not None and call.status != 200 and call.status_text:
         parts.append(call.status_text)
     if call.reason is not None and call.reason.cause not in (None, 16, 200):
         parts.append(f"{call.reason.protocol} {call.reason.cause} {call.reason.text}".strip())
-    parts.extend(dict.fromkeys(finding.text for finding in call_findings(rated)))
+    parts.extend(dict.fromkeys(finding.text for finding in signalling_findings(rated)))
     return "; ".join(parts)
 
 
@@ -347,8 +357,9 @@ def streams_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Scre
     title = (
         "Streams, worst first" if len(worst) == len(primary) else f"Worst {len(worst):,} of {len(primary):,} streams"
     )
-    ports = screen.width >= PORTS_FIT
-    lines = table(STREAM_HEADINGS, [stream_cells(stream, ids, ports) for stream in worst], screen)
+    wide = screen.width >= ALL_FITS
+    headings = [heading for heading in STREAM_HEADINGS if wide or heading.name != "burst"]
+    lines = table(headings, [stream_cells(stream, ids, wide) for stream in worst], screen)
     measured = screen.paint("   ● measured at the tap", Style.DIM)
     whys = map(stream_words, worst)
     return [screen.paint(title, Style.BOLD) + measured, lines[0], *explained(lines[1:], whys, screen)]
@@ -362,17 +373,17 @@ def stream_words(rated: RatedStream) -> str:
     return "; ".join(words)
 
 
-def stream_cells(rated: RatedStream, ids: CallIds, ports: bool) -> list[Cell]:
+def stream_cells(rated: RatedStream, ids: CallIds, wide: bool) -> list[Cell]:
     """One row of the streams."""
     stream, quality = rated
-    ends = f"{stream.src} → {stream.dst}" if ports else f"{stream.src.ip} → {stream.dst.ip}"
+    burst = [decimals(stream.burst_ratio, 1)] if wide else []
     return [
         mos_cell(quality.mos, quality.r_factor),
         percent(stream.loss_percent),
         decimals(stream.jitter_ms.mean if stream.jitter_ms else None, 1),
-        decimals(stream.burst_ratio, 1),
+        *burst,
         clean(stream.codec or MISSING),
-        ends,
+        f"{stream.src} → {stream.dst}" if wide else f"{stream.src.ip} → {stream.dst.ip}",
         clean(ids.short(stream.call_id)),
     ]
 
@@ -392,7 +403,7 @@ def findings_block(rated: Rated, ids: CallIds, options: TextOptions, screen: Scr
         how_many = "" if subject == "capture" else plural(len(members), subject)
         words = group_words(members)
         rows.append([how_many, words if options.names is None else options.names.text(words), places])
-    headings = [Heading("", right=True), Heading("", least=30), Heading("", least=SHORT_ID)]
+    headings = [Heading("", right=True), Heading("", least=30, prose=True), Heading("", least=SHORT_ID)]
     lines = table(headings, rows, screen)[1:]
     hidden = len(ordered) - len(rows)
     if hidden:
