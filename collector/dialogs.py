@@ -542,11 +542,10 @@ def _uri_text(value: str | None) -> str:
     """The URI of a From, To or Refer-To value as it stood on the wire."""
     if not value:
         return ""
-    if '"' not in value:
-        opening = value.find("<")
-        closing = value.find(">", opening)
-        if 0 <= opening < closing:
-            return value[opening + 1 : closing].strip()
+    opening = value.rfind("<")
+    closing = value.find(">", opening)
+    if 0 <= opening < closing and '"' not in value[opening:]:
+        return value[opening + 1 : closing].strip()
     return parse_name_addr(value)[0].uri.text
 
 

@@ -164,7 +164,7 @@ class Negotiation:
         known = self._current.get(party)
         if known is not None and known.digest == digest:
             return None, False
-        if known is None and any(p[:2] == party[:2] and a.digest == digest for p, a in self._current.items()):
+        if known is None and self._current and self._is_repeated(party, digest):
             return None, False
         try:
             description = parse_sdp(body)
@@ -175,6 +175,13 @@ class Negotiation:
         if b"candidate:" in body:
             self._announce_candidates(description, party.role, at)
         return None, changed
+
+    def _is_repeated(self, party: Party, digest: int) -> bool:
+        """The same side sent these very octets on another hop: no relay rewrote them."""
+        return any(
+            announcement.digest == digest and known.role == party.role and known.tag == party.tag
+            for known, announcement in self._current.items()
+        )
 
     def _known_party(self, party: Party) -> Party:
         """A side that so far announced on one hop alone is the same side when the capture hears it on another first."""
@@ -189,26 +196,21 @@ class Negotiation:
             self.dropped += 1
             return False
         old = list(known.media) if known is not None else []
-        before, after = (frozenset(map(_substance, side)) for side in (old, lines))
         kept: list[NegotiatedMedia] = []
-        fresh: list[NegotiatedMedia] = []
         for line in lines:
             same = next((media for media in old if media[:_COMPARED] == line[:_COMPARED]), None)
             if same is not None:
                 old.remove(same)
                 kept.append(same)
-            else:
-                fresh.append(line)
-        self._retire(old, at)
-        for line in fresh:
-            if len(self.media) < self._limit:
+            elif len(self.media) < self._limit:
                 self.media.append(line)
                 self._book.announce(line, self._call_id)
                 kept.append(line)
             else:
                 self.dropped += 1
+        self._retire(old, at)
         self._current[party] = _Announcement(digest, tuple(kept))
-        return before != after
+        return known is None or frozenset(map(_substance, known.media)) != frozenset(map(_substance, lines))
 
     def _announce_candidates(self, description: SessionDescription, role: str, at: int) -> None:
         """Under ICE any candidate may become the endpoint (RFC 8445 2.3); only the book needs to know them all."""
