@@ -264,6 +264,24 @@ def test_hostile_counts_are_bounded() -> None:
     assert "media_unlisted" in found.defects
 
 
+@pytest.mark.parametrize("extra", ["b=AS:80", "i=x", "a=tool:x", "a=T38FaxVersion:0"])
+def test_the_session_part_reads_the_same_with_a_line_more(extra: str) -> None:
+    for connection in ("c=IN IP4 192.0.2.10", "c=IN IP6 ff15::101/3", "c=IN IP4 host.example.com"):
+        head = [*HEAD[:3], connection, HEAD[4]]
+        assert described("m=audio 4 RTP/AVP 0", head=head) == described("m=audio 4 RTP/AVP 0", head=[*head, extra])
+
+
+def test_what_one_description_says_never_shows_in_another() -> None:
+    attributes = ("a=rtpmap:96 opus/48000/2", "a=ptime:40")
+    first = only("m=audio 4000 RTP/AVP 96", *attributes)
+    second = only("m=video 5000/2 RTP/AVP 96", *attributes, head=(*HEAD, "a=inactive"))
+    assert (first.kind, first.port, first.direction, first.port_count) == ("audio", 4000, "sendrecv", 1)
+    assert (second.kind, second.port, second.direction, second.port_count) == ("video", 5000, "inactive", 2)
+    assert first.formats == second.formats
+    with pytest.raises(TypeError):
+        first.formats[0] = CodecFormat("PCMU", 8000)  # type: ignore[index]
+
+
 @given(st.binary(max_size=400))
 def test_any_bytes_give_a_description_or_the_one_error(body: bytes) -> None:
     with suppress(SdpError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -13,6 +15,12 @@ MEDIA_LIMIT = 64
 """Media lines that are kept of one description."""
 CANDIDATE_LIMIT = 64
 """ICE candidates that are kept of one media line."""
+
+_REMEMBERED_LENGTH = 2048
+# The session part of nearly every call, read at once; every other one is read line by line.
+_ORDINARY_SESSION = re.compile(
+    r"\nv=0\no=(\S+) (\S+) (\S+) IN IP[46] (\S+)\ns=([^\n]*)\nc=IN IP[46] (\S+)\n(t=)[0-9]+ [0-9]+", re.ASCII
+)
 
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _NOWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an address in a message, nothing binds to it
@@ -136,38 +144,43 @@ class SessionDescription(NamedTuple):
 class _Section:
     """What was read of the session part or of one media part."""
 
-    __slots__ = (
-        "address",
-        "candidates",
-        "defects",
-        "direction",
-        "fmtp",
-        "label",
-        "maxptime_ms",
-        "media",
-        "mid",
-        "mux",
-        "ptime_ms",
-        "rtcp",
-        "rtpmap",
-        "secure",
-    )
+    origin: str | None = None
+    name: str | None = None
+    letters: str = ""
+    address: str = ""
+    direction: str = ""
+    ptime_ms: float | None = None
+    maxptime_ms: float | None = None
+    rtcp: tuple[int, str] | None = None
+    mux: bool = False
+    secure: bool = False
+    mid: str = ""
+    label: str = ""
 
-    def __init__(self, defects: list[str], media: str = "") -> None:
-        self.media = media
-        self.defects = defects
-        self.address = ""
-        self.direction = ""
+    def __init__(self) -> None:
+        self.defects: list[str] = []
         self.rtpmap: dict[str, str] = {}
         self.fmtp: dict[str, str] = {}
-        self.ptime_ms: float | None = None
-        self.maxptime_ms: float | None = None
-        self.rtcp: tuple[int, str] | None = None
-        self.mux = False
-        self.secure = False
         self.candidates: list[IceCandidate] = []
-        self.mid = ""
-        self.label = ""
+
+
+class _Media(NamedTuple):
+    """What a media part says apart from its kind and port; one of it serves all calls of the same device."""
+
+    protocol: str
+    names: tuple[str, ...]
+    formats: Mapping[int, CodecFormat]
+    address: str
+    direction: str
+    ptime_ms: float | None
+    maxptime_ms: float | None
+    rtcp: tuple[int, str] | None
+    mux: bool
+    secure: bool
+    candidates: tuple[IceCandidate, ...]
+    mid: str
+    label: str
+    defects: tuple[str, ...]
 
 
 def _digits(text: str, limit: int) -> int:
@@ -261,13 +274,43 @@ def parse_sdp(body: bytes) -> SessionDescription:
 
     Raises SdpError when there is no line that could be SDP; everything else is tolerated and named in `defects`.
     """
-    defects: list[str] = []
-    session = section = _Section(defects)
-    sections: list[_Section] = []
-    origin_line: str | None = None
-    name: str | None = None
-    seen = ""
-    for line in body.decode("utf-8", "backslashreplace").replace("\r\n", "\n").split("\n"):
+    text = "\n" + body.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
+    session_part, *media_parts = text.split("\nm=", MEDIA_LIMIT + 1)
+    origin, session = _read_session(session_part)
+    if not session.letters and not media_parts:
+        raise SdpError("no_usable_line")
+    defects = session.defects
+    if len(media_parts) > MEDIA_LIMIT:
+        defects.append("media_unlisted")
+    media = [line for line in (_media_line(part, session) for part in media_parts[:MEDIA_LIMIT]) if line is not None]
+    return SessionDescription(
+        origin,
+        (session.name or "").strip(),
+        session.address,
+        session.direction or "sendrecv",
+        tuple(media),
+        tuple(dict.fromkeys(defects)) if defects else (),
+    )
+
+
+def _read_session(part: str) -> tuple[Origin | None, _Section]:
+    ordinary = _ORDINARY_SESSION.fullmatch(part)
+    if ordinary is not None:
+        session = _Section()
+        username, session_id, session_version, origin_address, session.name, address, session.letters = (
+            ordinary.groups()
+        )
+        session.address = address.partition("/")[0]
+        return Origin(username, session_id, session_version, origin_address), session
+    session = _read_lines(part)
+    origin = _read_origin(session.origin, session.defects)
+    _check_presence(session.letters, session.defects)
+    return origin, session
+
+
+def _read_lines(part: str) -> _Section:
+    section = _Section()
+    for line in part.split("\n"):
         letter = line[:2]
         if letter == "a=":
             attribute, _, value = line[2:].partition(":")
@@ -276,31 +319,17 @@ def parse_sdp(body: bytes) -> SessionDescription:
                 reader(section, value)
             elif attribute.rstrip() in _DIRECTIONS:
                 section.direction = attribute.rstrip()
-        elif letter == "m=":
-            section = _Section(defects, line)
-            if len(sections) < MEDIA_LIMIT:
-                sections.append(section)
-            else:
-                defects.append("media_unlisted")
         elif letter == "c=":
             _read_connection(section, line)
         elif letter == "o=":
-            origin_line = line[2:] if origin_line is None else origin_line
+            section.origin = line[2:] if section.origin is None else section.origin
         elif letter == "s=":
-            name = line[2:] if name is None else name
+            section.name = line[2:] if section.name is None else section.name
         elif line and not (letter[1:] == "=" and "a" <= letter[0] <= "z"):
-            defects.append("line_malformed")
+            section.defects.append("line_malformed")
             continue
-        seen += letter
-    if not seen:
-        raise SdpError("no_usable_line")
-    origin = _read_origin(origin_line, defects)
-    _check_presence(seen, defects)
-    media = [line for line in (_finish_media(found, session) for found in sections) if line is not None]
-    direction = session.direction or "sendrecv"
-    return SessionDescription(
-        origin, (name or "").strip(), session.address, direction, tuple(media), tuple(dict.fromkeys(defects))
-    )
+        section.letters += letter
+    return section
 
 
 def _check_presence(seen: str, defects: list[str]) -> None:
@@ -338,46 +367,70 @@ def _read_connection(section: _Section, line: str) -> None:
         section.address = words[2].partition("/")[0]
 
 
-def _finish_media(section: _Section, session: _Section) -> MediaLine | None:
-    defects = section.defects
-    words = section.media[2:].split()
-    if len(words) < 3:
-        defects.append("media_malformed")
-        return None
-    kind, port_text, protocol, *names = words
+def _media_line(part: str, session: _Section) -> MediaLine | None:
+    line, _, attributes = part.partition("\n")
+    words = line.split(None, 2)
     count = 1
+    port_text = words[1] if len(words) == 3 else ""
     if "/" in port_text:
         port_text, _, count_text = port_text.partition("/")
         count = _digits(count_text, 65536)
     port = _digits(port_text, 65536)
     if port < 0 or count < 0:
-        defects.append("media_malformed")
+        session.defects.append("media_malformed")
         return None
-    if not names:
-        defects.append("media_malformed")
-    address = section.address or session.address
+    read = _read_media if len(attributes) > _REMEMBERED_LENGTH else _remembered_media
+    media = read(words[2], attributes)
+    session.defects += media.defects
+    address = media.address or session.address
     if not address:
-        defects.append("connection_missing")
-    mux = section.mux or session.mux
-    is_rtp = "RTP/" in protocol
+        session.defects.append("connection_missing")
+    mux = media.mux or session.mux
     return MediaLine(
-        kind,
+        words[0],
         port,
         count,
-        protocol,
+        media.protocol,
         address,
-        section.direction or session.direction or "sendrecv",
-        _formats(section, names) if is_rtp else {},
-        tuple(names),
-        session.ptime_ms if section.ptime_ms is None else section.ptime_ms,
-        session.maxptime_ms if section.maxptime_ms is None else section.maxptime_ms,
-        _rtcp(section.rtcp, address, port, mux) if is_rtp and port else None,
+        media.direction or session.direction or "sendrecv",
+        media.formats,
+        media.names,
+        session.ptime_ms if media.ptime_ms is None else media.ptime_ms,
+        session.maxptime_ms if media.maxptime_ms is None else media.maxptime_ms,
+        _rtcp(media.rtcp, address, port, mux) if port and "RTP/" in media.protocol else None,
         mux,
-        section.secure or session.secure or "SAVP" in protocol,
-        tuple(section.candidates or session.candidates),
+        media.secure or session.secure,
+        media.candidates or tuple(session.candidates),
+        media.mid,
+        media.label,
+    )
+
+
+def _read_media(protocol_and_formats: str, attributes: str) -> _Media:
+    section = _read_lines(attributes)
+    protocol, *names = protocol_and_formats.split()
+    if not names:
+        section.defects.append("media_malformed")
+    return _Media(
+        protocol,
+        tuple(names),
+        MappingProxyType(_formats(section, names) if "RTP/" in protocol else {}),
+        section.address,
+        section.direction,
+        section.ptime_ms,
+        section.maxptime_ms,
+        section.rtcp,
+        section.mux,
+        section.secure or "SAVP" in protocol,
+        tuple(section.candidates),
         section.mid,
         section.label,
+        tuple(section.defects),
     )
+
+
+# A device writes the same attributes in every call, so this pure function is asked the same thing over and over.
+_remembered_media = lru_cache(maxsize=512)(_read_media)
 
 
 def _rtcp(announced: tuple[int, str] | None, address: str, port: int, mux: bool) -> Endpoint | None:
