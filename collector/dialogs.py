@@ -89,6 +89,7 @@ class LegRecord:
         "transfer_refused",
         "transferred_to",
         "transport",
+        "tried_at",
     )
 
     def __init__(self, call_id: str, surroundings: Surroundings, src: Endpoint, dst: Endpoint, transport: str) -> None:
@@ -99,6 +100,8 @@ class LegRecord:
         self.transport = transport
         self.from_uri = self.to_uri = self.request_uri = ""
         self.start = self.last = 0
+        self.tried_at = 0
+        """When the caller's latest INVITE was first sent."""
         self.caller_tags: tuple[str, ...] = ()
         self.callee_tags: tuple[str, ...] = ()
         self.open_dialogs: tuple[str, ...] = ()
@@ -175,19 +178,20 @@ class LegRecord:
             return
         if not self.invites:
             self._begin(message, src, dst)
-            self._try(message, renewed=self.invite_cseq < message.cseq)
+            self._try(message, at, renewed=self.invite_cseq < message.cseq)
         elif message.from_tag not in self.caller_tags:
             # A back-to-back user agent that keeps the Call-ID: the same attempt seen behind it.
             self.caller_tags = (*self.caller_tags, message.from_tag)[: self.surroundings.forks_limit]
         elif message.from_tag == self.caller_tags[0] and message.cseq > self.invite_cseq and self.answered is None:
-            self._try(message, renewed=True)
+            self._try(message, at, renewed=True)
         self._note_session(message)
         body = _sdp_of(message)
         if body is not None:
             self._describe(Party(CALLER, "", _hop(src, dst)), body, at)
 
-    def _try(self, message: SipMessage, renewed: bool) -> None:
+    def _try(self, message: SipMessage, at: int, renewed: bool) -> None:
         """An INVITE of the caller; `renewed` when nothing of its own outcome was heard yet."""
+        self.tried_at = at
         self.invite_cseq = message.cseq
         self.first_branch = message.branch
         self.invites += 1
@@ -196,7 +200,7 @@ class LegRecord:
         if renewed and self.bye_at is None:
             self.callee_tags = ()
             self.forks = 0
-            self.status = self.final_at = self.ended = self.cancelled = None
+            self.status = self.provisional_at = self.final_at = self.ended = self.cancelled = None
             self.status_text = self.redirected_to = ""
             self.reason = None
 

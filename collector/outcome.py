@@ -36,7 +36,7 @@ def state_of(record: LegRecord, now: int) -> CallState:
     if record.invite_cseq < 0:
         return CallState.IN_PROGRESS
     limit = TIMER_B if record.provisional_at is None else TIMER_C
-    since = record.start if record.provisional_at is None else record.provisional_at
+    since = (record.tried_at or record.start) if record.provisional_at is None else record.provisional_at
     return CallState.UNANSWERED if now - since > limit else CallState.IN_PROGRESS
 
 

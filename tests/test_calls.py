@@ -175,6 +175,16 @@ def test_a_challenge_and_its_retry_are_one_attempt() -> None:
     assert (totals.metrics.attempts, totals.metrics.answered) == (1, 1)
 
 
+def test_the_retry_has_its_own_time_to_be_answered() -> None:
+    for now, state in ((60, CallState.IN_PROGRESS), (90, CallState.UNANSWERED)):
+        scenario = Scenario()
+        scenario.request(0, ALICE, BOB, "INVITE")
+        scenario.response(0.05, BOB, ALICE, 100, "Trying", to_tag="")
+        scenario.response(0.1, BOB, ALICE, 407, "Proxy Authentication Required", to_tag="p")
+        scenario.request(50, ALICE, BOB, "INVITE", 2)
+        assert scenario.call(now).state is state
+
+
 def test_a_challenge_that_nobody_takes_up_fails_with_its_status() -> None:
     scenario = Scenario()
     scenario.request(0, ALICE, BOB, "INVITE")
