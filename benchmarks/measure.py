@@ -16,6 +16,8 @@ class Run(NamedTuple):
     """One process."""
 
     seconds: float
+    cpu_seconds: float
+    """Time on processors, user and system; tells a slow program from a busy machine."""
     peak_mib: float
     """Most resident memory (ru_maxrss) [MiB]; pages of files that the process maps count too."""
 
@@ -41,6 +43,11 @@ class Measured:
     def seconds(self) -> float:
         """Median time."""
         return statistics.median(run.seconds for run in self.runs)
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Median time on processors."""
+        return statistics.median(run.cpu_seconds for run in self.runs)
 
     @property
     def peak_mib(self) -> float:
@@ -75,7 +82,7 @@ def once(command: Command) -> Run:
     if process.returncode:
         said = complaints.decode(errors="replace").strip()[-500:]
         raise CommandFailedError(f"{' '.join(command.arguments)} ended with {process.returncode}: {said}")
-    return Run(seconds, usage.ru_maxrss / 1024)
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
 def interleaved(commands: Mapping[str, Command], times: int, files: Sequence[Path] = ()) -> dict[str, Measured]:
