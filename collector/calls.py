@@ -22,6 +22,8 @@ from collector.transactions import Heard, Seen, heard_before
 
 _NAMES_LIMIT = 256
 """Distinct methods, responses and defects that are counted by name; the rest is counted as `other`."""
+_LONG_MESSAGE = 4096
+_LONG_IDENTIFIER = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,11 @@ class CallAssembler:
     def feed(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> None:
         """Take the next message, `at` in ns since the epoch."""
         self._now = max(self._now, at)
+        if len(message.raw) > _LONG_MESSAGE and _is_overlong(message):
+            # Tables would keep identifiers of any length; no device needs such.
+            _count(self._defects, "identifier_too_long")
+            self._count_heard(Heard.FURTHER_ON, message)
+            return
         call_id = message.call_id
         leg = self._legs.get(call_id)
         if leg is None:
@@ -287,6 +294,11 @@ def _count(counter: Counter[str], name: str) -> None:
     if name not in counter and len(counter) >= _NAMES_LIMIT:
         name = "other"
     counter[name] += 1
+
+
+def _is_overlong(message: SipMessage) -> bool:
+    identifiers = (message.call_id, message.from_tag, message.to_tag, message.branch, message.method)
+    return any(len(identifier) > _LONG_IDENTIFIER for identifier in identifiers)
 
 
 def _disconnect_delay(leg: LegRecord) -> float | None:

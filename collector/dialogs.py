@@ -6,6 +6,7 @@ in SDP it hands to `negotiation`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
@@ -22,7 +23,11 @@ DIALOG_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"}
 CHALLENGES = frozenset({401, 407, 422, 423, 494})
 """Final responses that ask for the same request once more: credentials, a longer interval, security agreement."""
 
+TEXT_LIMIT = 1024
+"""Characters kept of a URI, a phrase or a joining value."""
+
 _NO_SESSION = "0" * 32
+_RECORDED_SESSION = re.compile(rb"<(?:\w+:)?sipSessionID>([^<]{1,128})<")
 
 CALL_ID_HEADERS = ("x-cid", "x-call-id", "x-original-call-id")
 """Headers in which the second leg of a back-to-back user agent names the Call-ID of the first."""
@@ -196,7 +201,7 @@ class LegRecord:
         self.first_branch = message.branch
         self.invites += 1
         self.in_middle = False
-        self.request_uri = message.request_uri
+        self.request_uri = message.request_uri[:TEXT_LIMIT]
         if renewed and self.bye_at is None:
             self.callee_tags = ()
             self.forks = 0
@@ -210,20 +215,35 @@ class LegRecord:
         self.to_uri = _uri_text(message.header("to"))
         self.caller_tags = (message.from_tag,)
         replaces = message.header("replaces")
-        joins: list[tuple[str, str]] = []
         if replaces:
-            self.replaces = replaces.partition(";")[0].strip()
-            joins.append(("replaces", self.replaces))
+            self.replaces = replaces.partition(";")[0].strip()[:TEXT_LIMIT]
+            self._note_join("replaces", self.replaces)
         for name, value in message.fields:
             if name in CALL_ID_HEADERS:
-                joins.append((name, unquote_string(value)))
+                self._note_join(name, unquote_string(value))
             elif name in SHARED_HEADERS:
-                joins.append((name, value))
+                self._note_join(name, value)
             elif name == "p-charging-vector":
-                identity = _parameter(value, "icid-value")
-                if identity:
-                    joins.append(("icid-value", identity))
-        self.joins += tuple((name, value) for name, value in joins if value)
+                self._note_join("icid-value", _parameter(value, "icid-value"))
+        if b"sipSessionID" in message.raw:
+            # SIPREC metadata (RFC 7865) tell the recorder whose session it records.
+            for recorded in _RECORDED_SESSION.findall(message.raw)[: self.surroundings.forks_limit]:
+                local, _, remote = recorded.decode("ascii", "replace").strip().lower().partition(";remote=")
+                self._note_session_join(local, remote)
+                self._note_session_join(remote, local)
+
+    def _note_join(self, kind: str, value: str) -> None:
+        join = (kind, value[:TEXT_LIMIT])
+        if value and join not in self.joins and len(self.joins) < self.surroundings.forks_limit:
+            self.joins += (join,)
+
+    def _note_session_join(self, caller: str, callee: str) -> None:
+        """The caller's half is its own in every call, the callee's is not: a conference has one for all."""
+        if caller in ("", _NO_SESSION):
+            return
+        self._note_join("session-id", caller)
+        if callee not in ("", _NO_SESSION):
+            self._note_join("session-id", ";".join(sorted((caller, callee))))
 
     def _invite_again(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
         self._know_sides(message)
@@ -294,8 +314,8 @@ class LegRecord:
         for pair in embedded.split("&"):
             name, _, value = pair.partition("=")
             replaced = unquote(value).partition(";")[0].strip()
-            if name.lower() == "replaces" and replaced and len(self.joins) < self.surroundings.forks_limit:
-                self.joins += (("replaces", replaced),)
+            if name.lower() == "replaces":
+                self._note_join("replaces", replaced)
 
     def _notify(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
         body = message.body
@@ -356,7 +376,7 @@ class LegRecord:
             return
         self.answered = self.final_at = at
         if message.status:
-            self.status, self.status_text = message.status, message.reason_phrase
+            self.status, self.status_text = message.status, message.reason_phrase[:TEXT_LIMIT]
         self.cancelled = None
         if self.bye_at is None:
             self.reason = self.ended = None
@@ -368,12 +388,12 @@ class LegRecord:
         if self.final_at is not None and message.branch != self.first_branch and self.status not in CHALLENGES:
             return
         self.final_at = at
-        self.status, self.status_text = message.status, message.reason_phrase
+        self.status, self.status_text = message.status, message.reason_phrase[:TEXT_LIMIT]
         # Whoever was challenged may take a minute to type a password: that is no end yet.
         self.ended = at if message.status not in CHALLENGES else None
         if message.status // 100 == 3:
             contacts = message.contacts
-            self.redirected_to = contacts[0].uri.text if contacts else ""
+            self.redirected_to = contacts[0].uri.text[:TEXT_LIMIT] if contacts else ""
         if b"eason" in message.raw:
             self._note_reason(message)
         if self.negotiation is not None and message.status not in CHALLENGES:
@@ -424,7 +444,7 @@ class LegRecord:
             self.callee_tags = (message.to_tag,)
         self.from_uri = _uri_text(message.header("from"))
         self.to_uri = _uri_text(message.header("to"))
-        self.request_uri = message.request_uri
+        self.request_uri = message.request_uri[:TEXT_LIMIT]
 
     def _party(self, own_tag: str, other_tag: str, src: Endpoint, dst: Endpoint) -> Party:
         if own_tag in self.caller_tags or (own_tag not in self.callee_tags and other_tag not in self.caller_tags):
@@ -475,21 +495,15 @@ class LegRecord:
         caller, callee = (local, remote) if of_caller else (remote, local)
         if self.session is None or (self.session[1] in ("", _NO_SESSION) and callee not in ("", _NO_SESSION)):
             self.session = (caller, callee)
-        found: list[tuple[str, str]] = []
-        if caller not in ("", _NO_SESSION):
-            found.append(("session-id", caller))
-            if callee not in ("", _NO_SESSION):
-                found.append(("session-id", ";".join(sorted((caller, callee)))))
-        fresh = tuple(join for join in found if join not in self.joins)
-        if fresh and len(self.joins) < self.surroundings.forks_limit:
-            self.joins += fresh
+        self._note_session_join(caller, callee)
 
     def _note_reason(self, message: SipMessage) -> None:
         if b"eason" not in message.raw:
             return
         reasons = message.reasons
         if reasons:
-            self.reason = next((reason for reason in reasons if reason.protocol == "Q.850"), reasons[0])
+            reason = next((reason for reason in reasons if reason.protocol == "Q.850"), reasons[0])
+            self.reason = reason._replace(protocol=reason.protocol[:TEXT_LIMIT], text=reason.text[:TEXT_LIMIT])
 
     def _count_defect(self, name: str | None) -> None:
         if name is not None:
@@ -549,8 +563,8 @@ def _uri_text(value: str | None) -> str:
     opening = value.rfind("<")
     closing = value.find(">", opening)
     if 0 <= opening < closing and '"' not in value[opening:]:
-        return value[opening + 1 : closing].strip()
-    return parse_name_addr(value)[0].uri.text
+        return value[opening + 1 : closing].strip()[:TEXT_LIMIT]
+    return parse_name_addr(value)[0].uri.text[:TEXT_LIMIT]
 
 
 def _parameter(value: str, name: str) -> str:

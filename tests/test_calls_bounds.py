@@ -134,6 +134,20 @@ def test_a_message_without_a_call_id_is_counted_and_makes_no_call() -> None:
     assert totals.methods == {"INVITE": 1}
 
 
+def test_identifiers_and_texts_of_any_length_are_not_kept() -> None:
+    scenario = Scenario(call_id="x" * 5000)
+    scenario.request(0, ALICE, BOB, "INVITE")
+    calls, totals = scenario.finish()
+    assert (calls, totals.messages, totals.defects["identifier_too_long"]) == ((), 1, 1)
+
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE", headers=tuple(f"X-CID: {number}{'y' * 2000}" for number in range(100)))
+    scenario.response(1, BOB, ALICE, 500, "z" * 9000)
+    leg = scenario.leg()
+    assert len(leg.status_text or "") == 1024
+    assert leg.state is CallState.FAILED
+
+
 METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "REFER", "NOTIFY", "REGISTER", "OPTIONS", "INFO")
 BODIES = ("", sdp(), sdp(direction="inactive"), sdp("0.0.0.0"), sdp(media="image"), "v=0\r\nm=audio", "SIP/2.0 486 x")
 tags = st.sampled_from(("", "a", "b", "c"))

@@ -119,6 +119,17 @@ def test_a_recorder_leg_is_a_leg_and_no_attempt() -> None:
     assert (call.end, call.hung_up_by) == (at(60.1), "callee")
 
 
+def test_a_siprec_session_joins_the_call_that_its_metadata_names() -> None:
+    assembler = CallAssembler()
+    call = Scenario("call", assembler)
+    call.request(0, ALICE, BOB, "INVITE", headers=(f"Session-ID: {A};remote={NIL}",))
+    call.response(1, BOB, ALICE, 200, "OK", headers=(f"Session-ID: {B};remote={A}",))
+    metadata = f"<recording><session><sipSessionID>{B};remote={A}</sipSessionID></session></recording>"
+    recorder = Scenario("recorder", assembler)
+    recorder.request(1.5, PROXY, CAROL, "INVITE", body=metadata, content_type="application/rs-metadata+xml")
+    assert [leg.call_id for leg in joined(assembler).legs] == ["call", "recorder"]
+
+
 def test_replaces_joins_and_the_call_ends_with_the_leg_that_took_over() -> None:
     assembler = CallAssembler()
     old, new = Scenario("old@example.com", assembler), Scenario("new@example.com", assembler)
