@@ -21,7 +21,6 @@ from api.wording import (
     nearest_rank,
     percent,
     plural,
-    short_seconds,
     time_of_day,
 )
 from collector.facts import Call, CallState, Finding
@@ -146,7 +145,7 @@ def sip_lines(rated: Rated, screen: Screen) -> list[str]:
     delay = sum(delays) / len(delays) if delays else None
     metrics = replay.sip.metrics
     right = (
-        f"ASR {ratio(metrics.asr_percent)}   NER {ratio(metrics.ner_percent)}   PDD {short_seconds(delay)}"
+        f"ASR {ratio(metrics.asr_percent)}   NER {ratio(metrics.ner_percent)}   PDD {duration(delay)}"
         if metrics.attempts
         else f"ASR {MISSING}   NER {MISSING}   PDD {MISSING}"
     )
@@ -264,7 +263,7 @@ def call_cells(rated: RatedCall, ids: CallIds) -> list[Cell]:
     return [
         Piece(mark, style),
         Piece(call.state.value, style),
-        decimals(ringing, 1),
+        decimals(ringing, 2),
         duration(call.duration_ms),
         mos_cell(rated.mos, worst_r(rated)),
         MISSING if call.status is None else str(call.status),

@@ -45,11 +45,6 @@ def duration(milliseconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def short_seconds(milliseconds: float | None) -> str:
-    """Seconds with one decimal."""
-    return MISSING if milliseconds is None else f"{milliseconds / 1000:.1f} s"
-
-
 def moment(nanoseconds: int | None) -> str:
     """Date and time of day in UTC, to the millisecond."""
     if nanoseconds is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -24,8 +25,9 @@ from api.output import Request  # noqa: E402
 from api.tables import CALLS, FINDINGS, STREAMS, Column  # noqa: E402
 from collector.media.findings import CODES  # noqa: E402
 
+README = ROOT / "README.md"
 OUTPUT = ROOT / "docs" / "output.md"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def column_tables() -> str:
@@ -129,7 +131,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_commands_of_the_readme_exist() -> None:
     script = (ROOT / "run").read_text(encoding="utf-8")
-    lines = re.findall(r"^    (\./run .*)$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    lines = re.findall(r"^    (\./run .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(lines) >= 2
     for line in lines:
         _, task, *words = shlex.split(line)
@@ -175,13 +177,32 @@ def test_the_locks_agree_with_each_other() -> None:
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
 
 
-def write_tables() -> None:
-    """Bring the generated parts of the docs up to date."""
-    text = OUTPUT.read_text(encoding="utf-8")
-    begin, end = "<!-- columns: begin -->\n", "<!-- columns: end -->"
-    head, _, rest = text.partition(begin)
-    OUTPUT.write_text(f"{head}{begin}{column_tables()}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
+def report_of_the_readme() -> str:
+    """What the README's first command prints, as a block of Markdown."""
+    command = re.search(r"^    \./run callgauge (replay .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    assert command is not None
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "api.main", *shlex.split(command[1])],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return "\n".join(f"    {line}".rstrip() for line in done.stdout.splitlines())
+
+
+def test_the_readme_shows_what_its_command_prints() -> None:
+    assert section(README, "look") == report_of_the_readme(), "run: python tests/test_docs.py"
+
+
+def write(page: Path, name: str, content: str) -> None:
+    """Bring a generated part of a page up to date."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    head, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{head}{begin}{content}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    write_tables()
+    write(OUTPUT, "columns", column_tables())
+    write(README, "look", report_of_the_readme())
