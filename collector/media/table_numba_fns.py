@@ -270,6 +270,9 @@ def take_late(
     else:
         log_event(log, context, counts, row, LOG_LATE, at, extended, 0, 0, 0)
     set_window_bit(counts, row, back)
+    if back <= 3:  # a tap's copy of it may follow
+        counts[row, IDS] &= ~(np.int64(0xFFFF) << (16 * back))
+        counts[row, IDS] |= np.int64(identification) << (16 * back)
     return TAKEN
 
 
@@ -308,7 +311,7 @@ def take_sequence(
     if 0 < ahead < limit:
         log_event(log, context, counts, row, LOG_JUMP, at, newest + 1, ahead - 1, at - counts[row, LAST_AT], 0)
         slide(counts, row, ahead)
-        counts[row, IDS] = identification
+        counts[row, IDS] = ((counts[row, IDS] << (16 * ahead)) if ahead <= 3 else 0) | identification
         counts[row, BAD_SEQ] = -1
         return TAKEN
     back = 65536 - ahead if ahead else 0
