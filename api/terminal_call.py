@@ -212,10 +212,10 @@ def count_pairs(stream: Stream) -> Iterable[tuple[str, str]]:
     if stream.not_network:
         parts = ", ".join(f"{number:,} by {cause}" for cause, number in sorted(stream.not_network.items()))
         yield "not loss", f"missing, but not lost in the network: {parts}"
-    if stream.burst_gap is not None:
+    if stream.burst_gap is not None and stream.lost:
         yield "bursts", f"burst ratio {decimals(stream.burst_ratio, 2)}; {burst_words(stream.burst_gap)}"
     if stream.loss_runs:
-        yield "loss runs", "  ".join(f"{bin_words(run.low, run.high)}: {run.count:,}" for run in stream.loss_runs)
+        yield "loss runs", ", ".join(f"{bin_words(run.low, run.high)}: {run.count:,}" for run in stream.loss_runs)
     shown = [f"{time_of_day(run.at)} {run.packets:,} ({run.cause})" for run in stream.missing[:6]]
     if shown:
         hidden = stream.missing_total - len(shown)
@@ -231,8 +231,10 @@ def burst_words(value: BurstGap) -> str:
 
 
 def bin_words(low: float, high: float | None) -> str:
-    """A class of a histogram, named by its ends."""
-    return f"{low:g}+" if high is None else f"{low:g}" if high - low <= 1 else f"{low:g} to <{high:g}"
+    """A class of a histogram, named by its ends; a class of one whole number by that."""
+    if high is None:
+        return f"{low:g}+"
+    return f"{low:g}" if high - low == 1 and low == int(low) else f"{low:g} to <{high:g}"
 
 
 def time_pairs(stream: Stream) -> Iterable[tuple[str, str]]:
@@ -246,7 +248,7 @@ def time_pairs(stream: Stream) -> Iterable[tuple[str, str]]:
     yield "PDV", spread_words(stream.pdv_ms)
     if stream.delay_histogram:
         bins = [f"{bin_words(each.low, each.high)}: {each.count:,}" for each in stream.delay_histogram if each.count]
-        yield "PDV classes ms", "  ".join(bins)
+        yield "PDV classes ms", ", ".join(bins)
     yield (
         "packet gaps",
         f"mean {decimals(stream.mean_delta_ms, 1)} ms, max {decimals(stream.max_delta_ms, 1)} ms; "
@@ -295,7 +297,9 @@ def far_end_pairs(far_end: FarEnd | None) -> Iterable[tuple[str, str]]:
         return
     yield (
         "far end",
-        f"reported by RTCP: {plural(far_end.reports, 'report')}, lost {count(far_end.cumulative_lost)} "
+        "no receiver reports"
+        if not far_end.reports
+        else f"reported by RTCP: {plural(far_end.reports, 'report')}, lost {count(far_end.cumulative_lost)} "
         f"(worst {percent(far_end.fraction_lost_max)} %), jitter max {decimals(far_end.jitter_ms_max, 1)} ms",
     )
     if far_end.round_trip_ms is not None:
