@@ -161,6 +161,7 @@ def sip_object(sip: SipTotals) -> Json:
     nothing = "no session attempts" if metrics.attempts == 0 else "nothing left to divide by"
     return {
         "messages": sip.messages,
+        "copies": sip.copies,
         "retransmissions": sip.retransmissions,
         "call_ids": sip.call_ids,
         "methods": counts(sip.methods),

@@ -1,57 +1,217 @@
-"""The one place where numba is switched: every kernel takes its decorator from here.
+"""The one place where kernels become machine code: every kernel takes its decorator from here.
 
-Kernels are plain Python. `NUMBA_DISABLE_JIT=1` runs them as such, which is how the tests compare them with their
-references. Bounds checks stay on because packets are hostile input. Kernels work on the arrays they are given and
-allocate nothing, so numba's reference counting is off: it costs ten times the work itself (two locked instructions
-for every array and call).
+Kernels are plain Python, and `NUMBA_DISABLE_JIT=1` runs them as such; that is how the tests compare them with their
+references. Otherwise numba compiles a kernel when it is first called, the object code is kept in the user's cache
+folder, and later processes load it with llvmlite alone: importing numba and reviving its own cache took two thirds
+of a second of every start, loading an object takes a few milliseconds.
 
-Compiled code is kept in the user's cache folder under a digest of the kernels' source, so that a changed kernel is
-never run from old machine code, wherever and however the package is installed.
+Bounds checks stay on because packets are hostile input. Kernels work on the arrays they are given and allocate
+nothing, so numba's reference counting is off: it cost ten times the work itself (two locked instructions for every
+array and call). Kernels take C-contiguous arrays and 64-bit integers and return nothing or one integer.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
+from types import FunctionType
 from typing import Any, TypeVar, cast
 
-import numba
+import numpy as np
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
-_HERE = Path(__file__).parent
+COMPILED_PARTS = ("*_numba_fns.py", "columns.py", "loads.py", "accelerate.py")
+IS_PLAIN = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
-# The stubs know neither the setting nor the option.
-_config: Any = numba.config
-_njit: Any = numba.njit
+OPTIONS = {"boundscheck": True, "nogil": True, "_nrt": False, "forceinline": True}
+"""How a function inside a kernel is compiled."""
+KERNEL_OPTIONS = {
+    "boundscheck": True,
+    "nogil": True,
+    "_nrt": False,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 
 
 def kernel_cache() -> Path:
-    """Where compiled kernels of exactly this source lie."""
-    digest = hashlib.sha256(numba.__version__.encode())
-    for source in (*sorted(_HERE.rglob("*_numba_fns.py")), *sorted(_HERE.rglob("columns.py")), _HERE / "loads.py"):
-        digest.update(source.read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    """Where the object code of exactly these sources, compilers and processor lies."""
+    digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())
+    here = Path(__file__).parent
+    for pattern in COMPILED_PARTS:
+        for source in sorted(here.rglob(pattern)):
+            digest.update(source.read_bytes())
+    digest.update(_processor())
+    home = os.environ.get("CALLGAUGE_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     return Path(home, "callgauge", "kernels", digest.hexdigest()[:16])
 
 
+def _processor() -> bytes:
+    """What the processor can do: object code is made for it alone."""
+    try:
+        with Path("/proc/cpuinfo").open("rb") as lines:
+            return b"".join(line for line in _first(lines) if line.startswith((b"flags", b"model name", b"Features")))
+    except OSError:
+        return b""
+
+
+def _first(lines: Any) -> list[bytes]:
+    """The lines about the first processor."""
+    found = []
+    for line in lines:
+        if not line.strip():
+            break
+        found.append(line)
+    return found
+
+
 def is_compiled() -> bool:
-    """Whether an earlier process left compiled kernels behind, so that this one need not compile."""
-    return any(Path(_config.CACHE_DIR).rglob("walk_numba_fns.walk-*.nbc"))
+    """Whether an earlier process left the main kernel behind, so that this one need not compile."""
+    return IS_PLAIN or Path(kernel_cache(), "walk.o").exists()
 
 
-if not _config.CACHE_DIR:
-    _config.CACHE_DIR = str(kernel_cache())
+class KernelError(RuntimeError):
+    """A kernel left its arrays or failed otherwise: a defect of the kernel, never of the input alone."""
+
+
+class CompiledKernel:
+    """A kernel that compiles, or loads what an earlier process compiled, when it is first called."""
+
+    def __init__(self, function: FunctionType) -> None:
+        self.function = function
+        """The plain Python."""
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self._call: Callable[..., int] | None = None
+        self._engine: Any = None
+        self._flat: list[tuple[object, tuple[int, ...]]] = []
+        self._result = ctypes.c_int64()
+        self._error = ctypes.c_void_p()
+        self._ends = (ctypes.addressof(self._result), ctypes.addressof(self._error))
+
+    def __call__(self, *arguments: Any) -> int:
+        """Run the kernel. Not for several threads at a time."""
+        if self._call is None:
+            self._call = self._load(arguments)
+            self._flat = [(None, ())] * len(arguments)
+        words: list[int] = [*self._ends]
+        flat = self._flat
+        for k, argument in enumerate(arguments):
+            known, parts = flat[k]
+            if known is not argument:
+                parts = _parts(argument)
+                flat[k] = (argument, parts)
+            words += parts
+        status = self._call(*words)
+        if status not in (0, -2):  # numba's codes for a return with and without a value
+            raise KernelError(f"kernel {self.__name__} left its bounds (code {status})")
+        return self._result.value
+
+    def _load(self, arguments: tuple[Any, ...]) -> Callable[..., int]:
+        path = kernel_cache() / f"{self.__name__}.o"
+        symbol_path = path.with_suffix(".symbol")
+        try:
+            data, symbol = path.read_bytes(), symbol_path.read_text()
+        except OSError:
+            data, symbol = _compile(self.function, arguments)
+            _keep(symbol_path, symbol.encode())
+            _keep(path, data)
+        words = sum(len(_parts(argument)) for argument in arguments)
+        self._engine = _engine(data)
+        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * (words + 2))
+        return prototype(self._engine.get_function_address(symbol))
+
+
+def _parts(argument: Any) -> tuple[int, ...]:
+    """An argument as numba's calling convention flattens it, in machine words."""
+    if isinstance(argument, np.ndarray):
+        if not argument.flags.c_contiguous:
+            raise ValueError("kernels take contiguous arrays")
+        return (0, 0, argument.size, argument.itemsize, argument.ctypes.data, *argument.shape, *argument.strides)
+    return (int(argument),)
+
+
+def _engine(data: bytes) -> Any:
+    """Load an object; its machine code lives as long as the engine."""
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    engine.finalize_object()
+    return engine
+
+
+def _compile(function: FunctionType, arguments: tuple[Any, ...]) -> tuple[bytes, str]:
+    """Object code of a kernel for arguments like these, and the name of its function in it."""
+    import numba
+
+    from collector.loads import teach_compiler
+
+    teach_compiler()
+    signature = tuple(_type(argument) for argument in arguments)
+    njit: Any = numba.njit
+    dispatcher = njit(**KERNEL_OPTIONS)(_with_compiled_parts(function, {}))
+    dispatcher.compile(signature)
+    compiled = dispatcher.overloads[signature]
+    library = compiled.library
+    return bytes(library.codegen._tm.emit_object(library._final_module)), str(compiled.fndesc.llvm_func_name)
+
+
+def _type(argument: Any) -> Any:
+    """The numba type of an argument; read-only arrays count as any others."""
+    from numba import from_dtype, types
+
+    if isinstance(argument, np.ndarray):
+        return types.Array(from_dtype(argument.dtype), argument.ndim, "C")
+    return types.int64
+
+
+def _with_compiled_parts(function: FunctionType, made: dict[FunctionType, Any]) -> FunctionType:
+    """The function with the kernel parts among its globals replaced by what numba can inline."""
+    import numba
+
+    njit: Any = numba.njit
+    scope = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        part = scope.get(name)
+        if isinstance(part, CompiledKernel):
+            part = part.function
+        if isinstance(part, FunctionType) and getattr(part, "is_kernel_part", False):
+            if part not in made:
+                made[part] = njit(**OPTIONS)(_with_compiled_parts(part, made))
+            scope[name] = made[part]
+    return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
+
+
+def _keep(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; a folder that cannot be written costs the next process a compilation."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(data)
+        Path(file.name).replace(path)
+    except OSError:
+        return
 
 
 def njit(function: Kernel) -> Kernel:
-    """Compile a kernel on first call and keep the machine code on disk for the next process."""
-    return cast(Kernel, _njit(cache=True, boundscheck=True, nogil=True, _nrt=False)(function))
+    """A kernel that Python calls."""
+    if IS_PLAIN:
+        return function
+    function.is_kernel_part = True  # type: ignore[attr-defined]
+    return cast(Kernel, CompiledKernel(cast(FunctionType, function)))
 
 
 def njit_inline(function: Kernel) -> Kernel:
-    """Compile a function into the kernels that call it; it is cached as a part of them."""
-    return cast(Kernel, _njit(boundscheck=True, nogil=True, _nrt=False, forceinline=True)(function))
+    """A part of kernels, compiled into each that calls it; Python may call it as it is."""
+    function.is_kernel_part = True  # type: ignore[attr-defined]
+    return function

@@ -141,10 +141,9 @@ class CallAssembler:
         _count(self._defects, name)
 
     def _count_heard(self, heard: Heard, message: SipMessage) -> None:
+        self._messages += 1
         if heard is Heard.COPY:
             self._copies += 1
-            return
-        self._messages += 1
         method = message.method
         if method:
             _count(self._methods, method)

@@ -404,7 +404,7 @@ class LegRecord:
             return
         key = (message.from_tag, message.cseq)
         if message.status >= 300:
-            self.negotiation.refuse(key)
+            self.negotiation.refuse(key, at)
             return
         party = self._party(message.to_tag, message.from_tag, src, dst)
         self._count_defect(self.negotiation.accept(key, party, _sdp_of(message), at))

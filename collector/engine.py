@@ -252,7 +252,7 @@ class Engine:
     def _take_rtcp(self, row: list[int], src: Endpoint, dst: Endpoint, payload: bytes) -> None:
         at = row[c.PENDING_AT]
         negotiated = self._book.lookup_rtcp(src, dst, at, at)
-        encrypted = negotiated is not None and "SAVP" in negotiated.media.protocol
+        encrypted = negotiated is not None and negotiated.media.encrypted
         try:
             packets = parse_compound(payload, encrypted)
         except RtcpError as error:

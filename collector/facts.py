@@ -366,7 +366,7 @@ class SipTotals:
     """All SIP of a capture, counted."""
 
     messages: int
-    """Messages as they were sent: each hop and each retransmission counts, the copies that taps made do not."""
+    """Messages in the capture: each hop, each retransmission and each copy that a tap made."""
     retransmissions: int
     call_ids: int
     methods: Mapping[str, int]
@@ -380,7 +380,7 @@ class SipTotals:
     unlisted: int = 0
     """Call-IDs past the table's size: counted, not kept."""
     copies: int = 0
-    """Messages that a second tap or a mirrored port gave once more; with `messages` they make up the capture."""
+    """How many of `messages` a second tap or a mirrored port gave once more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,10 @@ IndexError in both.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 Octets = NDArray[np.uint8]
@@ -45,12 +43,24 @@ def le32(window: Octets, at: int) -> int:
     return int.from_bytes(window[at : at + 4].tobytes(), "little")
 
 
+@cache
+def teach_compiler() -> None:
+    """Tell numba, once, what the loads above are in machine code; called before a kernel is compiled."""
+    _overload(be16, 16, swap=True)
+    _overload(be32, 32, swap=True)
+    _overload(be64, 64, swap=True)
+    _overload(le32, 32, swap=False)
+
+
 def _load(width: int, swap: bool) -> Any:
     """An intrinsic that loads `width` bits at an offset the caller has checked."""
+    from llvmlite import ir
+    from numba.core import cgutils, types
+    from numba.extending import intrinsic
 
     @intrinsic
     def load(typing_context: Any, window: Any, at: Any) -> Any:
-        def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             array = context.make_array(signature.args[0])(context, builder, arguments[0])
             word = ir.IntType(width)
             address = builder.bitcast(builder.gep(array.data, [arguments[1]]), word.as_pointer())
@@ -65,10 +75,14 @@ def _load(width: int, swap: bool) -> Any:
 
 
 def _overload(plain: Any, width: int, swap: bool) -> None:
+    from numba.extending import overload
+
     load = _load(width, swap)
     octets = width // 8
 
-    @overload(plain, inline="never", jit_options={"forceinline": True})
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(plain, jit_options=options)
     def checked(window: Any, at: Any) -> Any:
         def implementation(window: Any, at: Any) -> Any:
             if at < 0 or at + octets > window.shape[0]:
@@ -76,9 +90,3 @@ def _overload(plain: Any, width: int, swap: bool) -> None:
             return load(window, at)
 
         return implementation
-
-
-_overload(be16, 16, swap=True)
-_overload(be32, 32, swap=True)
-_overload(be64, 64, swap=True)
-_overload(le32, 32, swap=False)

@@ -111,10 +111,14 @@ class Negotiation:
         """Whether an offer inside the call waits for its answer."""
         return self._pending is not None and key in self._pending
 
-    def refuse(self, key: tuple[str, int]) -> None:
-        """The request that carried the offer failed: what held before holds on."""
-        if self._pending is not None:
-            self._pending.pop(key, None)
+    def refuse(self, key: tuple[str, int], at: int) -> None:
+        """The request that carried the offer failed: what held before holds on.
+
+        That one side wanted T.38 is kept: gateways change over to fax before they ask, and their voice stops then.
+        """
+        offer = self._pending.pop(key, None) if self._pending is not None else None
+        if offer is not None and offer.body is not None and _wants_t38(offer.body):
+            self._note(Span(offer.at, at, "t38_offer"))
 
     def accept(self, key: tuple[str, int], party: Party, body: bytes | None, at: int) -> str | None:
         """The request succeeded: offer and answer replace what held before."""
@@ -317,3 +321,10 @@ def _canonical(endpoint: Endpoint) -> Endpoint:
         return Endpoint(str(ip_address(endpoint.ip)), endpoint.port)
     except ValueError:
         return endpoint
+
+
+def _wants_t38(body: bytes) -> bool:
+    try:
+        return any(line.is_t38 for line in parse_sdp(body).media)
+    except SdpError:
+        return False

@@ -209,6 +209,7 @@ def pcap_record(window: Octets, length: int, context: Integers, interfaces: Inte
     fraction = u32(window, at + 4, swapped)
     per_second = interfaces[0, TICKS_PER_SECOND]
     record[AT] = u32(window, at, swapped) * 1_000_000_000 + (fraction * 1000 if per_second == 1_000_000 else fraction)
+    record[AT] += interfaces[0, TIME_OFFSET]
     record[DATA] = at + header
     record[DATA_END] = at + header + captured
     record[WIRE_END] = at + header + max(wire, captured)

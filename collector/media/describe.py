@@ -38,8 +38,8 @@ class Context(NamedTuple):
 def is_plausible(report: StreamReport, negotiated: Negotiated | None) -> bool:
     """Whether this is RTP: announced by SDP and in sequence (RFC 3550 A.1); unannounced, it must show more.
 
-    Two numbers in sequence happen by chance in other protocols; half of at least four packets in sequence, under one
-    or two payload types that RFC 3551 assigns or leaves dynamic, do not.
+    Two numbers in sequence happen by chance in other protocols; at least four packets that fill half of the numbers
+    they span, under a few payload types that RFC 3551 assigns or leaves dynamic, do not.
     """
     if negotiated is not None:
         return True
@@ -47,7 +47,7 @@ def is_plausible(report: StreamReport, negotiated: Negotiated | None) -> bool:
     return (
         known
         and report.packets >= PLAUSIBLE_PACKETS
-        and report.sequential >= PLAUSIBLE_SHARE * (report.packets - 1 - report.duplicates)
+        and report.packets - report.duplicates >= PLAUSIBLE_SHARE * report.expected
         and len(report.types) <= 4
     )
 
@@ -136,7 +136,7 @@ def stream_of(
     loss = losses(report, context.events, context.ptime_ms, spans, elsewhere)
     clock = report.clock_rate or (context.codec.clock_rate if context.codec else None)
     changes = codec_changes(context)
-    encrypted = negotiated is not None and "SAVP" in negotiated.media.protocol
+    encrypted = negotiated is not None and negotiated.media.encrypted
     is_voice = negotiated is None or negotiated.media.kind == "audio"
     elapsed = report.last - report.first
     return Stream(

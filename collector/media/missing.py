@@ -21,6 +21,8 @@ PAUSE_TOLERANCE = 0.25
 """How far a gap's length may be from its packets' time and still be a plain outage."""
 PAUSE_LEAST = 25
 """Fewer missing numbers than this are loss at the edge of a pause, not a jump of the numbering."""
+SPAN_LEAST = 10
+"""Fewer missing numbers than this are loss also within a hold, when music plays."""
 DIGITS_SHARE = 0.8
 
 
@@ -101,9 +103,12 @@ def event_numbers(events: Iterable[LoggedEvent]) -> set[int]:
 def cause_of(run: Run, ptime_ns: int, spans: Sequence[Span], elsewhere: set[int]) -> str:
     """Why a run is missing: `t38`, `hold`, `digits`, `pause`, or `network`."""
     since = run.at - run.duration_ns
-    for span in spans:
-        if span.what in ("t38", "hold") and span.start < run.at and (span.end is None or span.end > since):
-            return span.what
+    for span in spans if run.packets >= SPAN_LEAST else ():
+        if span.start < run.at and (span.end is None or span.end > since):
+            if span.what in ("t38", "t38_offer"):
+                return "t38"
+            if span.what == "hold":
+                return "hold"
     if elsewhere:
         carried = sum(1 for number in range(run.start, run.start + run.packets) if number & 0xFFFF in elsewhere)
         if carried >= DIGITS_SHARE * run.packets:
