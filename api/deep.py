@@ -185,10 +185,10 @@ def field_texts(layer: str, fields: Iterable[tuple[str, str]], names: Pseudonyms
         if names is None:
             yield clean(shown)
         elif layer in ("rtp", "rtcp"):
-            if name not in ("rtcp_sdes_text",):
+            if "sdes" not in name:
                 yield clean(names.text(shown))
         elif layer == "rtpevent":
             if name != "event_id":
                 yield clean(shown)
-        elif name in PLAIN_SIP:
+        elif name in PLAIN_SIP and "cname:" not in shown:
             yield clean(names.text(shown))

@@ -162,6 +162,8 @@ def mask_far_end(far_end: FarEnd | None, names: Pseudonyms) -> FarEnd | None:
     """A far end whose CNAME (user@host, RFC 3550 6.5.1) names no person."""
     if far_end is None or far_end.cname is None:
         return far_end
+    if URI.search(far_end.cname):
+        return far_end._replace(cname=names.uri(far_end.cname))
     user, at, host = far_end.cname.rpartition("@")
     return far_end._replace(cname=f"{names.name(user)}@{host}" if at else names.text(host))
 

@@ -115,6 +115,13 @@ def test_the_digit_of_an_event_is_masked() -> None:
     assert len(list(field_texts("rtpevent", fields, None))) == 2
 
 
+def test_a_cname_is_left_out_while_people_are_masked() -> None:
+    sip = [("sdp_media_attr", "Media Attribute (a): ssrc:1 cname:alice@host")]
+    rtcp = [("sdes_text", "Text: alice@host"), ("senderssrc", "Sender SSRC: 0x1")]
+    assert list(field_texts("sip", sip, Pseudonyms())) == []
+    assert list(field_texts("rtcp", rtcp, Pseudonyms())) == ["Sender SSRC: 0x1"]
+
+
 def test_without_tshark_there_is_one_clear_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,13 @@ def test_the_person_in_a_cname_is_masked() -> None:
     assert "alice" not in far_end.cname
 
 
+def test_a_cname_that_is_a_uri_has_the_name_of_its_person() -> None:
+    far_end = make_far_end()._replace(cname="sip:+441632960001@10.1.4.7")
+    replay = mask_replay(make_replay(calls=(make_call(),), streams=(make_stream(far_end=far_end),)), Pseudonyms())
+    assert replay.streams[0].far_end is not None
+    assert replay.streams[0].far_end.cname == replay.calls[0].from_uri == "sip:p1@10.1.4.7"
+
+
 def test_a_choice_of_calls_does_not_change_the_names() -> None:
     rated = rate_replay(make_replay(calls=(make_call(), failed_call())))
     whole = mask_rated(rated, Pseudonyms())
