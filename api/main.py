@@ -5,6 +5,7 @@ Only what every start needs is imported here; numpy, numba, rich and pyarrow com
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from enum import StrEnum
@@ -159,6 +160,8 @@ def shell(arguments: list[str]) -> int:
 
 def run() -> None:
     """Entry point of the installed command."""
+    # Facts hold no cycles, and a capture makes them by the million: by default the collector looks thousands of times.
+    gc.set_threshold(100_000, 20, 20)
     sys.exit(shell(sys.argv[1:]))
 
 

@@ -308,8 +308,9 @@ class Engine:
         events = self._table.events()
         plausible = []
         for report in reports:
-            if is_plausible(report, self._book.lookup(report.src, report.dst, report.first, report.last)):
-                plausible.append(report)
+            negotiated = self._book.lookup(report.src, report.dst, report.first, report.last)
+            if is_plausible(report, negotiated):
+                plausible.append((report, negotiated))
             else:
                 self._table.unvalidated_packets += report.packets
         streams = describe(plausible, events, self._book, self._far_ends)

@@ -21,6 +21,14 @@ class Endpoint(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.ip}]:{self.port}" if ":" in self.ip else f"{self.ip}:{self.port}"
 
+    @property
+    def is_multicast(self) -> bool:
+        """Whether this is a group (RFC 5771, RFC 4291 2.7), read from the text: it is asked for every stream."""
+        if ":" in self.ip:
+            return self.ip[:2] in ("ff", "FF")
+        first = self.ip.partition(".")[0]
+        return first.isdigit() and 224 <= int(first) <= 239
+
 
 class Finding(NamedTuple):
     """One thing worth saying about a stream or a call, in words and as a code to count by."""

@@ -57,7 +57,7 @@ class CaptureReader:
         try:
             self._window = self._open()
         except BaseException:
-            self._windows.close()
+            self.close()
             raise
 
     def __enter__(self) -> Self:

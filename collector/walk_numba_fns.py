@@ -419,13 +419,19 @@ def change_type(
 
 
 @njit_inline
-def is_telephone_event(window: Octets, packet: Integers, at: int, octets: int, payload_type: int, known: int) -> bool:
-    """By SDP's payload type, or where there was no SDP by shape (RFC 4733 2.3)."""
-    if known >= 0:
-        return payload_type == known & 255 or payload_type == known >> 8
-    if payload_type < 96 or octets != 4:
+def is_telephone_event(
+    window: Octets, packet: Integers, at: int, octets: int, payload_type: int, known: int, voice: int
+) -> bool:
+    """By SDP's payload types, else by shape (RFC 4733 2.3): four octets in a dynamic type that is not the voice's.
+
+    `known` holds SDP's types, `voice` is the type of the voice packets or -1. Gateways send events of their own under
+    types that no SDP named, so shape counts beside SDP.
+    """
+    if known >= 0 and (payload_type == known & 255 or payload_type == known >> 8):
+        return True
+    if payload_type < 96 or octets != 4 or payload_type == voice:
         return False
-    if at + 2 > packet[PAYLOAD] + packet[PAYLOAD_CAPTURED]:
+    if voice >= 0 or at + 2 > packet[PAYLOAD] + packet[PAYLOAD_CAPTURED]:
         return True
     return window[at] <= 16 and window[at + 1] & 0x40 == 0
 
@@ -560,7 +566,8 @@ def take_rtp(
         counts[row, DSCP_RUN] = 0
     counts[row, DSCP_RUN] += 1
 
-    if is_telephone_event(window, packet, payload, octets, payload_type, counts[row, EVENT_TYPE]):
+    voice = counts[row, PAYLOAD_TYPE] if counts[row, PAYLOAD_TYPE_RUN] > 0 else -1
+    if is_telephone_event(window, packet, payload, octets, payload_type, counts[row, EVENT_TYPE], voice):
         counts[row, PACKETS] += 1
         count_type(types, row, payload_type, 1)
         word = -1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from collector.facts import CodecFormat, Endpoint, NegotiatedMedia, Span
@@ -169,7 +168,7 @@ class MediaBook:
     ) -> Negotiated | None:
         receiving = [entry for entry in of_dst if entry.covers(first, last)]
         sending = [entry for entry in of_src if entry.covers(first, last)]
-        if receiving and ip_address(dst.ip).is_multicast:
+        if receiving and dst.is_multicast:
             # Music on hold plays to a group whether or not a call listens: only what a call asked for first is its own.
             receiving = [entry for entry in receiving if entry.since - EARLY <= first]
             sending = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import NamedTuple
 
 from collector.facts import CodecChange, CodecFormat, FarEnd, Finding, Placement, Span, Stream
@@ -52,9 +51,10 @@ def is_plausible(report: StreamReport, negotiated: Negotiated | None) -> bool:
     )
 
 
-def context_of(report: StreamReport, book: MediaBook, events: Mapping[int, Sequence[LoggedEvent]]) -> Context:
+def context_of(
+    report: StreamReport, negotiated: Negotiated | None, events: Mapping[int, Sequence[LoggedEvent]]
+) -> Context:
     """Negotiation, codec and packetisation of a report."""
-    negotiated = book.lookup(report.src, report.dst, report.first, report.last)
     formats: Mapping[int, CodecFormat] = negotiated.formats if negotiated else {}
     voice = {
         number: count
@@ -99,13 +99,14 @@ def codec_changes(context: Context) -> tuple[CodecChange, ...]:
 
 
 def describe(
-    reports: Sequence[StreamReport],
+    found: Sequence[tuple[StreamReport, Negotiated | None]],
     events: Mapping[int, Sequence[LoggedEvent]],
     book: MediaBook,
     far_ends: FarEnds,
 ) -> list[Stream]:
-    """Streams of plausible reports, in the same order."""
-    contexts = [context_of(report, book, events) for report in reports]
+    """Streams of plausible reports and what was negotiated for them, in the same order."""
+    reports = [report for report, _ in found]
+    contexts = [context_of(report, negotiated, events) for report, negotiated in found]
     calls = [context.negotiated.call_id if context.negotiated else None for context in contexts]
     ptimes = [round((context.ptime_ms or 20.0) * 1e6) for context in contexts]
     groups = placement.media_of(reports, ptimes, calls)
@@ -188,6 +189,8 @@ def stream_of(
 def _far_end(
     report: StreamReport, negotiated: Negotiated | None, clock: int | None, far_ends: FarEnds, book: MediaBook
 ) -> FarEnd | None:
+    if not far_ends.packets:
+        return None
     sender = book.lookup(report.dst, report.src, report.first, report.last) if negotiated else None
     rtcp = sender.media.rtcp if sender and sender.side == "dst" else None
     return far_ends.report(report.src, report.dst, report.ssrc, clock, rtcp)
@@ -215,6 +218,6 @@ def _findings(
         found.append(Finding("hop", f"medium {place.medium} on its way, heard in {place.heard} places"))
     elif place.role == "fork":
         found.append(Finding("fork", f"copy of medium {place.medium}, heard in {place.heard} places"))
-    if ip_address(report.dst.ip).is_multicast:
+    if report.dst.is_multicast:
         found.append(Finding("multicast", f"sent to group {report.dst.ip}"))
     return found

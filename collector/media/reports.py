@@ -258,9 +258,11 @@ def _event_types(known: int, packets: int, types: Mapping[int, int]) -> tuple[in
     """As SDP named them; else the dynamic type whose every packet was shaped like an event."""
     if not packets:
         return ()
-    if known >= 0:
-        return tuple(t for t in (known & 255, known >> 8) if t in types)
-    return tuple(t for t, count in types.items() if t >= 96 and count <= packets)[:1]
+    named = tuple(t for t in (known & 255, known >> 8) if t in types) if known >= 0 else ()
+    packets -= sum(types[t] for t in named)
+    if not packets:
+        return named
+    return named + tuple(t for t, count in types.items() if t >= 96 and t not in named and count <= packets)[:1]
 
 
 def reports(
