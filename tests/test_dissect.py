@@ -5,12 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scapy.contrib.erspan import ERSPAN_II, ERSPAN_III
 from scapy.contrib.mpls import MPLS
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -39,7 +40,15 @@ TUNNELS_TOO_MANY = 20
 
 
 @njit
-def dissected(window, start, end, wire_end, link_type, packet, counters):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def dissected(
+    window: NDArray[np.uint8],
+    start: int,
+    end: int,
+    wire_end: int,
+    link_type: int,
+    packet: NDArray[np.int64],
+    counters: NDArray[np.int64],
+) -> int:
     """The dissector as a kernel of its own: elsewhere it is compiled into the walk."""
     return dissect(window, start, end, wire_end, link_type, packet, counters)
 
@@ -94,11 +103,11 @@ def look(octets: bytes, link_type: int, *, wire: int | None = None, margin: int 
     )
 
 
-def v4(**more: int) -> Packet:
+def v4(**more: Any) -> Packet:
     return IP(src="192.0.2.10", dst="198.51.100.20", **more)
 
 
-def v6(**more: int) -> Packet:
+def v6(**more: Any) -> Packet:
     return IPv6(src="2001:db8::a", dst="2001:db8:1::14", **more)
 
 
