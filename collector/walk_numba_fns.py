@@ -187,7 +187,9 @@ def nanoseconds(ticks: int, per_second: int) -> int:
     rest = ticks - seconds * per_second
     if per_second < 9_000_000_000:
         return seconds * 1_000_000_000 + rest * 1_000_000_000 // per_second
-    return seconds * 1_000_000_000 + rest // (per_second // 1_000_000_000)
+    if per_second % 1_000_000_000 == 0:
+        return seconds * 1_000_000_000 + rest // (per_second // 1_000_000_000)
+    return seconds * 1_000_000_000 + np.int64(rest * (1e9 / per_second))  # the product would leave 64 bits
 
 
 @njit_inline
