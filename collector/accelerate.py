@@ -88,44 +88,70 @@ class CompiledKernel:
         """The plain Python."""
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
-        self._call: Callable[..., int] | None = None
+        self._call: Callable[[int], int] | None = None
         self._engine: Any = None
-        self._flat: list[tuple[object, tuple[int, ...]]] = []
-        self._result = ctypes.c_int64()
-        self._error = ctypes.c_void_p()
-        self._ends = (ctypes.addressof(self._result), ctypes.addressof(self._error))
+        self._known: list[object] = []
+        self._places: list[int] = []
+        self._words = np.zeros(0, np.int64)
+        self._address = 0
+        self._result = np.zeros(2, np.int64)
 
     def __call__(self, *arguments: Any) -> int:
         """Run the kernel. Not for several threads at a time."""
         if self._call is None:
-            self._call = self._load(arguments)
-            self._flat = [(None, ())] * len(arguments)
-        words: list[int] = [*self._ends]
-        flat = self._flat
+            self._prepare(arguments)
+        known = self._known
         for k, argument in enumerate(arguments):
-            known, parts = flat[k]
-            if known is not argument:
+            if known[k] is not argument:
+                known[k] = argument
                 parts = _parts(argument)
-                flat[k] = (argument, parts)
-            words += parts
-        status = self._call(*words)
+                self._words[self._places[k] : self._places[k] + len(parts)] = parts
+        assert self._call is not None
+        status = self._call(self._address)
         if status not in (0, -2):  # numba's codes for a return with and without a value
             raise KernelError(f"kernel {self.__name__} left its bounds (code {status})")
-        return self._result.value
+        return int(self._result[0])
 
-    def _load(self, arguments: tuple[Any, ...]) -> Callable[..., int]:
+    def _prepare(self, arguments: tuple[Any, ...]) -> None:
+        """Load the machine code and lay out the words that it takes."""
+        at = 2  # numba returns through two pointers: to the value, and to what describes an error
+        for argument in arguments:
+            self._places.append(at)
+            at += len(_parts(argument))
+        self._known = [None] * len(arguments)
+        self._words = np.zeros(at, np.int64)
+        self._words[:2] = self._result.ctypes.data, self._result.ctypes.data + 8
+        self._address = self._words.ctypes.data
+        data, symbol = self._object(arguments)
+        self._engine = _engine(data, _gate(symbol, at))
+        self._call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._engine.get_function_address("gate"))
+
+    def _object(self, arguments: tuple[Any, ...]) -> tuple[bytes, str]:
         path = kernel_cache() / f"{self.__name__}.o"
         symbol_path = path.with_suffix(".symbol")
         try:
-            data, symbol = path.read_bytes(), symbol_path.read_text()
+            return path.read_bytes(), symbol_path.read_text()
         except OSError:
             data, symbol = _compile(self.function, arguments)
             _keep(symbol_path, symbol.encode())
             _keep(path, data)
-        words = sum(len(_parts(argument)) for argument in arguments)
-        self._engine = _engine(data)
-        prototype = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_int64] * (words + 2))
-        return prototype(self._engine.get_function_address(symbol))
+            return data, symbol
+
+
+def _gate(symbol: str, words: int) -> str:
+    """LLVM code of a function that takes all words of a call from one array: Python passes one pointer, not 150."""
+    loads = "\n".join(
+        f"  %p{k} = getelementptr i64, ptr %words, i64 {k}\n  %w{k} = load i64, ptr %p{k}" for k in range(words)
+    )
+    types = ", ".join(["i64"] * words)
+    values = ", ".join(f"i64 %w{k}" for k in range(words))
+    return f"""declare i32 @"{symbol}"({types})
+define i32 @gate(ptr %words) {{
+{loads}
+  %status = call i32 @"{symbol}"({values})
+  ret i32 %status
+}}
+"""
 
 
 def _parts(argument: Any) -> tuple[int, ...]:
@@ -137,14 +163,14 @@ def _parts(argument: Any) -> tuple[int, ...]:
     return (int(argument),)
 
 
-def _engine(data: bytes) -> Any:
-    """Load an object; its machine code lives as long as the engine."""
+def _engine(data: bytes, gate: str) -> Any:
+    """Load an object and the gate to it; their machine code lives as long as the engine."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(gate), machine)
     engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     return engine
