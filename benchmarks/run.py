@@ -161,7 +161,7 @@ def start_up(bench: Bench) -> None:
                 shutil.copytree(ROOT / package, fresh / package, ignore=shutil.ignore_patterns("__pycache__"))
 
         arguments = [sys.executable, "-m", "api.main", "replay", str(capture.path), "--format", "json", "--no-progress"]
-        command = Command(arguments, {"NUMBA_CACHE_DIR": f"{name}/kernels"}, fresh, unpack)
+        command = Command(arguments, {"CALLGAUGE_CACHE": f"{name}/kernels"}, fresh, unpack)
         measured = bench.measure("first run", {"callgauge": command}, {"callgauge": capture})
         fresh.mkdir(parents=True, exist_ok=True)
     bench.targets.append(_seconds("first run ever", 25, 8, measured["callgauge"]))

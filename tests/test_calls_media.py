@@ -157,7 +157,7 @@ def test_an_accepted_switch_to_t38_and_back_is_a_span() -> None:
     assert [media.kind for media in leg.media] == ["audio", "audio", "image", "image", "audio", "audio"]
 
 
-def test_a_refused_switch_to_t38_changes_nothing() -> None:
+def test_a_refused_switch_to_t38_is_remembered_and_changes_nothing() -> None:
     scenario = Scenario()
     scenario.answered()
     scenario.request(10, BOB, ALICE, "INVITE", 1, from_tag="b", to_tag="a", body=sdp("10.1.0.2", 5000, media="image"))
@@ -165,7 +165,8 @@ def test_a_refused_switch_to_t38_changes_nothing() -> None:
     scenario.request(10.3, BOB, ALICE, "ACK", 1, from_tag="b", to_tag="a", branch="z9hG4bK-1-b")
     scenario.hang_up(20)
     leg = scenario.leg()
-    assert (spans(leg), leg.status, [media.kind for media in leg.media]) == ([], 200, ["audio", "audio"])
+    assert (spans(leg), leg.status) == ([("t38_offer", 10.0, 10.2)], 200)
+    assert [media.kind for media in leg.media] == ["audio", "audio"]
 
 
 def test_session_refreshes_are_spans_and_leave_the_media_alone() -> None:
