@@ -249,7 +249,7 @@ def pcapng_block(
         if interfaces[0, SNAP_LENGTH] > 0:
             captured = min(captured, interfaces[0, SNAP_LENGTH])
         data = at + 12
-        stamp = context[LAST]
+        stamp = max(context[LAST], 0)
     else:
         if kind == 6:
             index = u32(window, at + 8, swapped)
