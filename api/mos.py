@@ -76,6 +76,10 @@ TERMS = (
 )
 
 
+ECHO_LOSSES = frozenset({"TELR", "WEPL"})
+"""Who sets one of these asks what an echo does, which the echo-free basis leaves out."""
+
+
 class Line(NamedTuple):
     """A line of text and the style it has on a terminal."""
 
@@ -90,8 +94,9 @@ def mos(
     loss: Annotated[float, typer.Option(help="Packets lost, those the buffer discards included [%].")] = 0.0,
     burst_ratio: Annotated[float, typer.Option(help="Mean loss run over that of random loss, 1 = random.")] = 1.0,
     delay_basis: Annotated[
-        DelayBasis, typer.Option(help="echo-free: T = Tr = 0; full: T = Ta, Tr = 2 Ta.")
-    ] = DelayBasis.ECHO_FREE,
+        DelayBasis | None,
+        typer.Option(help="echo-free: T = Tr = 0, by default; full: T = Ta, Tr = 2 Ta, by default with an echo loss set."),
+    ] = None,
     ie: Annotated[float | None, typer.Option("--ie", help="Ie in place of the codec's.")] = None,
     bpl: Annotated[float | None, typer.Option("--bpl", help="Bpl in place of the codec's.")] = None,
     settings: Annotated[
@@ -112,24 +117,25 @@ def mos(
         row = _codec_row(codec, plc, own_values=ie is not None and bpl is not None)
         given_ie, given_bpl = _codec_values(row, ie, bpl, loss)
         given = {"Ie": given_ie, "Bpl": given_bpl, "Ppl": loss, "BurstR": burst_ratio}
-        given |= delay_parameters(delay, delay_basis.value)
+        overrides = dict(_override(text) for text in settings or ())
+        basis = delay_basis or (DelayBasis.FULL if ECHO_LOSSES & overrides.keys() else DelayBasis.ECHO_FREE)
+        given |= delay_parameters(delay, basis.value)
         EModelParameters(**given)
         burst_remark = ""
         if row is not None and bpl is None:
             given["BurstR"], burst_remark = usable_burst_ratio(row.bpl, burst_ratio)
-        overrides = dict(_override(text) for text in settings or ())
         if "BurstR" in overrides:
             burst_remark = ""
         rating = rate(EModelParameters(**(given | overrides)))
     except ValueError as wrong:
         _fail(str(wrong))
-    model = _model(rating.parameters, codec, row, delay_basis, overrides)
+    model = _model(rating.parameters, codec, row, basis, overrides)
     notes = list(beyond_permitted(rating.parameters))
     if burst_remark:
         notes.insert(0, f"BurstR 1 used{burst_remark}; --set BurstR={burst_ratio:g} forces it")
     notes += _codec_notes(codec, row, rating.parameters)
     if output is MosFormat.JSON:
-        _print_json(_document(rating, row, model, delay_basis, notes))
+        _print_json(_document(rating, row, model, basis, notes))
     else:
         _print(_report(rating, model, notes))
 

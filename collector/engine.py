@@ -23,10 +23,11 @@ from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import TcpStreams
 from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay
 from collector.media.book import MediaBook
-from collector.media.describe import describe, is_plausible
+from collector.media.describe import describe
 from collector.media.far_end import FarEnds
 from collector.media.findings import on_calls
 from collector.media.placement import shared_calls
+from collector.media.plausibility import is_plausible
 from collector.media.streams import StreamLimits, StreamTable
 from collector.media.table import WalkArrays, another_walk, hand_over, walk_arrays
 from collector.protocols.rtcp import RtcpError, parse_compound

@@ -11,15 +11,13 @@ from collector.media.book import MediaBook, Negotiated
 from collector.media.columns import LOG_TYPE
 from collector.media.far_end import FarEnds
 from collector.media.missing import Losses, as_facts, event_numbers, losses, telephone_events
+from collector.media.plausibility import COMFORT_NOISE_TYPES
 from collector.media.reports import StreamReport, run_bins
 from collector.media.streams import LoggedEvent
 from collector.protocols.rtp import STATIC_FORMATS
 
 MISSING_LIMIT = 64
 """Runs of missing packets listed for one stream; all are counted."""
-PLAUSIBLE_PACKETS = 4
-PLAUSIBLE_SHARE = 0.5
-COMFORT_NOISE_TYPES = (13, 19)
 
 
 class Context(NamedTuple):
@@ -32,23 +30,6 @@ class Context(NamedTuple):
     clock_source: str | None
     ptime_ms: float | None
     events: tuple[LoggedEvent, ...]
-
-
-def is_plausible(report: StreamReport, negotiated: Negotiated | None) -> bool:
-    """Whether this is RTP: announced by SDP and in sequence (RFC 3550 A.1); unannounced, it must show more.
-
-    Two numbers in sequence happen by chance in other protocols; at least four packets that fill half of the numbers
-    they span, under a few payload types that RFC 3551 assigns or leaves dynamic, do not.
-    """
-    if negotiated is not None:
-        return True
-    known = all(number in STATIC_FORMATS or number >= 96 or number in COMFORT_NOISE_TYPES for number in report.types)
-    return (
-        known
-        and report.packets >= PLAUSIBLE_PACKETS
-        and report.packets - report.duplicates >= PLAUSIBLE_SHARE * report.expected
-        and len(report.types) <= 4
-    )
 
 
 def context_of(

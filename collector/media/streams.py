@@ -6,7 +6,7 @@ is known before the media that needs it), and for room when no row is free.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from collector.capture import columns as capture
 from collector.facts import CodecFormat, Endpoint
 from collector.media import columns as m
 from collector.media.book import MediaBook
+from collector.media.plausibility import PLAUSIBLE_PACKETS, is_plausible
 from collector.media.reports import RowBlock, StreamReport, merge, reports
 from collector.media.table import stream_arrays
 from collector.media.table_numba_fns import settle, work_out
@@ -33,6 +34,10 @@ CLOCK_ATTEMPTS = 8
 SAMPLES_FOR_CLOCK = 8
 NS = 1_000_000_000
 IDLE_NS = 60 * NS
+ROWS_AT_A_TIME = 1024
+"""Rows made into reports together: enough to spread numpy's costs, few enough to copy."""
+LOG_BLOCKS = 24
+"""Blocks of events that are kept (4 MiB each); hostile captures make events of every packet."""
 
 
 class StreamLimits(NamedTuple):
@@ -152,9 +157,9 @@ class StreamTable:
     def take_log(self, context: Integers) -> None:
         """Keep the events that the kernel wrote and let it begin anew."""
         written = int(context[capture.EVENT_COUNT])
-        if written:
+        if written and len(self._log) < LOG_BLOCKS:
             self._log.append(self.arrays.log[:written].copy())
-            context[capture.EVENT_COUNT] = 0
+        context[capture.EVENT_COUNT] = 0
 
     # --- room -------------------------------------------------------------------------------------------------
 
@@ -168,20 +173,39 @@ class StreamTable:
         rank = np.where(state == m.STATE_CLOSED, 0, np.where(state == m.STATE_PROBATION, 1, 2)).astype(np.int64)
         rank = np.where(now - last > IDLE_NS, np.minimum(rank, 1), rank)
         wanted = max(1, used // 4)
-        order = np.lexsort((last, rank))[:wanted]
-        self._take_out([int(row) for row in np.sort(order)], context)
+        self._take_out(np.sort(np.lexsort((last, rank))[:wanted]), context)
 
-    def _take_out(self, rows: list[int], context: Integers) -> None:
-        reports_of = self._report(rows, context, join=False)
-        self._keep(reports_of)
-        for row in rows:
-            for array in self.arrays[1:7]:
-                array[row] = 0
-            self.arrays.ipdv[row] = 0
-            self.arrays.pdv[row] = 0
-            self.arrays.counts[row, m.NEXT_FREE] = context[capture.FREE_ROW]
-            context[capture.FREE_ROW] = row
+    def _take_out(self, rows: Integers, context: Integers) -> None:
+        self._keep(self._report(self._worth_reporting(rows), context, join=False))
+        self._clear(rows)
+        counts = self.arrays.counts
+        counts[rows, m.NEXT_FREE] = [context[capture.FREE_ROW], *rows[:-1].tolist()]
+        context[capture.FREE_ROW] = rows[-1]
         self._rebuild_slots(int(context[capture.ROWS_USED]))
+
+    def _clear(self, rows: Integers) -> None:
+        """Empty rows; memory that a short stream never touched is left alone, so that it is never taken."""
+        a = self.arrays
+        measured = rows[(a.sums[rows] != 0.0).any(axis=1) | (a.counts[rows, m.JITTER_COUNT] > 0)]
+        for array in (a.ipdv, a.pdv):
+            array[measured] = 0
+        a.dscp[rows[a.dscp[rows].any(axis=1)]] = 0
+        a.counts[rows] = 0
+        a.sums[rows] = 0.0
+        a.types[rows] = 0
+
+    def _worth_reporting(self, rows: Integers) -> list[int]:
+        """Rows that may be streams; the packets of the others are only counted."""
+        counts = self.arrays.counts
+        proven = counts[rows, m.STATE] != m.STATE_PROBATION
+        self.unvalidated_packets += int(counts[rows[~proven], m.PACKETS].sum())
+        found = []
+        for row in rows[proven].tolist():
+            if counts[row, m.PACKETS] < PLAUSIBLE_PACKETS and self._call_of(counts[row]) is None:
+                self.unvalidated_packets += int(counts[row, m.PACKETS])
+            else:
+                found.append(row)
+        return found
 
     def _rebuild_slots(self, used: int) -> None:
         """Enter every open row anew: open addressing knows no removal."""
@@ -191,7 +215,8 @@ class StreamTable:
 
     def _keep(self, found: Iterable[StreamReport]) -> None:
         for report in found:
-            if not report.validated:
+            negotiated = self._book.lookup(report.src, report.dst, report.first, report.last)
+            if not report.validated or not is_plausible(report, negotiated):
                 self.unvalidated_packets += report.packets
             elif len(self._harvested) < self._limits.reports:
                 self._harvested.append(report)
@@ -203,26 +228,34 @@ class StreamTable:
     def finish(self, context: Integers) -> list[StreamReport]:
         """Settle every row; reports in order of first packet, rows of one stream put together."""
         used = int(context[capture.ROWS_USED])
-        rows = np.flatnonzero(self.arrays.counts[:used, m.STATE] != m.STATE_FREE).tolist()
-        self._keep(self._report(rows, context, join=True))
+        rows = np.flatnonzero(self.arrays.counts[:used, m.STATE] != m.STATE_FREE)
+        unproven = self.arrays.counts[rows, m.STATE] == m.STATE_PROBATION
+        self.unvalidated_packets += int(self.arrays.counts[rows[unproven], m.PACKETS].sum())
+        self._keep(self._report(rows[~unproven].tolist(), context, join=True))
         self.take_log(context)
         return sorted(self._harvested, key=lambda report: (report.first, report.serials))
 
-    def _report(self, rows: list[int], context: Integers, join: bool) -> list[StreamReport]:
-        if not rows:
-            return []
+    def _report(self, rows: list[int], context: Integers, join: bool) -> Iterator[StreamReport]:
         a = self.arrays
         for row in rows:
             if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:
                 self.take_log(context)
-            if self.arrays.counts[row, m.CLOCK] <= 0:
+            if a.counts[row, m.CLOCK] <= 0:
                 self._last_chance(row)
             settle(a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv, a.log, context, row)
+        groups = self._groups(rows) if join else [[row] for row in rows]
+        for start in range(0, len(groups), ROWS_AT_A_TIME):
+            yield from self._reports_of(groups[start : start + ROWS_AT_A_TIME])
+
+    def _reports_of(self, groups: Sequence[Sequence[int]]) -> list[StreamReport]:
+        """A report for each group of rows."""
+        a = self.arrays
+        rows = [row for group in groups for row in group]
         block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
-        groups = self._groups(block.counts) if join else [[k] for k in range(len(rows))]
-        serials = [tuple(int(block.counts[k, m.SERIAL]) for k in group) for group in groups]
-        ends = [self.ends(rows[group[0]]) for group in groups]
-        return reports(merge(block, groups), ends, serials)
+        places = iter(range(len(rows)))
+        within = [[next(places) for _ in group] for group in groups]
+        serials = [tuple(a.counts[group, m.SERIAL].tolist()) for group in groups]
+        return reports(merge(block, within), [self.ends(group[0]) for group in groups], serials)
 
     def _last_chance(self, row: int) -> None:
         """A short stream ends before its clock was asked for or known: ask now, or read it from what there is."""
@@ -238,8 +271,9 @@ class StreamTable:
             if clock:
                 self._set_clock(row, int(counts[m.PAYLOAD_TYPE]), clock)
 
-    def _groups(self, counts: Integers) -> list[list[int]]:
+    def _groups(self, rows: list[int]) -> list[list[int]]:
         """Rows of the same stream: the same key, and the same call where SDP tells calls apart."""
+        counts = self.arrays.counts[rows]
         found: dict[tuple[object, ...], list[int]] = {}
         order = np.lexsort((counts[:, m.SERIAL], counts[:, m.FIRST_AT])).tolist()
         keys = counts[:, : m.KEY_SSRC + 1].tolist()
@@ -249,7 +283,7 @@ class StreamTable:
         for k in order:
             key = tuple(keys[k])
             call = self._call_of(counts[k]) if shared[key] > 1 else None
-            found.setdefault((*key, call), []).append(k)
+            found.setdefault((*key, call), []).append(rows[k])
         return list(found.values())
 
     def _call_of(self, counts: Integers) -> str | None:
