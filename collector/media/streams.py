@@ -176,35 +176,38 @@ class StreamTable:
         self._take_out(np.sort(np.lexsort((last, rank))[:wanted]), context)
 
     def _take_out(self, rows: Integers, context: Integers) -> None:
-        self._keep(self._report(self._worth_reporting(rows), context, join=False))
-        self._clear(rows)
-        counts = self.arrays.counts
-        counts[rows, m.NEXT_FREE] = [context[capture.FREE_ROW], *rows[:-1].tolist()]
+        groups = self._worth_reporting([[row] for row in rows.tolist()])
+        self._keep(self._report(groups, context))
+        self._clear(rows, np.array([row for group in groups for row in group], np.int64))
+        self.arrays.counts[rows, m.NEXT_FREE] = [context[capture.FREE_ROW], *rows[:-1].tolist()]
         context[capture.FREE_ROW] = rows[-1]
         self._rebuild_slots(int(context[capture.ROWS_USED]))
 
-    def _clear(self, rows: Integers) -> None:
+    def _clear(self, rows: Integers, reported: Integers) -> None:
         """Empty rows; memory that a short stream never touched is left alone, so that it is never taken."""
         a = self.arrays
-        measured = rows[(a.sums[rows] != 0.0).any(axis=1) | (a.counts[rows, m.JITTER_COUNT] > 0)]
-        for array in (a.ipdv, a.pdv):
-            array[measured] = 0
+        measured = (a.counts[rows][:, [m.JITTER_COUNT, m.TIMESTAMP_JUMPS]] > 0).any(axis=1)
+        for some in (reported, rows[measured]):
+            a.ipdv[some] = 0
+            a.pdv[some] = 0
         a.dscp[rows[a.dscp[rows].any(axis=1)]] = 0
         a.counts[rows] = 0
         a.sums[rows] = 0.0
         a.types[rows] = 0
 
-    def _worth_reporting(self, rows: Integers) -> list[int]:
-        """Rows that may be streams; the packets of the others are only counted."""
+    def _worth_reporting(self, groups: list[list[int]]) -> list[list[int]]:
+        """Groups of rows that may be streams; the packets of the others are only counted."""
         counts = self.arrays.counts
-        proven = counts[rows, m.STATE] != m.STATE_PROBATION
-        self.unvalidated_packets += int(counts[rows[~proven], m.PACKETS].sum())
+        states = counts[:, m.STATE].tolist()
+        packets = counts[:, m.PACKETS].tolist()
         found = []
-        for row in rows[proven].tolist():
-            if counts[row, m.PACKETS] < PLAUSIBLE_PACKETS and self._call_of(counts[row]) is None:
-                self.unvalidated_packets += int(counts[row, m.PACKETS])
+        for group in groups:
+            total = sum(packets[row] for row in group)
+            proven = any(states[row] != m.STATE_PROBATION for row in group)
+            if proven and (total >= PLAUSIBLE_PACKETS or self._call_of(counts[group[0]]) is not None):
+                found.append(group)
             else:
-                found.append(row)
+                self.unvalidated_packets += total
         return found
 
     def _rebuild_slots(self, used: int) -> None:
@@ -229,21 +232,19 @@ class StreamTable:
         """Settle every row; reports in order of first packet, rows of one stream put together."""
         used = int(context[capture.ROWS_USED])
         rows = np.flatnonzero(self.arrays.counts[:used, m.STATE] != m.STATE_FREE)
-        unproven = self.arrays.counts[rows, m.STATE] == m.STATE_PROBATION
-        self.unvalidated_packets += int(self.arrays.counts[rows[unproven], m.PACKETS].sum())
-        self._keep(self._report(rows[~unproven].tolist(), context, join=True))
+        groups = self._worth_reporting(self._groups(rows.tolist()))
+        self._keep(self._report(groups, context))
         self.take_log(context)
         return sorted(self._harvested, key=lambda report: (report.first, report.serials))
 
-    def _report(self, rows: list[int], context: Integers, join: bool) -> Iterator[StreamReport]:
+    def _report(self, groups: list[list[int]], context: Integers) -> Iterator[StreamReport]:
         a = self.arrays
-        for row in rows:
+        for row in (row for group in groups for row in group):
             if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:
                 self.take_log(context)
             if a.counts[row, m.CLOCK] <= 0:
                 self._last_chance(row)
             settle(a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv, a.log, context, row)
-        groups = self._groups(rows) if join else [[row] for row in rows]
         for start in range(0, len(groups), ROWS_AT_A_TIME):
             yield from self._reports_of(groups[start : start + ROWS_AT_A_TIME])
 
