@@ -18,6 +18,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
@@ -42,16 +43,22 @@ PART_OPTIONS = {**KERNEL_OPTIONS, "forceinline": True}
 
 
 @cache
-def kernel_cache() -> Path:
-    """Where the object code of exactly these sources, compilers and processor lies."""
+@cache
+def _digest() -> str:
+    """What tells the object code of these sources, compilers and this processor from any other."""
     digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())
     here = Path(__file__).parent
     for pattern in COMPILED_PARTS:
         for source in sorted(here.rglob(pattern)):
             digest.update(source.read_bytes())
     digest.update(_processor())
+    return digest.hexdigest()[:16]
+
+
+def kernel_cache() -> Path:
+    """Where the object code of exactly these sources, compilers and processor lies."""
     home = os.environ.get("CALLGAUGE_CACHE") or os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(home, "callgauge", "kernels", digest.hexdigest()[:16])
+    return Path(home, "callgauge", "kernels", _digest())
 
 
 def _processor() -> bytes:
@@ -235,6 +242,7 @@ def njit(function: Kernel) -> Kernel:
     """A kernel that Python calls."""
     if IS_PLAIN:
         return function
+    _digest()  # of the sources as they are imported: an upgrade while this runs must not get old code under its name
     function.is_kernel_part = True  # type: ignore[attr-defined]
     return cast(Kernel, CompiledKernel(cast(FunctionType, function)))
 
