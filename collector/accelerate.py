@@ -18,7 +18,6 @@ import os
 import tempfile
 from collections.abc import Callable
 from functools import cache
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType
