@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_table import MS, Arrival, Measured, measure, nearest_rank
-from wire import START, ipv4, pcap, rtp, udp
+from wire import DPORT, DST, START, ipv4, pcap, rtp, udp
 
 from collector.capture import columns as c
+from collector.facts import Endpoint, NegotiatedMedia
 from collector.media.book import MediaBook
 from collector.media.columns import RUN_CLASS_LOWS
 from collector.media.reports import StreamReport, burst_gap
@@ -31,6 +32,16 @@ PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 EXAMPLES = 15 if PLAIN else 300
 
 
+def announcing() -> MediaBook:
+    """A call that asked for the stream: however short or holed it is, it is one."""
+    book = MediaBook()
+    receiver = Endpoint(DST, DPORT)
+    book.announce(
+        NegotiatedMedia(receiver, "audio", "RTP/AVP", {}, 20.0, "sendrecv", None, "callee", START, None), "call"
+    )
+    return book
+
+
 def table_of(arrivals: Sequence[Arrival]) -> list[StreamReport]:
     """The arrivals as a capture, walked by the kernel."""
     records = []
@@ -38,7 +49,7 @@ def table_of(arrivals: Sequence[Arrival]) -> list[StreamReport]:
         octets = rtp(one.seq, one.timestamp, payload_type=one.payload_type, marker=one.marker) + bytes(one.octets)
         records.append((one.at, ipv4(udp(octets), ip_id=one.ip_id, ttl=one.ttl, dscp=one.dscp)))
     window = np.frombuffer(pcap(records), np.uint8)
-    table, arrays = StreamTable(MediaBook(), StreamLimits(rows=16)), walk_arrays()
+    table, arrays = StreamTable(announcing(), StreamLimits(rows=16)), walk_arrays()
     arrays.context[c.FORMAT], arrays.context[c.RECORD_HEADER], arrays.context[c.POSITION] = c.FORMAT_PCAP, 16, 24
     arrays.interfaces[0] = (101, 1_000_000_000, 0, 262_144)
     with np.errstate(over="ignore"):  # hashes wrap, which plain numpy would remark on

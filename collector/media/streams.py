@@ -34,6 +34,8 @@ CLOCK_ATTEMPTS = 8
 SAMPLES_FOR_CLOCK = 8
 NS = 1_000_000_000
 IDLE_NS = 60 * NS
+PROOF_NS = NS
+"""A second packet in sequence is not long in coming."""
 ROWS_AT_A_TIME = 1024
 """Rows made into reports together: enough to spread numpy's costs, few enough to copy."""
 LOG_BLOCKS = 24
@@ -43,9 +45,9 @@ LOG_BLOCKS = 24
 class StreamLimits(NamedTuple):
     """How much a capture may make the table hold."""
 
-    rows: int = 32_768
+    rows: int = 16_384
     """Streams measured at a time; beyond it the longest silent are closed, those that proved nothing first."""
-    reports: int = 50_000
+    reports: int = 30_000
     """Streams that are listed one by one; beyond it they are counted."""
 
 
@@ -164,16 +166,20 @@ class StreamTable:
     # --- room -------------------------------------------------------------------------------------------------
 
     def make_room(self, context: Integers) -> None:
-        """Take out rows until a quarter of the table is free: closed and never validated ones first, then the idle."""
+        """Take out a quarter of the rows: closed ones and those that proved nothing first, then the longest silent."""
         used = int(context[capture.ROWS_USED])
         counts = self.arrays.counts[:used]
         state, last = counts[:, m.STATE], counts[:, m.LAST_AT]
         now = int(context[capture.LAST])
-        # Lower is taken first; a fresh stream of one packet may yet prove itself.
-        rank = np.where(state == m.STATE_CLOSED, 0, np.where(state == m.STATE_PROBATION, 1, 2)).astype(np.int64)
-        rank = np.where(now - last > IDLE_NS, np.minimum(rank, 1), rank)
+        # Lower is taken first: when all are busy, those that are measured already are measured to their end.
+        silent = now - last
+        unproven = state == m.STATE_PROBATION
+        hopeless = (silent > IDLE_NS) | (unproven & (silent > PROOF_NS))
+        rank = np.where(state == m.STATE_CLOSED, 0, np.where(hopeless, 1, np.where(unproven, 2, 3)))
+        # Of more fresh streams than rows, taking the oldest would let none come to its second packet.
+        drawn = counts[:, m.SERIAL] * 0x9E3779B1 & 0xFFFF
         wanted = max(1, used // 4)
-        self._take_out(np.sort(np.lexsort((last, rank))[:wanted]), context)
+        self._take_out(np.sort(np.lexsort((np.where(rank == 2, drawn, last), rank))[:wanted]), context)
 
     def _take_out(self, rows: Integers, context: Integers) -> None:
         groups = self._worth_reporting([[row] for row in rows.tolist()])
