@@ -42,7 +42,6 @@ PART_OPTIONS = {**KERNEL_OPTIONS, "forceinline": True}
 
 
 @cache
-@cache
 def _digest() -> str:
     """What tells the object code of these sources, compilers and this processor from any other."""
     digest = hashlib.sha256(f"{version('numba')} {version('llvmlite')}".encode())
