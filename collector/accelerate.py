@@ -7,7 +7,8 @@ of a second of every start, loading an object takes a few milliseconds.
 
 Bounds checks stay on because packets are hostile input. Kernels work on the arrays they are given and allocate
 nothing, so numba's reference counting is off: it cost ten times the work itself (two locked instructions for every
-array and call). Kernels take C-contiguous arrays and 64-bit integers and return nothing or one integer.
+array and call). Kernels take C-contiguous arrays, named tuples of them and 64-bit integers, and return nothing or one
+integer.
 """
 
 from __future__ import annotations
@@ -163,6 +164,8 @@ define i32 @gate(ptr %words) {{
 
 def _parts(argument: Any) -> tuple[int, ...]:
     """An argument as numba's calling convention flattens it, in machine words."""
+    if isinstance(argument, tuple):
+        return tuple(word for each in argument for word in _parts(each))
     if isinstance(argument, np.ndarray):
         if not argument.flags.c_contiguous:
             raise ValueError("kernels take contiguous arrays")
@@ -203,6 +206,9 @@ def _type(argument: Any) -> Any:
     """The numba type of an argument; read-only arrays count as any others."""
     from numba import from_dtype, types
 
+    if isinstance(argument, tuple):
+        named: Any = types.NamedTuple
+        return named([_type(each) for each in argument], type(argument))
     if isinstance(argument, np.ndarray):
         return types.Array(from_dtype(argument.dtype), argument.ndim, "C")
     return types.int64

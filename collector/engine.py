@@ -169,12 +169,8 @@ class Engine:
 
     def _run(self, window: Octets, arrays: WalkArrays) -> int:
         """One stretch of the kernel, and all that it left for Python."""
-        w, t = arrays, self._table.arrays
-        context = w.context
-        status = walk(
-            window, len(window), context, w.interfaces, w.counters, w.packet, w.record, w.pending, w.flows,
-            t.slots, t.counts, t.sums, t.types, t.dscp, t.samples, t.delays, t.ipdv, t.pdv, t.log,
-        )  # fmt: skip
+        context = arrays.context
+        status = walk(window, len(window), arrays, self._table.arrays)
         if context[c.PENDING_COUNT]:
             self._work_off(window, arrays)
         if status == c.STOP_FORMAT:

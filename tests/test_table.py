@@ -54,7 +54,7 @@ def table_of(arrivals: Sequence[Arrival]) -> list[StreamReport]:
     arrays.interfaces[0] = (101, 1_000_000_000, 0, 262_144)
     with np.errstate(over="ignore"):  # hashes wrap, which plain numpy would remark on
         while True:
-            status = walk(window, len(window), *arrays, *table.arrays)  # type: ignore[arg-type]
+            status = walk(window, len(window), arrays, table.arrays)
             if status == c.STOP_FORMAT:
                 table.answer_format(int(arrays.context[c.STOP_ROW]))
             elif status == c.STOP_EVENTS:

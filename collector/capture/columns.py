@@ -47,6 +47,16 @@ PENDING_FLOW: Final = 22  # slot of the flow in the table of TCP flows that are 
 PENDING_COLUMNS: Final = 24
 PENDING_ROWS: Final = 4096
 
+# --- what is read from an RTP header (RFC 3550 5.1), beside the packet columns --------------------------------------
+RTP_TYPE: Final = 24
+RTP_MARKER: Final = 25
+RTP_SEQ: Final = 26
+RTP_TIMESTAMP: Final = 27
+RTP_SSRC: Final = 28
+RTP_PAYLOAD: Final = 29  # offset in the window
+RTP_OCTETS: Final = 30  # of the payload on the wire
+ALL_PACKET_COLUMNS: Final = 32
+
 # --- where the walk stands --------------------------------------------------------------------------------------
 POSITION: Final = 0  # in the window
 FORMAT: Final = 1

@@ -17,10 +17,11 @@ from collector.capture import columns as capture
 from collector.facts import CodecFormat, Endpoint
 from collector.media import columns as m
 from collector.media.book import MediaBook
+from collector.media.delay_numba_fns import work_out
 from collector.media.plausibility import PLAUSIBLE_PACKETS, is_plausible
 from collector.media.reports import RowBlock, StreamReport, merge, reports
+from collector.media.rtp_numba_fns import rebuild_slots, settle
 from collector.media.table import stream_arrays
-from collector.media.table_numba_fns import settle, work_out
 from collector.protocols.rtp import STATIC_FORMATS
 
 Integers = NDArray[np.int64]
@@ -153,8 +154,7 @@ class StreamTable:
             if types[slot] == payload_type + 1:
                 types[slot + m.TYPE_CLOCK] = clock
         if clock > 0 and counts[m.SAMPLES] == m.SAMPLES_PER_ROW:
-            a = self.arrays
-            work_out(a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv, row)
+            work_out(self.arrays, row)
 
     def take_log(self, context: Integers) -> None:
         """Keep the events that the kernel wrote and let it begin anew."""
@@ -218,9 +218,7 @@ class StreamTable:
 
     def _rebuild_slots(self, used: int) -> None:
         """Enter every open row anew: open addressing knows no removal."""
-        from collector.walk_numba_fns import rebuild_slots
-
-        rebuild_slots(self.arrays.slots, self.arrays.counts, used)
+        rebuild_slots(self.arrays, used)
 
     def _keep(self, found: Iterable[StreamReport]) -> None:
         for report in found:
@@ -250,7 +248,7 @@ class StreamTable:
                 self.take_log(context)
             if a.counts[row, m.CLOCK] <= 0:
                 self._last_chance(row)
-            settle(a.counts, a.sums, a.samples, a.delays, a.ipdv, a.pdv, a.log, context, row)
+            settle(a, context, row)
         for start in range(0, len(groups), ROWS_AT_A_TIME):
             yield from self._reports_of(groups[start : start + ROWS_AT_A_TIME])
 

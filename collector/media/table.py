@@ -74,7 +74,7 @@ def walk_arrays() -> WalkArrays:
         context=new_context(),
         interfaces=np.zeros((capture.INTERFACE_ROWS, capture.INTERFACE_COLUMNS), np.int64),
         counters=np.zeros(capture.COUNTERS, np.int64),
-        packet=np.zeros(capture.PENDING_COLUMNS, np.int64),
+        packet=np.zeros(capture.ALL_PACKET_COLUMNS, np.int64),
         record=np.zeros(8, np.int64),
         pending=np.zeros((capture.PENDING_ROWS, capture.PENDING_COLUMNS), np.int64),
         flows=np.zeros(capture.TCP_FLOW_SLOTS, np.int64),
