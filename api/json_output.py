@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from api import __version__
 from api.masking import MASKED_DIGIT
@@ -39,6 +39,13 @@ REPORT_VERSION = 1
 DECIMALS = 6
 
 
+class Digest(Protocol):
+    """What hashlib makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more."""
+
+
 class Selection(NamedTuple):
     """What was left out of `calls` and `streams`, and whether people are named."""
 
@@ -49,38 +56,52 @@ class Selection(NamedTuple):
 
 def render_json(rated: Rated, selection: Selection) -> str:
     """The report as JSON text with its digest, each call and each stream on a line of its own."""
-    report = build_report(rated, selection)
-    report["digest"] = digest(report)
-    return "{\n" + ",\n".join(f"{json.dumps(key)}: {rendered(value)}" for key, value in report.items()) + "\n}\n"
+    return "".join(json_chunks(rated, selection))
 
 
-def rendered(value: object) -> str:
-    """JSON text of one value; objects in a list get a line each (the standard library indents ten times slower)."""
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(json.dumps(each, allow_nan=False) for each in value) + "\n]"
-    return json.dumps(value, allow_nan=False)
+def json_chunks(rated: Rated, selection: Selection) -> Iterator[str]:
+    """The report's text in pieces, one for a call or stream: a large report is never held as a whole.
 
-
-def digest(report: Mapping[str, object]) -> str:
-    """SHA-256 of the report's canonical JSON: without `digest`, keys sorted, no white space, ASCII."""
-    body = {key: value for key, value in report.items() if key != "digest"}
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
-
-
-def build_report(rated: Rated, selection: Selection) -> Json:
-    """The report as plain values, without its digest."""
+    The digest is the SHA-256 of the canonical JSON (without `digest`, keys sorted, no white space, ASCII), taken on the
+    way: calls come before streams in both orders, and all else is small.
+    """
     replay = rated.replay
-    return {
+    head: Json = {
         "callgauge": {"version": __version__, "report": REPORT_VERSION},
         "selection": selection_object(selection),
         "capture": capture_object(replay.capture),
         "sip": sip_object(replay.sip),
-        "calls": [call_object(call) for call in rated.calls],
-        "streams": [stream_object(stream) for stream in rated.streams],
-        "unlisted_streams": replay.unlisted_streams,
-        "notes": findings(replay.notes),
     }
+    tail: Json = {"unlisted_streams": replay.unlisted_streams, "notes": findings(replay.notes)}
+    small = {key: canonical(value) for key, value in (head | tail).items()}
+    digest = hashlib.sha256(b'{"callgauge":' + small["callgauge"] + b',"calls":')
+    yield "{\n" + "".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n" for key, value in head.items())
+    yield from list_chunks("calls", (call_object(call) for call in rated.calls), digest)
+    for key in ("capture", "notes", "selection", "sip"):
+        digest.update(f',"{key}":'.encode() + small[key])
+    digest.update(b',"streams":')
+    yield from list_chunks("streams", (stream_object(stream) for stream in rated.streams), digest)
+    digest.update(b',"unlisted_streams":' + small["unlisted_streams"] + b"}")
+    yield "".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)},\n" for key, value in tail.items())
+    yield f'"digest": "{digest.hexdigest()}"\n}}\n'
+
+
+def list_chunks(key: str, objects: Iterable[Json], digest: Digest) -> Iterator[str]:
+    """A list with a line for each object (the standard library indents ten times slower), taken into the digest."""
+    digest.update(b"[")
+    yield f'"{key}": ['
+    between = ""
+    for each in objects:
+        digest.update(between.encode() + canonical(each))
+        yield f"{between}\n{json.dumps(each, allow_nan=False)}"
+        between = ","
+    digest.update(b"]")
+    yield f"{between and chr(10)}],\n"
+
+
+def canonical(value: object) -> bytes:
+    """A value as the digest takes it."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def explained(values: Json, reasons: Mapping[str, str]) -> Json:

@@ -95,7 +95,9 @@ def mos(
     burst_ratio: Annotated[float, typer.Option(help="Mean loss run over that of random loss, 1 = random.")] = 1.0,
     delay_basis: Annotated[
         DelayBasis | None,
-        typer.Option(help="echo-free: T = Tr = 0, by default; full: T = Ta, Tr = 2 Ta, by default with an echo loss set."),
+        typer.Option(
+            help="echo-free: T = Tr = 0, by default; full: T = Ta, Tr = 2 Ta, by default with an echo loss set."
+        ),
     ] = None,
     ie: Annotated[float | None, typer.Option("--ie", help="Ie in place of the codec's.")] = None,
     bpl: Annotated[float | None, typer.Option("--bpl", help="Bpl in place of the codec's.")] = None,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from api.filters import FilterError, parse_filter, select
-from api.json_output import Selection, render_json
+from api.json_output import Selection, json_chunks
 from api.masking import Pseudonyms, mask_call, mask_rated
 from api.progress import Bar, first_interrupt_waits, say
 from api.rated import Rated, RatedCall, rate_replay
@@ -144,11 +144,11 @@ def find_call(rated: Rated, wanted: str) -> RatedCall:
 def write(rated: Rated, request: Request, names: Pseudonyms) -> list[str]:
     """Write a report where it was asked for; what was written, in lines for stderr."""
     if request.format == "text":
-        return place(text_report(rated, request, names), request.out, "report.txt")
+        return place([text_report(rated, request, names)], request.out, "report.txt")
     if not request.show_numbers:
         rated = mask_rated(rated, names)
     if request.format == "json":
-        return place(render_json(rated, selection(rated, request, names)), request.out, "report.json")
+        return place(json_chunks(rated, selection(rated, request, names)), request.out, "report.json")
     return write_tables(rated, request)
 
 
@@ -179,13 +179,14 @@ def write_tables(rated: Rated, request: Request) -> list[str]:
     return [f"wrote {', '.join(f'{table.name}.{request.format}' for table in made)} to {request.out}"]
 
 
-def place(text: str, out: Path | None, name: str) -> list[str]:
-    """Write a text to stdout, or into a file of the folder."""
+def place(chunks: Iterable[str], out: Path | None, name: str) -> list[str]:
+    """Write a text, piece by piece, to stdout or into a file of the folder."""
     if out is None:
-        show(text)
+        sys.stdout.writelines(chunks)
         return []
     out.mkdir(parents=True, exist_ok=True)
-    (out / name).write_text(text, encoding="utf-8", errors="replace")
+    with (out / name).open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(chunks)
     return [f"wrote {out / name}"]
 
 
