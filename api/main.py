@@ -16,6 +16,7 @@ import typer
 
 from api import __version__
 from api.mos import mos
+from api.progress import say
 
 PARTLY_READ = 1
 """Exit status: a report was made, but the input ended before its end."""
@@ -25,7 +26,7 @@ INTERNAL = 70
 """Exit status: a defect of Callgauge itself (EX_SOFTWARE of sysexits.h)."""
 INTERRUPTED = 130
 READER_GONE = 141
-"""Exit status: whoever read our output closed it (128 + SIGPIPE)."""
+"""Exit status: whoever read our output closed it (128 + SIGPIPE), or stdout was closed from the start."""
 
 app = typer.Typer(
     name="callgauge",
@@ -113,10 +114,6 @@ def replay(
     except RequestError as error:
         complain(str(error))
         return UNUSABLE
-    except BrokenPipeError:
-        # Python would complain again when it flushes at exit: give it a place to write to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
 
 
 app.command()(mos)
@@ -124,7 +121,22 @@ app.command()(mos)
 
 def complain(sentence: str) -> None:
     """Say one line on stderr."""
-    print(f"callgauge: {' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
+    say(" ".join(sentence.split()))
+
+
+def invoke(arguments: list[str]) -> int:
+    """Run the command that the arguments name.
+
+    By hand, for the application itself would end with status 1 where a reader is gone.
+    """
+    command = typer.main.get_command(app)
+    try:
+        with command.make_context("callgauge", list(arguments)) as context:
+            status = command.invoke(context)
+    except typer.Exit as leaving:
+        status = leaving.exit_code
+    sys.stdout.flush()
+    return status if isinstance(status, int) else 0
 
 
 def shell(arguments: list[str]) -> int:
@@ -134,14 +146,14 @@ def shell(arguments: list[str]) -> int:
         if reconfigure is not None:
             reconfigure(errors="replace")
     try:
-        status = app(args=arguments, prog_name="callgauge", standalone_mode=False)
-        sys.stdout.flush()
+        return invoke(arguments)
     except typer.TyperException as error:
         complain(f"{error.format_message()} (callgauge --help)")
         return UNUSABLE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
+        # Python would complain again when it flushes at exit: give it a place to write to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     except OSError as error:
@@ -155,14 +167,38 @@ def shell(arguments: list[str]) -> int:
             f"internal error, {type(error).__name__}: {error}. CALLGAUGE_TRACEBACK=1 shows where; please report it"
         )
         return INTERNAL
-    return status if isinstance(status, int) else 0
+
+
+def open_closed_streams() -> bool:
+    """Give closed standard streams a place, so that no capture takes their number; whether stdout was closed.
+
+    Nothing is read from a closed stdin and nobody hears a closed stderr; a closed stdout is a reader that is gone.
+    """
+    closed = [number for number, at in enumerate((sys.__stdin__, sys.__stdout__, sys.__stderr__)) if at is None]
+    for number in closed:
+        os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number: this one
+        if number == 1:
+            continue
+        stream = os.fdopen(number, "w" if number else "r", encoding="utf-8")
+        setattr(sys, "stderr" if number else "stdin", stream)
+    if 1 in closed:
+        reader, writer = os.pipe()
+        os.dup2(writer, 1)
+        os.close(reader)
+        os.close(writer)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8")
+    return 1 in closed
 
 
 def run() -> None:
     """Entry point of the installed command."""
     # Facts hold no cycles, and a capture makes them by the million: by default the collector looks thousands of times.
     gc.set_threshold(100_000, 20, 20)
-    sys.exit(shell(sys.argv[1:]))
+    without_stdout = open_closed_streams()
+    status = shell(sys.argv[1:])
+    if without_stdout and status == READER_GONE:
+        complain("standard output is closed")
+    sys.exit(status)
 
 
 if __name__ == "__main__":

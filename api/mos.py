@@ -33,6 +33,7 @@ from analytics.quality.emodel import (
     waterfall,
 )
 from analytics.quality.rating import delay_parameters, usable_burst_ratio
+from api.progress import say
 
 WIDTH = 100
 BAR_WIDTH = 16
@@ -299,5 +300,5 @@ def _print(lines: Iterable[Line]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    typer.echo(f"callgauge mos: {message}", err=True)
+    say(message, "callgauge mos")
     raise typer.Exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -34,9 +35,13 @@ class Position(Protocol):
         """Bytes in all; None for a pipe."""
 
 
-def say(sentence: str) -> None:
-    """One line on stderr."""
-    print(f"callgauge: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+def say(sentence: str, who: str = "callgauge") -> None:
+    """One line on stderr, for whoever still reads it."""
+    try:
+        print(f"{who}: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+    except OSError:
+        # Nobody does. Python would try once more at exit, and change the exit status.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 class Bar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -261,3 +262,48 @@ def test_the_first_interrupt_of_a_pipe_waits_for_its_end(capture: Path) -> None:
         process.stdin.close()
         assert b"RTP   2 streams" in process.stdout.read()
         assert process.wait(60) == 0
+
+
+COMMANDS = ("mos", "mos --format json", "--help", "replay --help", "replay CAPTURE", "replay CAPTURE --format json")
+
+
+def run_by_shell(words: str, redirection: str, capture: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as a shell does that was told what to do with its streams."""
+    line = shlex.join([*COMMAND, *words.replace("CAPTURE", str(capture)).split()])
+    bash = ["bash", "-c", f"set -o pipefail; {line} {redirection}"]
+    return subprocess.run(bash, capture_output=True, text=True, env=environment(), check=False)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_ends_with_one_status_when_nobody_reads(words: str, capture: Path) -> None:
+    gone = run_by_shell(words, "| true", capture)
+    assert (gone.returncode, gone.stdout, gone.stderr) == (READER_GONE, "", "")
+    closed = run_by_shell(words, ">&-", capture)
+    assert (closed.returncode, closed.stderr) == (READER_GONE, "callgauge: standard output is closed\n")
+    assert run_by_shell(words, ">&- 2>&-", capture).returncode == READER_GONE
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_closed_stderr_changes_nothing(words: str, capture: Path) -> None:
+    silent = run_by_shell(words, "2>&-", capture)
+    assert silent.returncode == 0
+    assert silent.stdout == run_by_shell(words, "", capture).stdout
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2> >(true)", "2>/dev/full"])
+def test_what_cannot_be_said_on_stderr_does_not_change_the_status(redirection: str, capture: Path) -> None:
+    assert run_by_shell("replay absent.pcap", redirection, capture).returncode == UNUSABLE
+    assert run_by_shell("replay CAPTURE --call nobody", redirection, capture).returncode == UNUSABLE
+    assert run_by_shell("mos --loss 300", redirection, capture).returncode == UNUSABLE
+
+
+def test_files_are_written_without_a_stdout(capture: Path, tmp_path: Path) -> None:
+    done = run_by_shell(f"replay CAPTURE --format json --out {tmp_path}", ">&- 2>&- <&-", capture)
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["capture"]["files"] == ["evening.pcap"]
+
+
+def test_a_closed_stdin_is_an_empty_capture(capture: Path) -> None:
+    done = run_by_shell("replay -", "<&-", capture)
+    assert done.returncode == UNUSABLE
+    assert done.stderr == "callgauge: standard input: not a capture: it is empty\n"
