@@ -8,7 +8,7 @@ from heapq import nsmallest
 from pathlib import Path
 from typing import NamedTuple
 
-from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, wrap
+from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, width, wrap
 from api.masking import URI, Pseudonyms, mask_rated_call, mask_rated_stream
 from api.rated import Rated, RatedCall, RatedStream
 from api.tables import FindingRow, finding_rows
@@ -427,14 +427,22 @@ def next_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen)
     lines = []
     worst = min(rated.calls, key=call_rank, default=None)
     if worst is not None and "-" not in options.files:
-        files = " ".join(shlex.quote(clean(name)) for name in options.files[:3])
-        more = " …" if len(options.files) > 3 else ""
-        call_id = shlex.quote(clean(ids.short(worst.call.call_id)))
-        lines.append(f"Next: callgauge replay {files}{more} --call {call_id}")
+        lines.append(f"Next: {next_command(options.files, ids.short(worst.call.call_id), screen.width)}")
     if options.names is not None and rated.replay.calls:
         note = "People are masked: p1, p2, … are the same throughout this report; --show-numbers names them."
         lines.extend(screen.paint(line, Style.DIM) for line in wrap(note.split(), " ", screen.width))
     return lines
+
+
+def next_command(files: Sequence[str], call_id: str, columns: int) -> str:
+    """What shows a call, to be pasted as it stands; where files are too many for a line, what to add to the command."""
+    option = f"--call {shlex.quote(clean(call_id))}"
+    names = [f"./{name}" if name.startswith("-") else name for name in files]
+    command = " ".join(["callgauge replay", *map(shlex.quote, names), option])
+    printable = all(clean(name) == name for name in names)
+    if printable and (len(files) == 1 or width(f"Next: {command}") <= columns):
+        return command
+    return f"the same {'file' if len(files) == 1 else 'files'} with {option}"
 
 
 def call_line(call: Call) -> str:

@@ -107,6 +107,25 @@ def test_top_bounds_the_tables_and_puts_the_worst_calls_first() -> None:
     assert "Next: callgauge replay f.pcap --call f00d-1@10." in text
 
 
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (("f.pcap",), "callgauge replay f.pcap --call f00d-1@10."),
+        (("a b.pcap", "c.pcap"), "callgauge replay 'a b.pcap' c.pcap --call f00d-1@10."),
+        (("-dash.pcap",), "callgauge replay ./-dash.pcap --call f00d-1@10."),
+        (
+            ("/captures/" + "long/" * 30 + "f.pcap",),
+            f"callgauge replay /captures/{'long/' * 30}f.pcap --call f00d-1@10.",
+        ),
+        (tuple(f"/captures/evening/{n}.pcap" for n in range(9)), "the same files with --call f00d-1@10."),
+        (("a\x1bb.pcap",), "the same file with --call f00d-1@10."),
+    ],
+)
+def test_the_next_step_can_be_pasted_as_it_stands(files: tuple[str, ...], hint: str) -> None:
+    text = summary(make_replay(), options=TextOptions(files))
+    assert f"\nNext: {hint}\n" in text
+
+
 def test_where_reading_stopped_is_shown() -> None:
     capture = replace(make_replay().capture, stopped="evening.pcapng: cut at byte 4096 in packet 12")
     assert "■ evening.pcapng: cut at byte 4096 in packet 12" in summary(make_replay(capture=capture))
