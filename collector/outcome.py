@@ -99,12 +99,12 @@ def _findings(record: LegRecord) -> list[Finding]:
     if record.answered is not None and not record.acknowledged and not record.in_middle:
         findings.append(Finding("answer_not_acknowledged", "the answer was never acknowledged", at=record.answered))
     if record.copies:
-        findings.append(
-            Finding(
-                "heard_more_than_once", f"{record.copies} messages heard again at another hop or tap", record.copies
-            )
-        )
+        messages = "1 message" if record.copies == 1 else f"{record.copies} messages"
+        findings.append(Finding("heard_more_than_once", f"{messages} heard again at another hop or tap", record.copies))
     if record.negotiation is not None and record.negotiation.dropped:
         dropped = record.negotiation.dropped
-        findings.append(Finding("media_not_listed", f"{dropped} announcements past the limit are not listed", dropped))
+        announced = (
+            "1 announcement past the limit is" if dropped == 1 else f"{dropped} announcements past the limit are"
+        )
+        findings.append(Finding("media_not_listed", f"{announced} not listed", dropped))
     return findings

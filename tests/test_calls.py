@@ -158,6 +158,17 @@ def test_the_same_message_at_a_second_tap_or_hop_is_no_retransmission() -> None:
     assert "heard_more_than_once" in codes(leg)
 
 
+@pytest.mark.parametrize(("copies", "said"), [(1, "1 message heard again"), (2, "2 messages heard again")])
+def test_messages_heard_again_are_counted_in_words(copies: int, said: str) -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, PROXY, "INVITE")
+    for copy in range(copies):
+        scenario.request(0.001 * (copy + 1), ALICE, PROXY, "INVITE")
+    calls, _ = scenario.finish()
+    (finding,) = [found for found in calls[0].legs[0].findings if found.code == "heard_more_than_once"]
+    assert finding.text == f"{said} at another hop or tap"
+
+
 def test_a_challenge_and_its_retry_are_one_attempt() -> None:
     scenario = Scenario()
     scenario.request(0, ALICE, BOB, "INVITE")
