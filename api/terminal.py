@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, width, wrap
-from api.masking import URI, Pseudonyms, mask_rated_call, mask_rated_stream
+from api.masking import Pseudonyms, mask_finding, mask_rated_call, mask_rated_stream, split_uri
 from api.rated import Rated, RatedCall, RatedStream
 from api.tables import FindingRow, finding_rows
 from api.wording import (
@@ -282,11 +282,8 @@ def worst_r(rated: RatedCall) -> float | None:
 
 def party(uri: str) -> str:
     """Who, in short: the user part of a URI, else its host."""
-    match = URI.search(uri)
-    if match is None:
-        return clean(uri) or MISSING
-    user, _, host = match[2].rpartition("@")
-    return clean(user or host) or MISSING
+    parts = split_uri(uri)
+    return clean(uri if parts is None else parts.user or parts.host) or MISSING
 
 
 def call_findings(rated: RatedCall) -> Iterable[Finding]:
@@ -400,8 +397,9 @@ def findings_block(rated: Rated, ids: CallIds, options: TextOptions, screen: Scr
         where = list(dict.fromkeys(ids.short(row.call_id) for row in members if row.call_id is not None))
         places = " ".join(map(clean, where[:2])) + (" …" if len(where) > 2 else "")
         how_many = "" if subject == "capture" else plural(len(members), subject)
-        words = group_words(members)
-        rows.append([how_many, words if options.names is None else options.names.text(words), places])
+        if options.names is not None:
+            members = [row._replace(finding=mask_finding(row.finding, options.names)) for row in members]
+        rows.append([how_many, group_words(members), places])
     headings = [Heading("", right=True), Heading("", least=30, prose=True), Heading("", least=SHORT_ID)]
     lines = table(headings, rows, screen)[1:]
     hidden = len(ordered) - len(rows)
