@@ -136,14 +136,11 @@ class CompiledKernel:
 
     def _object(self, arguments: tuple[Any, ...]) -> tuple[bytes, str]:
         path = kernel_cache() / f"{self.__name__}.o"
-        symbol_path = path.with_suffix(".symbol")
-        try:
-            return path.read_bytes(), symbol_path.read_text()
-        except OSError:
-            data, symbol = _compile(self.function, arguments)
-            _keep(symbol_path, symbol.encode())
-            _keep(path, data)
-            return data, symbol
+        kept = _kept(path)
+        if kept is None:
+            kept = _compile(self.function, arguments)
+            _keep(path, *kept)
+        return kept
 
 
 def _gate(symbol: str, words: int) -> str:
@@ -231,12 +228,23 @@ def _with_compiled_parts(function: FunctionType, made: dict[FunctionType, Any]) 
     return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
 
 
-def _keep(path: Path, data: bytes) -> None:
+def _kept(path: Path) -> tuple[bytes, str] | None:
+    """Object code and symbol that an earlier process kept; None when there is none or it is damaged."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    digest, symbol, data = content[:32], *content[32:].partition(b"\n")[::2]
+    return (data, symbol.decode("ascii", "replace")) if hashlib.sha256(symbol + data).digest() == digest else None
+
+
+def _keep(path: Path, data: bytes, symbol: str) -> None:
     """Write a file whole or not at all; a folder that cannot be written costs the next process a compilation."""
+    name = symbol.encode("ascii")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
+            file.write(hashlib.sha256(name + data).digest() + name + b"\n" + data)
         Path(file.name).replace(path)
     except OSError:
         return

@@ -81,7 +81,7 @@ def measure(arrivals: Sequence[Arrival], clock_rate: int = 8000) -> Measured:
     missing = [number for number in numbers if number not in received]
     packets = [one.packet for one in taken]
     deltas = deltas_of(packets)
-    ipdv, offsets, jumps = transit_differences(packets, clock_rate)
+    sizes, stretches, jumps = transit_differences(taken, clock_rate)
     bursts = bursts_of(missing)
     return Measured(
         packets=len(packets),
@@ -92,9 +92,9 @@ def measure(arrivals: Sequence[Arrival], clock_rate: int = 8000) -> Measured:
         duplicates=duplicates,
         copies=copies,
         reordered=reordered,
-        jitter=jitter_of(ipdv),
-        ipdv=tuple(ipdv),
-        pdv=tuple(variations(offsets)),
+        jitter=jitter_of(sizes),
+        ipdv=tuple(between_neighbours(stretches)),
+        pdv=tuple(variations(stretches)),
         timestamp_jumps=jumps,
         max_delta_ms=max((0.0, *deltas)) if len(packets) > 1 else None,
         bursts=len(bursts),
@@ -167,31 +167,51 @@ def bursts_of(missing: Sequence[int]) -> list[list[int]]:
     return [group for group in groups if len(group) > 1]
 
 
-def transit_differences(
-    packets: Sequence[Arrival], clock_rate: int
-) -> tuple[list[float], list[list[tuple[int, float]]], int]:
-    """|D| of RFC 3550 6.4.1 in order of arrival [ms], arrivals with offsets between jumps of the timestamp, jumps."""
+class Delay(NamedTuple):
+    """How much later than the stretch's first packet one came [ms]; duplicates have none."""
+
+    number: int
+    at: int
+    offset: float
+    base: int
+    """Delays are compared only with those of the same base."""
+
+
+def transit_differences(taken: Sequence[Taken], clock_rate: int) -> tuple[list[float], list[list[Delay]], int]:
+    """|D| of RFC 3550 6.4.1 in order of arrival [ms], delays between jumps of the timestamp, jumps."""
     sizes: list[float] = []
     offset = 0.0
-    stretches = [[(packets[0].at, offset)]]
+    base = 0
+    stretches = [[Delay(taken[0].number, taken[0].packet.at, offset, base)]]
+    seen = {taken[0].number}
     jumps = 0
-    types = {13, packets[0].payload_type}
-    for before, packet in pairwise(packets):
+    types = {13, taken[0].packet.payload_type}
+    for (_, before), (number, packet) in pairwise(taken):
         if packet.payload_type not in types:  # nobody knows its clock yet: nothing to compare with
             types.add(packet.payload_type)
-            stretches[-1].append((packet.at, offset))
-            continue
-        ticks = ((packet.timestamp - before.timestamp + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
-        difference = (packet.at - before.at) / MS - 1000.0 * ticks / clock_rate
-        talks_again = packet.marker and packet.payload_type != 13
-        if abs(difference) > JUMP_MS or (talks_again and abs(difference) > JUMP_WITH_MARKER_MS):
-            jumps += 1
-            stretches.append([])
+            base += 1
         else:
-            sizes.append(abs(difference))
-            offset += difference
-        stretches[-1].append((packet.at, offset))
+            ticks = ((packet.timestamp - before.timestamp + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+            difference = (packet.at - before.at) / MS - 1000.0 * ticks / clock_rate
+            talks_again = packet.marker and packet.payload_type != 13
+            if abs(difference) > JUMP_MS or (talks_again and abs(difference) > JUMP_WITH_MARKER_MS):
+                jumps += 1
+                base += 1
+                stretches.append([])
+            else:
+                sizes.append(abs(difference))
+                offset += difference
+        if number not in seen:
+            seen.add(number)
+            stretches[-1].append(Delay(number, packet.at, offset, base))
     return sizes, stretches, jumps
+
+
+def between_neighbours(stretches: Sequence[Sequence[Delay]]) -> list[float]:
+    """RFC 5481 4.1: differences of delay between packets next to each other in sequence, absolute."""
+    delays = {delay.number: delay for stretch in stretches for delay in stretch}
+    pairs = [(delays[number], delays[number + 1]) for number in sorted(delays) if number + 1 in delays]
+    return [abs(later.offset - earlier.offset) for earlier, later in pairs if earlier.base == later.base]
 
 
 def jitter_of(sizes: Sequence[float]) -> tuple[float, float, float] | None:
@@ -204,23 +224,23 @@ def jitter_of(sizes: Sequence[float]) -> tuple[float, float, float] | None:
     return (sum(estimates) / len(estimates), max(estimates), estimates[-1]) if estimates else None
 
 
-def variations(stretches: Sequence[Sequence[tuple[int, float]]]) -> list[float]:
+def variations(stretches: Sequence[Sequence[Delay]]) -> list[float]:
     """RFC 5481 4.2: delays over the least of each evaluation, 10 s or 512 packets long."""
     found: list[float] = []
     for stretch in stretches:
-        evaluation: list[tuple[int, float]] = []
-        for at, offset in stretch:
-            if evaluation and (len(evaluation) == EVALUATION_PACKETS or at - evaluation[0][0] > EVALUATION):
+        evaluation: list[Delay] = []
+        for delay in stretch:
+            if evaluation and (len(evaluation) == EVALUATION_PACKETS or delay.at - evaluation[0].at > EVALUATION):
                 found += above_least(evaluation)
                 evaluation = []
-            evaluation.append((at, offset))
+            evaluation.append(delay)
         found += above_least(evaluation)
     return found
 
 
-def above_least(evaluation: Sequence[tuple[int, float]]) -> list[float]:
-    least = min((offset for _, offset in evaluation), default=0.0)
-    return [offset - least for _, offset in evaluation]
+def above_least(evaluation: Sequence[Delay]) -> list[float]:
+    least = min((delay.offset for delay in evaluation), default=0.0)
+    return [delay.offset - least for delay in evaluation]
 
 
 def spurts_of(packets: Sequence[Arrival]) -> int:

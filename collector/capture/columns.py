@@ -55,6 +55,7 @@ RTP_TIMESTAMP: Final = 27
 RTP_SSRC: Final = 28
 RTP_PAYLOAD: Final = 29  # offset in the window
 RTP_OCTETS: Final = 30  # of the payload on the wire
+RTP_DUPLICATE: Final = 31  # 1: its number was taken before
 ALL_PACKET_COLUMNS: Final = 32
 
 # --- where the walk stands --------------------------------------------------------------------------------------

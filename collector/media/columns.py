@@ -105,8 +105,7 @@ DRIFT_X: Final = 7
 DRIFT_Y: Final = 8
 DRIFT_XX: Final = 9
 DRIFT_XY: Final = 10
-IPDV_SUM: Final = 11
-SUM_COLUMNS: Final = 12
+SUM_COLUMNS: Final = 11
 
 # --- payload types of a row: 8 slots of three words ---------------------------------------------------------------
 TYPE_SLOTS: Final = 8
@@ -119,6 +118,10 @@ TYPE_COLUMNS: Final = 24
 DELAY_BINS: Final = 336
 
 SAMPLES_PER_ROW: Final = 64
+SAMPLE_MARKER: Final = 32  # bits of a sample's second word above the timestamp: marker, duplicate, sequence number
+SAMPLE_DUPLICATE: Final = 33
+SAMPLE_SEQ: Final = 34
+RECENT: Final = 128  # delays remembered by sequence number, as far back as a packet may be late
 DELAYS_PER_ROW: Final = 512
 EVALUATION_NS: Final = 10_000_000_000
 

@@ -1,7 +1,7 @@
 """Kernels of jitter and delay variation, worked out for 64 packets of a stream at a time.
 
-Symbols: `samples` holds arrival and timestamp of packets that wait, `delays` their delay variation until its least
-value is known; `ipdv` and `pdv` are histograms.
+Symbols: `samples` holds packets that wait, two words each; `delays` their delay variation until its least value is
+known; `recent` the latest delays by sequence number; `ipdv` and `pdv` are histograms.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from collector.media.columns import (
     EVALUATION_NS,
     FIRST_AT,
     IPDV_MAX,
-    IPDV_SUM,
     JITTER,
     JITTER_COUNT,
     JITTER_MAX,
@@ -34,6 +33,10 @@ from collector.media.columns import (
     PDV_SINCE,
     PREVIOUS_AT,
     PREVIOUS_TIMESTAMP,
+    RECENT,
+    SAMPLE_DUPLICATE,
+    SAMPLE_MARKER,
+    SAMPLE_SEQ,
     SAMPLES,
     SAMPLES_PER_ROW,
     STEP_VOTES,
@@ -90,70 +93,98 @@ def close_delays(table: StreamArrays, row: int) -> None:
     sums[row, OFFSET] = 0.0
 
 
+@njit_inline
+def note_delay(table: StreamArrays, row: int, seq: int, delay: float) -> None:
+    """RFC 5481 4.1: the difference to the packets next to it in sequence, also when it came late."""
+    recent, sums = table.recent, table.sums
+    for neighbour in (seq - 1) & 0xFFFF, (seq + 1) & 0xFFFF:
+        slot = 2 * (neighbour % RECENT)
+        if recent[row, slot] == neighbour + 1:
+            variation = abs(delay - recent[row, slot + 1])
+            sums[row, IPDV_MAX] = max(sums[row, IPDV_MAX], variation)
+            table.ipdv[row, delay_bin(variation)] += 1
+    slot = 2 * (seq % RECENT)
+    recent[row, slot] = seq + 1  # 0 is an empty slot
+    recent[row, slot + 1] = delay
+
+
+@njit_inline
+def forget_delays(table: StreamArrays, row: int) -> None:
+    """From here on delays count from another base."""
+    for slot in range(0, 2 * RECENT, 2):
+        table.recent[row, slot] = 0.0
+
+
+@njit_inline
+def take_transit(table: StreamArrays, row: int, difference: float, marker: int) -> None:
+    """One D of RFC 3550 6.4.1 [ms]: jitter by A.8, and how far the delay has come from the first packet's."""
+    counts, sums = table.counts, table.sums
+    size = abs(difference)
+    if size > 3000.0 or (marker == 1 and size > 400.0):
+        # The sender's clock was set anew (or it stood still through silence): no packet was delayed by this.
+        counts[row, TIMESTAMP_JUMPS] += 1
+        close_delays(table, row)
+        forget_delays(table, row)
+        return
+    jitter = sums[row, JITTER] + (size - sums[row, JITTER]) / 16.0
+    sums[row, JITTER] = jitter
+    sums[row, JITTER_SUM] += jitter
+    sums[row, JITTER_MAX] = max(sums[row, JITTER_MAX], jitter)
+    counts[row, JITTER_COUNT] += 1
+    sums[row, OFFSET] += difference
+
+
 @njit
 def work_out(table: StreamArrays, row: int) -> None:
-    """Interarrival jitter (RFC 3550 A.8, in order of arrival) and delay variation of the packets that wait."""
-    counts = table.counts
-    sums = table.sums
-    samples = table.samples
-    delays = table.delays
-    ipdv = table.ipdv
+    """Interarrival jitter (in order of arrival) and delay variation (in sequence) of the packets that wait."""
+    counts, sums, samples = table.counts, table.sums, table.samples
     n = counts[row, SAMPLES]
     counts[row, SAMPLES] = 0
     per_tick = 1000.0 / counts[row, CLOCK]
     at_before = counts[row, PREVIOUS_AT]
     timestamp_before = counts[row, PREVIOUS_TIMESTAMP]
-    jitter = sums[row, JITTER]
     for k in range(n):
         at = samples[row, 2 * k]
-        timestamp = samples[row, 2 * k + 1] & 0xFFFFFFFF
+        word = samples[row, 2 * k + 1]
+        timestamp = word & 0xFFFFFFFF
         if at_before >= 0:
             ticks = (timestamp - timestamp_before) & 0xFFFFFFFF
             if ticks >= 0x80000000:
                 ticks -= 0x100000000
-            d = (at - at_before) * 1e-6 - ticks * per_tick  # RFC 3550 6.4.1, in ms
-            marker = samples[row, 2 * k + 1] >> 32
-            if abs(d) > 3000.0 or (marker == 1 and abs(d) > 400.0):
-                # The sender's clock was set anew (or it stood still through silence): no packet was delayed by this.
-                counts[row, TIMESTAMP_JUMPS] += 1
-                close_delays(table, row)
-            else:
-                size = abs(d)
-                jitter += (size - jitter) / 16.0
-                sums[row, JITTER_SUM] += jitter
-                sums[row, JITTER_MAX] = max(sums[row, JITTER_MAX], jitter)
-                counts[row, JITTER_COUNT] += 1
-                sums[row, OFFSET] += d
-                sums[row, IPDV_SUM] += size
-                sums[row, IPDV_MAX] = max(sums[row, IPDV_MAX], size)
-                ipdv[row, delay_bin(size)] += 1
+            difference = (at - at_before) * 1e-6 - ticks * per_tick
+            take_transit(table, row, difference, (word >> SAMPLE_MARKER) & 1)
+        else:
+            forget_delays(table, row)
+        at_before = at
+        timestamp_before = timestamp
+        if (word >> SAMPLE_DUPLICATE) & 1:  # the second of two packets says nothing of the path that the first did not
+            continue
+        note_delay(table, row, (word >> SAMPLE_SEQ) & 0xFFFF, sums[row, OFFSET_BASE] + sums[row, OFFSET])
         if counts[row, PDV_COUNT] == DELAYS_PER_ROW or (
             counts[row, PDV_COUNT] > 0 and at - counts[row, PDV_SINCE] > EVALUATION_NS
         ):
             close_delays(table, row)
         if counts[row, PDV_COUNT] == 0:
             counts[row, PDV_SINCE] = at
-        delays[row, counts[row, PDV_COUNT]] = sums[row, OFFSET]
+        table.delays[row, counts[row, PDV_COUNT]] = sums[row, OFFSET]
         counts[row, PDV_COUNT] += 1
-        at_before = at
-        timestamp_before = timestamp
-    sums[row, JITTER] = jitter
     counts[row, PREVIOUS_AT] = at_before
     counts[row, PREVIOUS_TIMESTAMP] = timestamp_before
 
 
 @njit_inline
-def add_sample(table: StreamArrays, row: int, at: int, timestamp: int, marker: int) -> None:
-    """Keep a packet for `work_out`; the marker bit rides above the timestamp."""
-    counts = table.counts
-    samples = table.samples
+def add_sample(table: StreamArrays, row: int, at: int, timestamp: int, seq: int, marker: int, duplicate: int) -> None:
+    """Keep a packet for `work_out`."""
+    counts, samples = table.counts, table.samples
     k = counts[row, SAMPLES]
     if k == SAMPLES_PER_ROW:  # its clock is not known yet: the newest are kept
         for i in range(2 * SAMPLES_PER_ROW - 2):
             samples[row, i] = samples[row, i + 2]
         k -= 1
     samples[row, 2 * k] = at
-    samples[row, 2 * k + 1] = timestamp | (marker << 32)
+    samples[row, 2 * k + 1] = (
+        timestamp | (marker << SAMPLE_MARKER) | (duplicate << SAMPLE_DUPLICATE) | (seq << SAMPLE_SEQ)
+    )
     counts[row, SAMPLES] = k + 1
 
 

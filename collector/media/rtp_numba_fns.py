@@ -21,6 +21,7 @@ from collector.capture.columns import (
     PAYLOAD_CAPTURED,
     PAYLOAD_LENGTH,
     ROWS_USED,
+    RTP_DUPLICATE,
     RTP_HEADER_CUT,
     RTP_HEADER_LIES,
     RTP_MARKER,
@@ -89,7 +90,16 @@ from collector.media.columns import (
 )
 from collector.media.delay_numba_fns import add_sample, close_delays, vote_step, work_out
 from collector.media.event_numba_fns import close_telephone_event, log_event, take_telephone_event
-from collector.media.sequence_numba_fns import COPY, HELD, RESTARTED, close_cluster, open_row, slide, take_sequence
+from collector.media.sequence_numba_fns import (
+    COPY,
+    DUPLICATE,
+    HELD,
+    RESTARTED,
+    close_cluster,
+    open_row,
+    slide,
+    take_sequence,
+)
 from collector.media.table import StreamArrays
 
 Octets = NDArray[np.uint8]
@@ -123,6 +133,7 @@ def read_rtp(window: Octets, packet: Integers, counters: Integers) -> bool:
     packet[RTP_SSRC] = be32(window, at + 8)
     packet[RTP_PAYLOAD] = at + header
     packet[RTP_OCTETS] = length - header - padding
+    packet[RTP_DUPLICATE] = 0
     return True
 
 
@@ -292,7 +303,7 @@ def restart(table: StreamArrays, context: Integers, closed: int, packet: Integer
     counts[row, DSCP_RUN] = 1
     counts[row, SPURTS] = 1
     counts[row, LAST_TIMESTAMP] = counts[closed, HELD_TIMESTAMP]
-    add_sample(table, row, held_at, counts[closed, HELD_TIMESTAMP], 0)
+    add_sample(table, row, held_at, counts[closed, HELD_TIMESTAMP], (packet[RTP_SEQ] - 1) & 0xFFFF, 0, 0)
     return row
 
 
@@ -312,6 +323,7 @@ def place(table: StreamArrays, context: Integers, counters: Integers, packet: In
         counts[row, SPURTS] = 1 - packet[RTP_MARKER]
         return row
     outcome = take_sequence(table, context, row, packet[RTP_SEQ], at, packet[IP_ID], packet[TTL])
+    packet[RTP_DUPLICATE] = outcome == DUPLICATE
     if outcome == COPY:
         return -1
     if outcome == HELD:
@@ -387,7 +399,7 @@ def take_noise(table: StreamArrays, row: int, packet: Integers, at: int) -> None
     counts[row, AFTER_COMFORT_NOISE] = 1
     count_type(table.types, row, packet[RTP_TYPE], 1)
     if counts[row, CLOCK] == 8000:
-        add_sample(table, row, at, packet[RTP_TIMESTAMP], 0)
+        add_sample(table, row, at, packet[RTP_TIMESTAMP], packet[RTP_SEQ], 0, packet[RTP_DUPLICATE])
 
 
 @njit_inline
@@ -408,7 +420,7 @@ def take_voice(table: StreamArrays, context: Integers, row: int, packet: Integer
         vote_step(counts, row, (packet[RTP_TIMESTAMP] - counts[row, LAST_TIMESTAMP]) & 0xFFFFFFFF)
     counts[row, LAST_TIMESTAMP] = packet[RTP_TIMESTAMP]
     if counts[row, CLOCK] != -2:
-        add_sample(table, row, at, packet[RTP_TIMESTAMP], packet[RTP_MARKER])
+        add_sample(table, row, at, packet[RTP_TIMESTAMP], packet[RTP_SEQ], packet[RTP_MARKER], packet[RTP_DUPLICATE])
 
 
 @njit_inline

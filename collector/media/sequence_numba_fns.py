@@ -40,6 +40,7 @@ from collector.media.columns import (
     MAX_DROPOUT,
     MAX_MISORDER,
     MAX_SEQ,
+    PACKETS,
     PAUSE_NS,
     PREVIOUS_AT,
     REORDERED,
@@ -62,12 +63,15 @@ Integers = NDArray[np.int64]
 
 ALL_RECEIVED = -1  # both halves of the window, as int64
 
+STEPS_TO_PROVE = 3
+"""Packets that each went a little ahead prove a sequence too, where every second one is lost."""
+
 # What became of a packet.
 TAKEN = 0
 COPY = 1
 HELD = 2  # may begin a restart; the next packet tells
 RESTARTED = 3  # it did: open a new row
-NEWLY_VALID = 4
+DUPLICATE = 4
 
 
 @njit_inline
@@ -178,7 +182,7 @@ def take_late(
             counts[row, COPIES] += 1
             return COPY
         counts[row, DUPLICATES] += 1
-        return TAKEN
+        return DUPLICATE
     counts[row, REORDERED] += 1
     if back >= WINDOW_BITS:
         return TAKEN
@@ -220,7 +224,6 @@ def take_sequence(
         counts[row, BAD_SEQ] = -1
         if counts[row, STATE] == STATE_PROBATION:
             counts[row, STATE] = STATE_VALID
-            return NEWLY_VALID
         return TAKEN
     paused = at - counts[row, LAST_AT] > PAUSE_NS
     limit = MAX_DROPOUT if counts[row, STATE] == STATE_VALID else MAX_MISORDER
@@ -229,6 +232,8 @@ def take_sequence(
         slide(counts, row, ahead)
         counts[row, IDS] = ((counts[row, IDS] << (16 * ahead)) if ahead <= 3 else 0) | identification
         counts[row, BAD_SEQ] = -1
+        if counts[row, STATE] == STATE_PROBATION and counts[row, PACKETS] - counts[row, DUPLICATES] >= STEPS_TO_PROVE:
+            counts[row, STATE] = STATE_VALID
         return TAKEN
     back = 65536 - ahead if ahead else 0
     if back < MAX_MISORDER and not paused:

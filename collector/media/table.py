@@ -24,6 +24,7 @@ class StreamArrays(NamedTuple):
     dscp: Integers
     samples: Integers
     delays: Floats
+    recent: Floats
     ipdv: NDArray[np.int32]
     pdv: NDArray[np.int32]
     log: Integers
@@ -40,6 +41,7 @@ def stream_arrays(rows: int) -> StreamArrays:
         dscp=np.zeros((rows, 64), np.int64),
         samples=np.zeros((rows, 2 * media.SAMPLES_PER_ROW), np.int64),
         delays=np.zeros((rows, media.DELAYS_PER_ROW), np.float64),
+        recent=np.zeros((rows, 2 * media.RECENT), np.float64),
         ipdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         pdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         log=np.zeros((media.EVENT_ROWS, media.LOG_COLUMNS), np.int64),

@@ -53,7 +53,7 @@ class StreamTruth:
     reordered: int
     jitter: JitterTruth | None
     ipdv_ms: tuple[float, ...]
-    """Delay of each voice packet less that of the one before it in order of arrival (RFC 5481 4.1), signed."""
+    """Delay of each voice packet less that of the one before it in sequence (RFC 5481 4.1), signed; no duplicates."""
     pdv_ms: tuple[float, ...]
     """Delay of each voice packet less the least of the stream (RFC 5481 4.2)."""
     deltas_ms: tuple[float, ...]
@@ -78,6 +78,8 @@ def measure(packets: Sequence[CapturedPacket]) -> StreamTruth:
     originals = [packet for packet in of_stream if packet.copy == "original"]
     voice = [packet for packet in of_stream if packet.sent.payload_type == packet.plan.payload_type]
     delays = [_transit_ms(packet, voice[0]) for packet in voice]
+    timed = zip(voice, delays, strict=True)
+    delay_of = {packet.sent.place: delay for packet, delay in timed if packet.copy == "original"}
     return StreamTruth(
         packets=len(of_stream),
         octets=sum(len(packet.sent.payload) for packet in of_stream),
@@ -88,8 +90,10 @@ def measure(packets: Sequence[CapturedPacket]) -> StreamTruth:
         mirror_copies=len(packets) - len(of_stream),
         reordered=sum(_overtaken([packet.sent.place for packet in originals])),
         jitter=interarrival_jitter(delays),
-        ipdv_ms=tuple(float(later - earlier) for earlier, later in pairwise(delays)),
-        pdv_ms=tuple(float(delay - min(delays)) for delay in delays),
+        ipdv_ms=tuple(
+            float(delay_of[place + 1] - delay_of[place]) for place in sorted(delay_of) if place + 1 in delay_of
+        ),
+        pdv_ms=tuple(float(delay - min(delay_of.values())) for delay in delay_of.values()),
         deltas_ms=tuple((later.at - earlier.at) / 1e6 for earlier, later in pairwise(of_stream)),
         burst_ratio=max(1.0, lost / len(runs) * (1 - lost / expected)) if runs else None,
         bursts=segment(seen),

@@ -1,0 +1,69 @@
+"""Kernels as object code: kept, loaded again, and compiled anew when what was kept is damaged."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from collector.accelerate import IS_PLAIN, KernelError, njit
+from collector.loads import be16, be32, be64, le32
+
+ROOT = Path(__file__).resolve().parents[1]
+SETTLED = """
+import numpy as np
+from collector import accelerate
+@accelerate.njit
+def add_up(values, times):
+    total = 0
+    for k in range(values.shape[0]):
+        total += values[k] * times
+    return total
+print(add_up(np.arange(5), 3), accelerate.kernel_cache())
+"""
+
+
+def run(cache: Path, plain: bool = False) -> tuple[int, Path]:
+    environment = {**os.environ, "CALLGAUGE_CACHE": str(cache), "NUMBA_DISABLE_JIT": "1" if plain else "0"}
+    command = [sys.executable, "-c", SETTLED]
+    result = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    value, folder = result.stdout.split()
+    return int(value), Path(folder)
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x7fELF", None])
+def test_damaged_object_code_is_compiled_anew(tmp_path: Path, damage: bytes | None) -> None:
+    value, folder = run(tmp_path)
+    kept = folder / "add_up.o"
+    good = kept.read_bytes()
+    kept.write_bytes(good[:-1] + b"\xff" if damage is None else damage)
+    assert (value, run(tmp_path)[0]) == (30, 30)
+    assert kept.read_bytes() == good
+
+
+def test_kernels_run_as_plain_python_too(tmp_path: Path) -> None:
+    assert run(tmp_path, plain=True)[0] == 30
+    assert not list(tmp_path.rglob("*.o"))
+
+
+@pytest.mark.skipif(IS_PLAIN, reason="plain Python raises IndexError")
+def test_a_kernel_that_leaves_its_array_fails_loudly() -> None:
+    def leave(values: np.ndarray) -> int:
+        return int(values[7])
+
+    with pytest.raises(KernelError, match="left its bounds"):
+        njit(leave)(np.arange(5))
+
+
+def test_loads_are_bounded_on_both_sides() -> None:
+    window = np.frombuffer(bytes(range(1, 10)), np.uint8)
+    assert (be16(window, 0), be32(window, 5), le32(window, 0)) == (0x0102, 0x06070809, 0x04030201)
+    assert be64(window, 1) == 0x0203040506070809
+    for load, octets in ((be16, 2), (be32, 4), (be64, 8), (le32, 4)):
+        for at in (-1, len(window) - octets + 1):
+            with pytest.raises(IndexError):
+                load(window, at)
