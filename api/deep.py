@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from api.deep_fields import names_nobody
 from api.layout import clean
 from api.masking import Pseudonyms
 from api.rated import RatedCall
@@ -22,43 +23,6 @@ LAYERS = ("sip", "sdp", "rtp", "rtpevent", "rtcp")
 SECRET_FIELD = re.compile(r"crypto|key|payload|auth|msg_body|_ws_")
 SECRET_VALUE = re.compile(r"crypto:|inline:|authorization:", re.IGNORECASE)
 """Never printed: media, credentials, SRTP keys; and Wireshark's own bookkeeping."""
-PLAIN_SIP = frozenset(
-    {
-        "method",
-        "status_line",
-        "status_code",
-        "resend",
-        "resend_original",
-        "via_transport",
-        "via_sent_by_address",
-        "via_sent_by_port",
-        "call_id",
-        "cseq",
-        "max_forwards",
-        "user_agent",
-        "server",
-        "allow",
-        "supported",
-        "require",
-        "session_id",
-        "session_expires",
-        "min_se",
-        "reason",
-        "rseq",
-        "rack",
-        "expires",
-        "retry_after",
-        "event",
-        "content_type",
-        "content_length",
-        "response_time",
-        "release_time",
-        "sdp_connection_info",
-        "sdp_media",
-        "sdp_media_attr",
-    }
-)
-"""Fields of SIP and SDP that hold no person's number or name: what is printed while people are masked."""
 
 
 class TsharkError(ValueError):
@@ -112,7 +76,7 @@ def decode_hints(rated: RatedCall) -> dict[str, str]:
 def decode_call(files: Sequence[str], rated: RatedCall, names: Pseudonyms | None) -> str:
     """Frames of a call as tshark reads them, a summary line each and the fields of SIP, SDP, RTP and RTCP below.
 
-    `names` masks people; None prints every field.
+    `names` masks people: only fields that name nobody are printed; None prints every field.
     """
     chosen = display_filter(rated)
     lines = ["", f"Wireshark's decode of the frames that match: {chosen}"]
@@ -164,7 +128,7 @@ def packet_lines(packet: Packet, names: Pseudonyms | None) -> Iterator[str]:
     for layer in packet.layers:
         if layer.layer_name in LAYERS:
             yield f"  {layer.layer_name.upper()}"
-            yield from (f"    {text}" for text in field_texts(layer.layer_name, layer_fields(layer), names))
+            yield from (f"    {text}" for text in field_texts(layer.layer_name, layer_fields(layer), names is not None))
 
 
 def layer_fields(layer: object) -> Iterator[tuple[str, str]]:
@@ -177,18 +141,10 @@ def layer_fields(layer: object) -> Iterator[tuple[str, str]]:
                 yield name, str(shown)
 
 
-def field_texts(layer: str, fields: Iterable[tuple[str, str]], names: Pseudonyms | None) -> Iterator[str]:
+def field_texts(layer: str, fields: Iterable[tuple[str, str]], masked: bool) -> Iterator[str]:
     """Fields that may be printed."""
     for name, shown in fields:
         if SECRET_FIELD.search(name) or SECRET_VALUE.search(shown):
             continue
-        if names is None:
+        if not masked or names_nobody(layer, name, shown):
             yield clean(shown)
-        elif layer in ("rtp", "rtcp"):
-            if "sdes" not in name:
-                yield clean(names.text(shown))
-        elif layer == "rtpevent":
-            if name != "event_id":
-                yield clean(shown)
-        elif name in PLAIN_SIP and "cname:" not in shown:
-            yield clean(names.text(shown))
