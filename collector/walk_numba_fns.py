@@ -57,6 +57,7 @@ from collector.capture.record_numba_fns import (
     NEXT,
     NO_STOP,
     SKIP,
+    TIMED,
     WIRE_END,
     pcap_record,
     pcapng_block,
@@ -141,8 +142,9 @@ def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -
         if status == SKIP:
             continue
         at = record[AT]
-        context[FIRST] = min(context[FIRST], at)
-        context[LAST] = max(context[LAST], at)
+        if record[TIMED]:
+            context[FIRST] = min(context[FIRST], at)
+            context[LAST] = max(context[LAST], at)
         kind = dissect(window, record[DATA], record[DATA_END], record[WIRE_END], record[LINK], packet, counters)
         if kind == KIND_UDP:
             kind = udp_kind(window, packet, counters)

@@ -132,6 +132,7 @@ COUNTER_NAMES: Final = (
     "fragments",
     "tunnelled",
     "rtp_unvalidated",
+    "time_missing",
 )
 NOT_IP: Final = 0
 IP_HEADER_BAD: Final = 1
@@ -165,7 +166,8 @@ SCTP_PACKETS: Final = 28
 FRAGMENTS: Final = 29
 TUNNELLED: Final = 30
 RTP_UNVALIDATED: Final = 31
-COUNTERS: Final = 32
+TIME_MISSING: Final = 32
+COUNTERS: Final = 40
 
 DEFECTS: Final = (
     IP_HEADER_BAD,
@@ -184,6 +186,7 @@ DEFECTS: Final = (
     RTP_STRAY,
     RTP_ROWS_EXHAUSTED,
     RTP_UNVALIDATED,
+    TIME_MISSING,
 )
 """Counters that say something was wrong or could not be used; the others only say what was seen."""
 

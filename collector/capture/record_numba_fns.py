@@ -23,6 +23,7 @@ from collector.capture.columns import (
     STOP_MORE,
     SWAPPED,
     TICKS_PER_SECOND,
+    TIME_MISSING,
     TIME_OFFSET,
 )
 from collector.loads import be16, be32, le32
@@ -41,6 +42,7 @@ WIRE_END = 2
 AT = 3
 LINK = 4
 NEXT = 5
+TIMED = 6
 
 # What is said of a record, beside the reasons to stop.
 NO_STOP = -1
@@ -88,6 +90,7 @@ def pcap_record(window: Octets, length: int, context: Integers, interfaces: Inte
     per_second = interfaces[0, TICKS_PER_SECOND]
     record[AT] = u32(window, at, swapped) * 1_000_000_000 + (fraction * 1000 if per_second == 1_000_000 else fraction)
     record[AT] += interfaces[0, TIME_OFFSET]
+    record[TIMED] = 1
     record[DATA] = at + header
     record[DATA_END] = at + header + captured
     record[WIRE_END] = at + header + max(wire, captured)
@@ -125,7 +128,8 @@ def pcapng_block(
         if interfaces[0, SNAP_LENGTH] > 0:
             captured = min(captured, interfaces[0, SNAP_LENGTH])
         data = at + 12
-        stamp = max(context[LAST], 0)
+        stamp = max(context[LAST], 0)  # that of the packet before; the packet itself has none
+        counters[TIME_MISSING] += 1
     else:
         if kind == 6:
             index = u32(window, at + 8, swapped)
@@ -144,6 +148,7 @@ def pcapng_block(
         ticks = (u32(window, at + 12, swapped) << 32) | u32(window, at + 16, swapped)
         stamp = nanoseconds(ticks, interfaces[index, TICKS_PER_SECOND]) + interfaces[index, TIME_OFFSET]
     record[AT] = stamp
+    record[TIMED] = kind != 3
     record[DATA] = data
     record[DATA_END] = data + captured
     record[WIRE_END] = data + max(wire, captured)

@@ -14,6 +14,7 @@ CODES: Mapping[str, str] = MappingProxyType(
     {
         "capture_drops": "The capturing side says that it lost packets.",
         "burst_loss": "Packets were lost in bursts: how long they lasted and when the first began.",
+        "capture_without_times": "The capture holds no times: delays, durations and rates are missing.",
         "clock_inferred": "The payload type's clock was read from the packets, because no SDP named it.",
         "clock_unknown": "The payload type's clock could not be told, so jitter and delay are missing.",
         "codec_change": "The stream changed its codec.",
