@@ -101,6 +101,8 @@ class CallAssembler:
         self._tally = Tally()
         self._unlisted = 0
         self._now = 0
+        self.last_begun = 0
+        """When the latest leg began [ns]; of legs that ended long before, transactions are forgotten."""
         self._messages = self._retransmissions = self._copies = self._call_ids = 0
         self._methods: Counter[str] = Counter()
         self._responses: Counter[int] = Counter()
@@ -127,6 +129,8 @@ class CallAssembler:
                 self._feed_other(message, at, src)
                 return
             leg = self._begin(message, at, src, dst, transport)
+        if leg.ended is not None and self.last_begun - leg.ended > TIMER_B:
+            leg.forget_transactions()
         ended, joins = leg.ended, leg.joins
         heard = leg.feed(message, at, src, dst, transport)
         self._count_heard(heard, message)
@@ -165,6 +169,7 @@ class CallAssembler:
         if len(self._legs) >= self._limits.max_calls:
             self._evict()
         leg = self._legs[call_id] = LegRecord(call_id, self._surroundings, src, dst, transport)
+        self.last_begun = max(self.last_begun, at)
         cooling = self._cooling
         while cooling and (cooling[0].ended is None or at - cooling[0].ended > TIMER_B):
             over = cooling.popleft()

@@ -44,6 +44,14 @@ HEADERS: Final = (
     "warning",
     "reason",
     "session-id",
+    "replaces",
+    "x-cid",
+    "x-call-id",
+    "x-original-call-id",
+    "cisco-guid",
+    "av-global-session-id",
+    "x-genesys-calluuid",
+    "p-charging-vector",
 )
 """Headers that the kernel knows; the bit of each in a message's presence mask is its place here plus one."""
 
@@ -64,8 +72,10 @@ SDP: Final = 1 << (len(HEADERS) + 1)
 MANDATORY_BITS: Final = _bits("via", "from", "to", "call-id", "cseq")
 CONTENT_LENGTH_BIT: Final = presence_bit("content-length")
 CONTENT_TYPE_BIT: Final = presence_bit("content-type")
-SINGLE_BITS: Final = _bits(
-    *(set(HEADERS) - {"via", "contact", "route", "record-route", "warning", "reason", "session-id"})
+JOINING_BITS: Final = _bits(*HEADERS[HEADERS.index("session-id") :])
+"""Headers that may join a leg to others."""
+SINGLE_BITS: Final = (
+    _bits(*(set(HEADERS) - {"via", "contact", "route", "record-route", "warning", "reason"})) & ~JOINING_BITS
 )
 """Headers of which a second one is a defect."""
 
@@ -91,7 +101,7 @@ bracket; `AFTER_NONE_OF` not behind an octet; `MARK` the position in a column; `
 START_LINE: Final = len(HEADERS) + 1
 """The start line's place among the patterns of the headers."""
 SHAPES: Final = 128
-NAME_LIMIT: Final = 15
+NAME_LIMIT: Final = 20
 """Length of the longest known header name."""
 
 SECTION_LIMIT = 65000
@@ -191,7 +201,8 @@ def _header_number(window: Octets, at: int, end: int, names: Integers) -> int:
     length = end - at
     if length > NAME_LIMIT:
         return 0
-    name = names[(length + (int(window[at]) | 32) + (int(window[end - 1]) | 32) * 20) % SHAPES]
+    first, middle, last = int(window[at]) | 32, int(window[at + length // 2]) | 32, int(window[end - 1]) | 32
+    name = names[(length + 30 * first + middle + 2 * last) % SHAPES]
     for place in range(length):
         if window[at + place] | 32 != name[place]:
             return 0
