@@ -7,14 +7,15 @@ table has a size: past it the oldest record is settled into the totals and its C
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from collector.dialogs import CHALLENGES, DIALOG_METHODS, LegRecord, Surroundings
 from collector.facts import Call, Endpoint, Leg, SipTotals
 from collector.legs import LegGroups, call_of
 from collector.media.book import MediaBook
-from collector.metrics import Registration, Tally
+from collector.metrics import PlainOutcomes, Registration, Tally
 from collector.negotiation import FormatTable
 from collector.outcome import TIMER_B, leg_of
 from collector.protocols.sip import SipMessage
@@ -42,6 +43,18 @@ class CallLimits:
     """Forks, dialogs and joining values of one leg."""
     grace: int = 5_000_000_000
     """How long after its last leg ended a call is reported while the capture goes on [ns]."""
+
+
+class PlainTotals(NamedTuple):
+    """What calls that were followed elsewhere add to the totals."""
+
+    messages: int
+    retransmissions: int
+    call_ids: int
+    methods: Mapping[str, int]
+    responses: Mapping[int, int]
+    transactions: Mapping[str, int]
+    outcomes: PlainOutcomes
 
 
 class _Other:
@@ -255,10 +268,23 @@ class CallAssembler:
         legs: list[Leg] = [leg_of(record, self._now) for record in records]
         return call_of(legs, self._groups.joined_by(records[0].call_id))
 
-    def finish(self, now: int) -> tuple[tuple[Call, ...], SipTotals]:
+    def joined_call_ids(self) -> list[str]:
+        """Call-IDs that belong together with others."""
+        return self._groups.call_ids()
+
+    def has_other(self, call_id: str) -> bool:
+        """Whether a Call-ID is known that so far has no call."""
+        return call_id in self._others
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are Call-IDs without a call."""
+        return bool(self._others)
+
+    def finish(self, now: int, plain: PlainTotals | None = None) -> tuple[tuple[Call, ...], SipTotals]:
         """All calls in the order of their beginning, and the totals; `now` is the time of the last packet [ns].
 
-        To be called once, at the end.
+        `plain`: calls that were followed elsewhere, which only the totals hold. To be called once, at the end.
         """
         self._now = max(self._now, now)
         placed: set[str] = set()
@@ -276,7 +302,18 @@ class CallAssembler:
         for other in self._others.values():
             self._settle_other(other)
         calls.sort(key=lambda call: (call.start, call.call_id))
+        if plain is not None:
+            self._add_plain(plain)
         return tuple(calls), self._totals()
+
+    def _add_plain(self, plain: PlainTotals) -> None:
+        self._messages += plain.messages
+        self._retransmissions += plain.retransmissions
+        self._call_ids += plain.call_ids
+        self._methods.update(plain.methods)
+        self._responses.update(plain.responses)
+        self._transactions.update(plain.transactions)
+        self._tally.add_plain(plain.outcomes)
 
     def _totals(self) -> SipTotals:
         return SipTotals(
