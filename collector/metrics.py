@@ -135,7 +135,9 @@ class Tally:
         """Count calls of one leg each, to which nothing happened that needs a closer look."""
         answered, failed = calls.answered > 0, calls.answered == 0
         # RFC 3261 8.1.3.1, as above.
-        status = np.where((calls.status == 0) & (calls.state == CALL_STATES.index(CallState.UNANSWERED)), 408, calls.status)
+        status = np.where(
+            (calls.status == 0) & (calls.state == CALL_STATES.index(CallState.UNANSWERED)), 408, calls.status
+        )
         completed = calls.state == CALL_STATES.index(CallState.COMPLETED)
         cancelled = calls.state == CALL_STATES.index(CallState.CANCELLED)
         user = np.isin(status, list(_USER_STATUSES)) | ((status == 408) & (calls.ringing > 0))

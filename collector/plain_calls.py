@@ -122,7 +122,8 @@ class PlainCalls:
         """Rows of plain calls that were answered and whose ACK is missing."""
         rows = self.plain_rows()
         calls = self._calls[rows]
-        return rows[(calls[:, k.ANSWERED] > 0) & (calls[:, k.ACKNOWLEDGED] == 0)]
+        missing: Integers = rows[(calls[:, k.ANSWERED] > 0) & (calls[:, k.ACKNOWLEDGED] == 0)]
+        return missing
 
     def call_ids(self, rows: Integers) -> list[str]:
         """Call-IDs of rows."""
@@ -180,13 +181,13 @@ class PlainCalls:
     def totals(self, rows: Integers, outcomes: PlainOutcomes) -> PlainTotals:
         """What the calls of these rows, all that are plain, add to the totals."""
         journal = self._journal[: self._context[k.JOURNAL_USED]]
-        journal = journal[self._calls[journal[:, k.J_CALL], k.OWNER] == k.PLAIN_CALL]
-        method, status, again = journal[:, k.J_METHOD], journal[:, k.J_STATUS], journal[:, k.J_AGAIN]
+        plain = self._calls[journal[:, k.J_CALL], k.OWNER] == k.PLAIN_CALL
+        method, status, again = (journal[plain, column] for column in (k.J_METHOD, k.J_STATUS, k.J_AGAIN))
         requests = status == 0
         first = np.bincount(method[requests & (again == 0)], minlength=len(k.METHOD_NAMES)).tolist()
         counted = zip(*np.unique(status[~requests], return_counts=True), strict=True)
         return PlainTotals(
-            messages=len(journal),
+            messages=len(method),
             retransmissions=int(again.sum()),
             call_ids=len(rows),
             methods=_named(np.bincount(method[requests], minlength=len(k.METHOD_NAMES)).tolist()),

@@ -183,7 +183,7 @@ def _find(
     window: Octets, at: int, end: int, enter: bool, context: Integers, slots: Integers, calls: Integers, ids: Integers
 ) -> int:
     """Row of the call with this Call-ID; -1 without one, unless it is to be entered and a row is free."""
-    fresh = context[CALLS_USED]
+    fresh = int(context[CALLS_USED])
     spare = ids[fresh]
     spare[:] = 0
     _copy(window, at, end, spare, 0)
@@ -193,7 +193,7 @@ def _find(
         value = _mixed(value, spare[place])
     slot = value & (len(slots) - 1)
     while slots[slot]:
-        row = slots[slot] - 1
+        row = int(slots[slot]) - 1
         if calls[row, HASH] == value:
             same = 0
             while same < ID_WORDS and ids[row, same] == spare[same]:
@@ -403,9 +403,7 @@ def _take(
 
 
 @njit
-def find_call(
-    octets: Octets, length: int, context: Integers, slots: Integers, calls: Integers, ids: Integers
-) -> int:
+def find_call(octets: Octets, length: int, context: Integers, slots: Integers, calls: Integers, ids: Integers) -> int:
     """Row of a Call-ID, entered as left to `dialogs` if it is new; -1 when the table is full."""
     return _find(octets, 0, length, True, context, slots, calls, ids)
 

@@ -6,6 +6,7 @@ somebody asks where media goes, the assembler is told from the journal all that 
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -21,8 +22,14 @@ from collector.media.book import MediaBook
 from collector.negotiation import FormatTable
 from collector.outcome import TIMER_B, leg_of
 from collector.plain_calls import Entry, PlainCalls
-from collector.plain_calls_numba_fns import LEAVING, STOP_UNINDEXED, VERDICT, VERDICT_BEGUN, VERDICT_CALL
-from collector.plain_calls_numba_fns import VERDICT_COLUMNS as COLUMNS
+from collector.plain_calls_numba_fns import (
+    LEAVING,
+    STOP_UNINDEXED,
+    VERDICT,
+    VERDICT_BEGUN,
+    VERDICT_CALL,
+    VERDICT_COLUMNS,
+)
 from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
 
 Octets = NDArray[np.uint8]
@@ -42,7 +49,9 @@ class Signalling:
         plain_calls = min(plain_calls, limits.max_calls)
         if plain_calls > 0:
             self._plain = PlainCalls(plain_calls, limits.max_media)
-            book.before_lookup = self.settle
+            # Without a reference back: an engine that is dropped closes its files at once.
+            itself = weakref.proxy(self)
+            book.before_lookup = lambda: itself.settle()
 
     # --- messages ---------------------------------------------------------------------------------------------
 
@@ -55,7 +64,7 @@ class Signalling:
         def messages(chosen: Integers) -> list[SipMessage | SipError]:
             return messages_at(window, offsets[chosen], lengths[chosen], index[chosen])
 
-        verdicts = np.zeros((len(packets), COLUMNS), np.int64)
+        verdicts = np.zeros((len(packets), VERDICT_COLUMNS), np.int64)
         number = 0
         while number < len(packets) and self._plain is not None:
             known = self._plain.used
