@@ -195,6 +195,7 @@ class CallAssembler:
             self._ended.pop(leg.call_id, None)
             return
         self._ended[leg.call_id] = None
+        self._ended.move_to_end(leg.call_id)
         if len(self._cooling) < 2 * self._limits.max_calls:
             self._cooling.append(leg)
         if self._to_report is not None and len(self._to_report) < 2 * self._limits.max_calls:
@@ -224,6 +225,13 @@ class CallAssembler:
         settled = other.settle()
         if settled is not None:
             self._tally.add_registration(settled)
+
+    def put_in_order(self) -> None:
+        """Order legs by their beginning and their end, as if none had been told late."""
+        legs = sorted(self._legs.items(), key=lambda item: item[1].start)
+        self._legs = OrderedDict(legs)
+        ended = [leg for _, leg in legs if leg.ended is not None and leg.call_id in self._ended]
+        self._ended = OrderedDict.fromkeys(leg.call_id for leg in sorted(ended, key=lambda leg: leg.ended or 0))
 
     def _evict(self) -> None:
         """Make room: the oldest leg that ended, or the oldest of all, stays in the totals alone."""

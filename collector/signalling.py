@@ -163,6 +163,7 @@ class Signalling:
         self._book.before_lookup = None
         if plain is not None:
             self._tell(plain.all_entries())
+            self._assembler.put_in_order()
             self._assembler.last_begun = plain.last_begun
 
     # --- calls ------------------------------------------------------------------------------------------------
