@@ -31,6 +31,7 @@ from collector.media.placement import shared_calls
 from collector.media.plausibility import is_plausible
 from collector.media.streams import StreamLimits, StreamTable
 from collector.media.table import WalkArrays, another_walk, hand_over, walk_arrays
+from collector.plain_calls import PlainLimits
 from collector.protocols.rtcp import RtcpError, parse_compound
 from collector.protocols.sip import SipError, parse
 from collector.reader import FOREVER, NOT_YET, CaptureReader
@@ -56,8 +57,8 @@ class EngineLimits(NamedTuple):
 
     streams: StreamLimits = StreamLimits()
     calls: CallLimits = CallLimits()
-    plain_calls: int = 100_000
-    """Calls that the kernel may follow by itself; 0 leaves all to the assembler, with the same result."""
+    plain: PlainLimits = PlainLimits()
+    """Of the calls that the kernel follows by itself; without them the result is the same."""
 
 
 class _Waiting(NamedTuple):
@@ -80,8 +81,8 @@ class Engine:
         self._book = MediaBook()
         self._table = StreamTable(self._book, limits.streams)
         # Whoever watches calls end wants each at once; the kernel's come at the end.
-        plain_calls = limits.plain_calls if on_call is None else 0
-        self._signalling = Signalling(limits.calls, self._book, self._table.endpoint, plain_calls)
+        plain = limits.plain if on_call is None else PlainLimits(calls=0)
+        self._signalling = Signalling(limits.calls, self._book, self._table.endpoint, plain)
         self._tcp = TcpStreams()
         self._sctp = SctpAssociations()
         self._fragments = Reassembler()

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import zstandard
 from numpy.typing import NDArray
 
 from collector import plain_calls_numba_fns as k
@@ -28,10 +29,23 @@ Flags = NDArray[np.bool_]
 
 ENTRIES_PER_CALL = 10
 """Journal entries for each call that there may be."""
-TEXT_LIMIT = 128 << 20
-"""Octets of messages that the journal holds."""
 _AT_ONCE = 1024
+_PIECE = 1 << 17
+"""Words of text that are packed as one."""
+_UNPACKED = 4
+"""Pieces that stay unpacked for the next reader."""
 _ID_OCTETS = 8 * k.ID_WORDS
+
+
+class PlainLimits(NamedTuple):
+    """Sizes of the tables; past them the calls are left to others."""
+
+    calls: int = 100_000
+    """Call-IDs; 0: no call is followed."""
+    text: int = 128 << 20
+    """Octets of messages that are kept as they are; when there are more, all are packed."""
+    packed: int = 64 << 20
+    """Octets of packed messages."""
 
 
 class Entry(NamedTuple):
@@ -46,9 +60,10 @@ class Entry(NamedTuple):
 
 
 class PlainCalls:
-    """The calls that the kernel follows, at most `limit`, each with at most `media_limit` lines of media."""
+    """The calls that the kernel follows, each with at most `media_limit` lines of media."""
 
-    def __init__(self, limit: int, media_limit: int) -> None:
+    def __init__(self, limits: PlainLimits, media_limit: int) -> None:
+        limit = limits.calls
         self._context = np.zeros(k.CONTEXT_COLUMNS, np.int64)
         self._context[k.CALLS_LIMIT] = limit
         self._context[k.MEDIA_LIMIT] = media_limit
@@ -60,7 +75,12 @@ class PlainCalls:
         self._ids = np.zeros((limit + 1, k.ID_WORDS), np.int64)
         self._seen = np.zeros((limit + 1, 4 * k.SEEN_LIMIT), np.int64)
         self._journal = np.zeros((limit * ENTRIES_PER_CALL, k.JOURNAL_COLUMNS), np.int64)
-        self._text = np.zeros(TEXT_LIMIT // 8, np.int64)
+        words = max(limits.text // 8, k.LONG_MESSAGE_WORDS)
+        self._piece = min(_PIECE, words)
+        self._text = np.zeros(words // self._piece * self._piece, np.int64)
+        self._packed: list[bytes] = []
+        self._packed_room = limits.packed
+        self._unpacked: dict[int, Integers] = {}
 
     @property
     def used(self) -> int:
@@ -159,7 +179,7 @@ class PlainCalls:
         offsets, at = [], 0
         for text, length in entries[:, (k.J_TEXT, k.J_LENGTH)].tolist():
             words = (length + 7) // 8
-            texts.append(self._text[text : text + words])
+            texts.append(self._words(text, text + words))
             offsets.append(at)
             at += 8 * words
         window = np.concatenate(texts).astype(">i8").view(np.uint8) if texts else np.zeros(0, np.uint8)
@@ -175,6 +195,33 @@ class PlainCalls:
             for message, entry in zip(messages, entries.tolist(), strict=True)
             if not isinstance(message, SipError)
         ]
+
+    def pack(self) -> bool:
+        """Make room for more text; False when there is none left."""
+        packer = zstandard.ZstdCompressor(level=1)
+        for begin in range(0, len(self._text), self._piece):
+            self._packed.append(packer.compress(self._text[begin : begin + self._piece].tobytes()))
+            self._packed_room -= len(self._packed[-1])
+        self._context[k.TEXT_BASE] += len(self._text)
+        self._context[k.TEXT_USED] = 0
+        return self._packed_room > 0
+
+    def _words(self, begin: int, end: int) -> Integers:
+        base = int(self._context[k.TEXT_BASE])
+        if begin >= base:
+            return self._text[begin - base : end - base]
+        first, last = begin // self._piece, (end - 1) // self._piece
+        start = first * self._piece
+        return np.concatenate([self._unpack(piece) for piece in range(first, last + 1)])[begin - start : end - start]
+
+    def _unpack(self, piece: int) -> Integers:
+        words = self._unpacked.get(piece)
+        if words is None:
+            while len(self._unpacked) >= _UNPACKED:
+                del self._unpacked[next(iter(self._unpacked))]
+            words = np.frombuffer(zstandard.ZstdDecompressor().decompress(self._packed[piece]), np.int64)
+            self._unpacked[piece] = words
+        return words
 
     # --- what became of the calls -----------------------------------------------------------------------------
 

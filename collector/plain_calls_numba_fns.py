@@ -77,10 +77,10 @@ JOURNAL_COLUMNS: Final = 14
 """An entry names the one before it of the same call, counted from 1; 0 for none. Text is counted in words."""
 
 # --- where the kernel stands --------------------------------------------------------------------------------------
-CALLS_USED, CALLS_LIMIT, JOURNAL_USED, TEXT_USED, LAST_BEGUN, MEDIA_LIMIT, SEED, STOP = range(8)
-CONTEXT_COLUMNS: Final = 8
+CALLS_USED, CALLS_LIMIT, JOURNAL_USED, TEXT_USED, TEXT_BASE, LAST_BEGUN, MEDIA_LIMIT, SEED, STOP = range(9)
+CONTEXT_COLUMNS: Final = 9
 
-STOP_DONE, STOP_UNINDEXED, STOP_CALLS, STOP_JOURNAL = range(4)
+STOP_DONE, STOP_UNINDEXED, STOP_CALLS, STOP_JOURNAL, STOP_TEXT = range(5)
 """Why it returned: all taken; a message that must be parsed; a table is full."""
 
 # --- what becomes of a message ------------------------------------------------------------------------------------
@@ -389,7 +389,7 @@ def _take(
     entry[J_DST_HI] = packet[DST_HI]
     entry[J_DST_LO] = packet[DST_LO]
     entry[J_PORTS] = packet[SPORT] << 16 | packet[DPORT]
-    entry[J_TEXT] = context[TEXT_USED]
+    entry[J_TEXT] = context[TEXT_BASE] + context[TEXT_USED]
     entry[J_LENGTH] = length
     entry[J_BEGUN] = context[LAST_BEGUN]
     entry[J_METHOD] = method
@@ -426,8 +426,11 @@ def follow_calls(
         if index[MASK] == 0 or foreign:
             context[STOP] = STOP_UNINDEXED
             return number
-        if context[JOURNAL_USED] >= len(journal) or context[TEXT_USED] + LONG_MESSAGE_WORDS > len(text):
+        if context[JOURNAL_USED] >= len(journal):
             context[STOP] = STOP_JOURNAL
+            return number
+        if context[TEXT_USED] + LONG_MESSAGE_WORDS > len(text):
+            context[STOP] = STOP_TEXT
             return number
         method = _method(window, start + index[CSEQ_METHOD], start + index[CSEQ_METHOD_END])
         used = context[CALLS_USED]

@@ -21,9 +21,10 @@ from collector.legs import call_of
 from collector.media.book import MediaBook
 from collector.negotiation import FormatTable
 from collector.outcome import TIMER_B, leg_of
-from collector.plain_calls import Entry, PlainCalls
+from collector.plain_calls import Entry, PlainCalls, PlainLimits
 from collector.plain_calls_numba_fns import (
     LEAVING,
+    STOP_TEXT,
     STOP_UNINDEXED,
     VERDICT,
     VERDICT_BEGUN,
@@ -38,17 +39,16 @@ EndpointOf = Callable[[int, int, int], Endpoint]
 
 
 class Signalling:
-    """Takes SIP in the order of the capture and gives calls; at most `plain_calls` go through the kernel."""
+    """Takes SIP in the order of the capture and gives calls."""
 
-    def __init__(self, limits: CallLimits, book: MediaBook, endpoint: EndpointOf, plain_calls: int) -> None:
+    def __init__(self, limits: CallLimits, book: MediaBook, endpoint: EndpointOf, plain: PlainLimits) -> None:
         self._limits = limits
         self._endpoint = endpoint
         self._book = book
         self._assembler = CallAssembler(limits, book)
         self._plain: PlainCalls | None = None
-        plain_calls = min(plain_calls, limits.max_calls)
-        if plain_calls > 0:
-            self._plain = PlainCalls(plain_calls, limits.max_media)
+        if min(plain.calls, limits.max_calls) > 0:
+            self._plain = PlainCalls(plain._replace(calls=min(plain.calls, limits.max_calls)), limits.max_media)
             # Without a reference back: an engine that is dropped closes its files at once.
             itself = weakref.proxy(self)
             book.before_lookup = lambda: itself.settle()
@@ -78,7 +78,7 @@ class Signalling:
                     one = np.array([number])
                     self._take_all(messages(one), packets[one].tolist())
                     number += 1
-                else:
+                elif self._plain.stopped_by != STOP_TEXT or not self._plain.pack():
                     self.settle()
         rest = np.arange(number, len(packets))
         self._take_all(messages(rest), packets[rest].tolist())

@@ -19,8 +19,12 @@ from collector.engine import Engine, EngineLimits
 from collector.facts import Call, CallState, Endpoint, Replay, SipTotals
 from collector.media.book import MediaBook
 from collector.media.streams import address
+from collector.plain_calls import PlainLimits
 from collector.protocols.sip import parse
 from collector.signalling import Signalling
+
+SOME = PlainLimits(calls=100, text=1 << 16)
+NONE = PlainLimits(calls=0)
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,13 @@ class Sent:
 class Feeder:
     """Feeds messages as captures bring them: datagrams in batches, others one by one."""
 
-    plain_calls: int
+    plain: PlainLimits
     limits: CallLimits = field(default_factory=CallLimits)
 
     def __post_init__(self) -> None:
         self.book = MediaBook()
         self.signalling = Signalling(
-            self.limits, self.book, lambda hi, lo, port: Endpoint(address(hi, lo), port), self.plain_calls
+            self.limits, self.book, lambda hi, lo, port: Endpoint(address(hi, lo), port), self.plain
         )
 
     def send(self, messages: Sequence[Sent], batch: int = 4096) -> None:
@@ -79,16 +83,18 @@ def word(ip: str) -> int:
 
 
 def told(
-    messages: Sequence[Sent], plain_calls: int, batch: int = 4096, limits: CallLimits | None = None
+    messages: Sequence[Sent], plain: PlainLimits, batch: int = 4096, limits: CallLimits | None = None
 ) -> tuple[Sequence[Call], SipTotals]:
-    feeder = Feeder(plain_calls, limits or CallLimits())
+    feeder = Feeder(plain, limits or CallLimits())
     feeder.send(messages, batch)
     return feeder.signalling.finish(max((message.at for message in messages), default=0))
 
 
-def assert_same(messages: Sequence[Sent], batch: int = 4096, limits: CallLimits | None = None) -> Sequence[Call]:
-    calls, totals = told(messages, 100, batch, limits)
-    expected_calls, expected_totals = told(messages, 0, batch, limits)
+def assert_same(
+    messages: Sequence[Sent], batch: int = 4096, limits: CallLimits | None = None, plain: PlainLimits = SOME
+) -> Sequence[Call]:
+    calls, totals = told(messages, plain, batch, limits)
+    expected_calls, expected_totals = told(messages, NONE, batch, limits)
     assert totals == expected_totals
     assert tuple(calls) == tuple(expected_calls)
     if isinstance(calls, CallList):
@@ -313,12 +319,18 @@ def test_small_tables_are_told_alike(messages: list[Sent], size: int) -> None:
     assert_same(messages, limits=CallLimits(max_calls=size, max_other_call_ids=2))
 
 
+@settings(max_examples=100)
+@given(captures(), st.sampled_from([4096, 1 << 13]), st.sampled_from([200, 1500, 1 << 20]))
+def test_a_packed_journal_is_told_alike(messages: list[Sent], text: int, packed: int) -> None:
+    assert_same(messages, plain=PlainLimits(100, text, packed))
+
+
 @settings(max_examples=200)
 @given(captures(), st.integers(0, 30))
 def test_whoever_asks_where_media_goes_hears_the_same_at_any_time(messages: list[Sent], when: int) -> None:
     answers = []
-    for plain_calls in (100, 0):
-        feeder = Feeder(plain_calls)
+    for plain in (SOME, NONE):
+        feeder = Feeder(plain)
         heard = []
         for part in (messages[:when], messages[when:]):
             feeder.send(part)
@@ -348,15 +360,15 @@ def test_places_of_the_first_hold_failed_calls_and_those_with_findings() -> None
 # --- captures -----------------------------------------------------------------------------------------------------
 
 
-def replayed(path: Path, plain_calls: int) -> Replay:
-    engine = Engine(EngineLimits(plain_calls=plain_calls))
+def replayed(path: Path, plain: PlainLimits) -> Replay:
+    engine = Engine(EngineLimits(plain=plain))
     engine.read([str(path)])
     return engine.finish((str(path),))
 
 
 def test_real_captures_are_told_alike(shared: Path) -> None:
     for path in sorted((shared / "pcaps").glob("*.pcap*")):
-        mine, reference = replayed(path, 100_000), replayed(path, 0)
+        mine, reference = replayed(path, PlainLimits()), replayed(path, NONE)
         assert tuple(mine.calls) == tuple(reference.calls), path.name
         assert (mine.sip, mine.streams, mine.capture) == (reference.sip, reference.streams, reference.capture), (
             path.name
