@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, overload
 
 from analytics.quality.rating import as_command, network_delay, rate_stream
@@ -78,6 +78,13 @@ class RatedCalls(Sequence[RatedCall]):
             return tuple(rate_call(call, {}) for call in self._calls[place])
         return rate_call(self._calls[place], {})
 
+    def __iter__(self) -> Iterator[RatedCall]:
+        return (rate_call(call, {}) for call in self._calls)
+
+    def beginning_with(self, beginning: str) -> tuple[RatedCall, ...]:
+        """Those that have a leg whose Call-ID begins so."""
+        return tuple(self[place] for place in self._calls.places_of(beginning))
+
     def with_findings(self) -> tuple[RatedCall, ...]:
         """All of which something was found."""
         return tuple(rate_call(call, {}) for call in self._calls.made())
@@ -90,6 +97,11 @@ class RatedCalls(Sequence[RatedCall]):
 def candidates(calls: Sequence[RatedCall], most: int) -> Sequence[RatedCall]:
     """Calls among which the worst `most` are: all, where nobody knows better."""
     return calls.first(most) if isinstance(calls, RatedCalls) else calls
+
+
+def beginning_with(calls: Sequence[RatedCall], beginning: str) -> Sequence[RatedCall]:
+    """Calls that may have a leg whose Call-ID begins so."""
+    return calls.beginning_with(beginning) if isinstance(calls, RatedCalls) else calls
 
 
 def with_findings(calls: Sequence[RatedCall]) -> Sequence[RatedCall]:

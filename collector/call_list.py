@@ -6,7 +6,7 @@ Totals and the order of calls come from columns; `dialogs` is told what a plain 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import overload
 
@@ -18,15 +18,22 @@ from collector.metrics import CALL_STATES, PlainOutcomes
 
 Integers = NDArray[np.int64]
 
+AT_ONCE = 256
+"""Calls that are made together when all are wanted."""
+
 
 class CallList(Sequence[Call]):
     """Calls in the order of their beginning: those that were made, and plain ones still in columns.
 
-    `make` gives the plain call of a number; of plain calls nothing can be found.
+    `make` gives the plain calls of some numbers; of plain calls nothing can be found.
     """
 
     def __init__(
-        self, made: Sequence[Call], outcomes: PlainOutcomes, call_ids: Sequence[str], make: Callable[[int], Call]
+        self,
+        made: Sequence[Call],
+        outcomes: PlainOutcomes,
+        call_ids: Sequence[str],
+        make: Callable[[Sequence[int]], list[Call]],
     ) -> None:
         self._made = made
         self._outcomes = outcomes
@@ -52,14 +59,11 @@ class CallList(Sequence[Call]):
         plain = len(self._call_ids)
         return self._call_ids[number] if number < plain else self._made[number - plain].call_id
 
-    def _numbered(self, number: int) -> Call:
+    def _numbered(self, numbers: Sequence[int]) -> tuple[Call, ...]:
         plain = len(self._call_ids)
-        if number >= plain:
-            return self._made[number - plain]
-        call = self._known.get(number)
-        if call is None:
-            call = self._known[number] = self._make(number)
-        return call
+        missing = [number for number in numbers if number < plain and number not in self._known]
+        self._known.update(zip(missing, self._make(missing), strict=True))
+        return tuple(self._known[number] if number < plain else self._made[number - plain] for number in numbers)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -70,8 +74,12 @@ class CallList(Sequence[Call]):
     def __getitem__(self, place: slice) -> tuple[Call, ...]: ...
     def __getitem__(self, place: int | slice) -> Call | tuple[Call, ...]:
         if isinstance(place, slice):
-            return tuple(self._numbered(number) for number in self._order[place].tolist())
-        return self._numbered(int(self._order[place]))
+            return self._numbered(self._order[place].tolist())
+        return self._numbered([int(self._order[place])])[0]
+
+    def __iter__(self) -> Iterator[Call]:
+        for begin in range(0, len(self), AT_ONCE):
+            yield from self[begin : begin + AT_ONCE]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
@@ -81,6 +89,16 @@ class CallList(Sequence[Call]):
     def leg_call_ids(self) -> Iterable[str]:
         """Call-IDs of all legs."""
         return chain(self._call_ids, (leg.call_id for call in self._made for leg in call.legs))
+
+    def places_of(self, beginning: str) -> list[int]:
+        """Places of the calls that have a leg whose Call-ID begins so."""
+        plain = len(self._call_ids)
+        numbers = [number for number, call_id in enumerate(self._call_ids) if call_id.startswith(beginning)]
+        for number, call in enumerate(self._made, plain):
+            if any(leg.call_id.startswith(beginning) for leg in call.legs):
+                numbers.append(number)
+        places: list[int] = np.flatnonzero(np.isin(self._order, numbers)).tolist()
+        return places
 
     def made(self) -> Sequence[Call]:
         """The calls that are not plain: only of these anything was found."""

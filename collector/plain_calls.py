@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -157,15 +158,20 @@ class PlainCalls:
 
     # --- the journal ------------------------------------------------------------------------------------------
 
-    def entries(self, row: int) -> list[Entry]:
-        """What a call said, from its beginning."""
-        numbers = []
-        number = int(self._calls[row, k.LAST_ENTRY])
-        while number:
-            number -= 1
-            numbers.append(number)
-            number = int(self._journal[number, k.J_BEFORE])
-        return self._read(self._journal[numbers[::-1]])
+    def entries(self, rows: Sequence[int]) -> list[list[Entry]]:
+        """What calls said, each from its beginning."""
+        numbers: list[int] = []
+        bounds = [0]
+        for row in rows:
+            of_call = []
+            number = int(self._calls[row, k.LAST_ENTRY])
+            while number:
+                of_call.append(number - 1)
+                number = int(self._journal[number - 1, k.J_BEFORE])
+            numbers += reversed(of_call)
+            bounds.append(len(numbers))
+        entries = self._read(self._journal[numbers])
+        return [entries[begin:end] for begin, end in pairwise(bounds)]
 
     def all_entries(self) -> Iterator[Entry]:
         """What all calls said that are plain, in the order of the capture."""

@@ -91,7 +91,7 @@ class Signalling:
         assembler = self._assembler
         for message, row, verdict in zip(messages, rows, verdicts, strict=True):
             if verdict[VERDICT] == LEAVING:
-                self._tell(plain.entries(verdict[VERDICT_CALL]))
+                self._tell(plain.entries([verdict[VERDICT_CALL]])[0])
             assembler.last_begun = verdict[VERDICT_BEGUN]
             self._take(message, row)
         assembler.last_begun = plain.last_begun
@@ -136,7 +136,7 @@ class Signalling:
 
     def _yield(self, plain: PlainCalls, row: int) -> None:
         plain.leave(row)
-        self._tell(plain.entries(row))
+        self._tell(plain.entries([row])[0])
         self._assembler.last_begun = plain.last_begun
 
     def _yield_others(self, plain: PlainCalls, since: int) -> None:
@@ -191,16 +191,11 @@ class Signalling:
         outcomes = plain.outcomes(rows, now)
         made, totals = self._assembler.finish(now, plain.totals(rows, outcomes))
         surroundings = Surroundings(MediaBook(), FormatTable(), self._limits.max_media, self._limits.max_forks)
-        numbers = rows.tolist()
-        return (
-            CallList(
-                made,
-                outcomes,
-                plain.call_ids(rows),
-                lambda number: call_of_entries(plain.entries(numbers[number]), surroundings, now),
-            ),
-            totals,
-        )
+
+        def make(numbers: Sequence[int]) -> list[Call]:
+            return [call_of_entries(each, surroundings, now) for each in plain.entries(rows[list(numbers)].tolist())]
+
+        return CallList(made, outcomes, plain.call_ids(rows), make), totals
 
 
 def call_of_entries(entries: Sequence[Entry], surroundings: Surroundings, now: int) -> Call:

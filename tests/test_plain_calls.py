@@ -373,3 +373,14 @@ def test_real_captures_are_told_alike(shared: Path) -> None:
         assert (mine.sip, mine.streams, mine.capture) == (reference.sip, reference.streams, reference.capture), (
             path.name
         )
+
+
+def test_a_call_is_found_by_the_beginning_of_its_call_id() -> None:
+    calls = assert_same(
+        [sent for call in (1, 2, 12) for sent in flow(COMPLETED if call != 2 else ["invite", "moved"], call)]
+    )
+    assert isinstance(calls, CallList)
+    found = {
+        wanted: [calls[place].call_id for place in calls.places_of(wanted)] for wanted in ("call-1", "call-2@", "x")
+    }
+    assert found == {"call-1": ["call-12@h", "call-1@h"], "call-2@": ["call-2@h"], "x": []}
