@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.accelerate import njit, njit_inline
+from collector.loads import be64
 
 Octets = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -103,6 +104,10 @@ START_LINE: Final = len(HEADERS) + 1
 SHAPES: Final = 128
 NAME_LIMIT: Final = 20
 """Length of the longest known header name."""
+
+_BLANKS: Final = 0x2020202020202020
+_ONES: Final = 0x0101010101010101
+_HIGHEST_BITS: Final = -0x7F7F7F7F7F7F7F80
 
 SECTION_LIMIT = 65000
 """Longer header sections are left to the slow reader, which cuts them."""
@@ -234,6 +239,20 @@ def _is_whole(window: Octets, start: int, end: int, body: int, mask: int, row: I
 
 
 @njit_inline
+def _text_end(window: Octets, at: int, end: int, classes: Integers) -> int:
+    """Position of the first octet that is no text."""
+    while at + 8 <= end:
+        # Eight octets at a time: a highest bit is set where one is below a blank, above a tilde or not ASCII.
+        octets = be64(window, at)
+        if (octets | (octets - _BLANKS) | (octets + _ONES)) & _HIGHEST_BITS:
+            break
+        at += 8
+    while at < end and classes[window[at]] & TEXT:
+        at += 1
+    return at
+
+
+@njit_inline
 def _index_message(
     window: Octets,
     start: int,
@@ -269,9 +288,7 @@ def _index_message(
             return False
         header = _header_number(window, at, name_end, names)
         at = name_end + 1
-        stop = at
-        while stop < end and classes[window[stop]] & TEXT:
-            stop += 1
+        stop = _text_end(window, at, end, classes)
         if stop + 1 >= end or window[stop] != 13 or window[stop + 1] != 10:
             return False
         following = stop + 2
