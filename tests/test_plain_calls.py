@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -384,3 +387,42 @@ def test_a_call_is_found_by_the_beginning_of_its_call_id() -> None:
         wanted: [calls[place].call_id for place in calls.places_of(wanted)] for wanted in ("call-1", "call-2@", "x")
     }
     assert found == {"call-1": ["call-12@h", "call-1@h"], "call-2@": ["call-2@h"], "x": []}
+
+
+def test_a_call_that_never_stops_repeating_itself_is_told_alike() -> None:
+    assert_same(flow([*COMPLETED, *["bye ok"] * 100]))
+    assert_same(timed((0, name, 33_000, "udp") for name in [*COMPLETED, *["bye ok"] * 100, "invite", "busy"]))
+
+
+def test_a_call_of_many_transactions_is_told_alike() -> None:
+    statuses = [
+        Sent(response(status, "INVITE", "call-0@h", tags=AB), START + status * SECOND) for status in range(101, 140)
+    ]
+    (invite,) = flow(["invite"])
+    assert_same([replace(invite, at=START), *statuses])
+
+
+@pytest.mark.parametrize("lines", [1, 3, 64, 65])
+@pytest.mark.parametrize("limits", [CallLimits(), CallLimits(max_media=2)], ids=["usual", "small"])
+def test_many_lines_of_media_are_told_alike(lines: int, limits: CallLimits) -> None:
+    body = sdp() + "".join(f"m=audio {6000 + 2 * line} RTP/AVP 8\r\n" for line in range(lines))
+    messages = flow(COMPLETED)
+    messages[0] = replace(messages[0], text=request("INVITE", "call-0@h", body=body))
+    assert_same(messages, limits=limits)
+
+
+@pytest.mark.parametrize("length", [1, 8, 127, 128, 129, 300, 1100])
+def test_call_ids_of_any_length_are_told_alike(length: int) -> None:
+    messages = flow(COMPLETED)
+    for call_id in (b"x" * length, b"x" * (length - 1) + b"y"):
+        messages += [replace(sent, text=sent.text.replace(b"call-0@h", call_id)) for sent in flow(COMPLETED)]
+    calls = assert_same(messages)
+    assert plain_of(calls) == (3 if length <= 128 else 1)
+
+
+def test_the_kernel_without_compiler_tells_the_same() -> None:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    chosen = "ordinary_calls or retransmissions or many"
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "-k", chosen, __file__]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
