@@ -14,7 +14,7 @@ from api.filters import FilterError, parse_filter, select
 from api.json_output import Selection, json_chunks
 from api.masking import Pseudonyms, mask_call, mask_rated
 from api.progress import Bar, first_interrupt_waits, say
-from api.rated import Rated, RatedCall, rate_replay
+from api.rated import Rated, RatedCall, beginning_with, rate_replay
 from api.wording import plural
 from collector.facts import Call, Replay
 
@@ -126,8 +126,9 @@ def choose(rated: Rated, request: Request) -> Rated:
 
 def find_call(rated: Rated, wanted: str) -> RatedCall:
     """The call that has a leg of this Call-ID, or the one call that has a leg whose Call-ID begins so."""
-    call_ids = {leg.call_id: call for call in rated.calls for leg in call.call.legs}
-    call_ids.update({call.call.call_id: call for call in rated.calls})
+    calls = beginning_with(rated.calls, wanted)
+    call_ids = {leg.call_id: call for call in calls for leg in call.call.legs}
+    call_ids.update({call.call.call_id: call for call in calls})
     if wanted in call_ids:
         return call_ids[wanted]
     found = {call.call.call_id: call for call_id, call in call_ids.items() if call_id.startswith(wanted)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, overload
 
 from analytics.quality.rating import as_command, network_delay, rate_stream
-from collector.facts import Call, Replay, Stream
+from collector.call_list import CallList
+from collector.facts import Call, CallState, Replay, Stream
 
 MEASURED = "measured"
 """From packets at the tap; what the model string calls assumed is not."""
@@ -53,9 +55,75 @@ class Rated(NamedTuple):
 
     replay: Replay
     streams: tuple[RatedStream, ...]
-    calls: tuple[RatedCall, ...]
+    calls: Sequence[RatedCall]
     scores: tuple[float, ...] = ()
     """MOS of every primary stream of the capture, also of those that a filter leaves out."""
+
+
+class RatedCalls(Sequence[RatedCall]):
+    """Calls of a capture of signalling alone, each made only when somebody looks at it."""
+
+    def __init__(self, calls: CallList) -> None:
+        self._calls = calls
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    @overload
+    def __getitem__(self, place: int) -> RatedCall: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[RatedCall, ...]: ...
+    def __getitem__(self, place: int | slice) -> RatedCall | tuple[RatedCall, ...]:
+        if isinstance(place, slice):
+            return tuple(rate_call(call, {}) for call in self._calls[place])
+        return rate_call(self._calls[place], {})
+
+    def __iter__(self) -> Iterator[RatedCall]:
+        return (rate_call(call, {}) for call in self._calls)
+
+    def beginning_with(self, beginning: str) -> tuple[RatedCall, ...]:
+        """Those that have a leg whose Call-ID begins so."""
+        return tuple(self[place] for place in self._calls.places_of(beginning))
+
+    def with_findings(self) -> tuple[RatedCall, ...]:
+        """All of which something was found."""
+        return tuple(rate_call(call, {}) for call in self._calls.made())
+
+    def first(self, most: int) -> tuple[RatedCall, ...]:
+        """Enough of them to hold the `most` that come first in any order by failure, MOS and findings, then time."""
+        return tuple(self[place] for place in self._calls.places_of_first(most))
+
+
+def candidates(calls: Sequence[RatedCall], most: int) -> Sequence[RatedCall]:
+    """Calls among which the worst `most` are: all, where nobody knows better."""
+    return calls.first(most) if isinstance(calls, RatedCalls) else calls
+
+
+def beginning_with(calls: Sequence[RatedCall], beginning: str) -> Sequence[RatedCall]:
+    """Calls that may have a leg whose Call-ID begins so."""
+    return calls.beginning_with(beginning) if isinstance(calls, RatedCalls) else calls
+
+
+def with_findings(calls: Sequence[RatedCall]) -> Sequence[RatedCall]:
+    """Calls that may have findings."""
+    return calls.with_findings() if isinstance(calls, RatedCalls) else calls
+
+
+def states(calls: Sequence[Call]) -> Mapping[CallState, int]:
+    """Calls by state."""
+    return calls.states() if isinstance(calls, CallList) else Counter(call.state for call in calls)
+
+
+def post_dial_delays(calls: Sequence[Call]) -> Sequence[float]:
+    """Those that are known [ms]."""
+    if isinstance(calls, CallList):
+        return calls.post_dial_delays()
+    return [call.post_dial_delay_ms for call in calls if call.post_dial_delay_ms is not None]
+
+
+def leg_call_ids(calls: Sequence[Call]) -> Iterable[str]:
+    """Call-IDs of all legs."""
+    return calls.leg_call_ids() if isinstance(calls, CallList) else (leg.call_id for call in calls for leg in call.legs)
 
 
 def rate_replay(replay: Replay) -> Rated:
@@ -66,6 +134,8 @@ def rate_replay(replay: Replay) -> Rated:
         if rated.stream.call_id is not None:
             by_call_id.setdefault(rated.stream.call_id, []).append(rated)
     scores = primary_scores(streams)
+    if isinstance(replay.calls, CallList) and not streams:
+        return Rated(replay, streams, RatedCalls(replay.calls), scores)
     return Rated(replay, streams, tuple(rate_call(call, by_call_id) for call in replay.calls), scores)
 
 

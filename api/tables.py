@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from api.json_output import DECIMALS
-from api.rated import Rated, RatedCall, RatedStream
+from api.rated import Rated, RatedCall, RatedStream, with_findings
 from collector.facts import Finding
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def finding_rows(rated: Rated) -> Iterator[FindingRow]:
     """All findings: of the capture, the calls with their legs, the streams."""
     for note in rated.replay.notes:
         yield FindingRow("capture", None, None, note)
-    for call in rated.calls:
+    for call in with_findings(rated.calls):
         for finding in call.call.findings:
             yield FindingRow("call", call.call.call_id, None, finding)
         for leg in call.call.legs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nsmallest
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import NamedTuple
 
 from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, width, wrap
 from api.masking import Pseudonyms, mask_finding, mask_rated_call, mask_rated_stream, split_uri
-from api.rated import Rated, RatedCall, RatedStream
+from api.rated import Rated, RatedCall, RatedStream, candidates, leg_call_ids, post_dial_delays, states
 from api.tables import FindingRow, finding_rows
 from api.wording import (
     MISSING,
@@ -53,16 +54,18 @@ class CallIds:
     """Shortens Call-IDs to beginnings that are unique among those of the report: `--call` takes them."""
 
     def __init__(self, call_ids: Iterable[str]) -> None:
-        ordered = sorted(set(call_ids))
-        self._short: dict[str, str] = {}
-        for index, call_id in enumerate(ordered):
-            neighbours = ordered[max(0, index - 1) : index] + ordered[index + 1 : index + 2]
-            shared = max((common_prefix(call_id, other) for other in neighbours), default=0)
-            self._short[call_id] = call_id[: max(SHORT_ID, shared + 1)]
+        self._ordered = sorted(set(call_ids))
 
     def short(self, call_id: str | None) -> str:
         """The beginning to show."""
-        return MISSING if call_id is None else self._short.get(call_id, call_id)
+        if call_id is None:
+            return MISSING
+        index = bisect_left(self._ordered, call_id)
+        if self._ordered[index : index + 1] != [call_id]:
+            return call_id
+        neighbours = self._ordered[max(0, index - 1) : index] + self._ordered[index + 1 : index + 2]
+        shared = max((common_prefix(call_id, other) for other in neighbours), default=0)
+        return call_id[: max(SHORT_ID, shared + 1)]
 
 
 def common_prefix(one: str, other: str) -> int:
@@ -76,7 +79,7 @@ def common_prefix(one: str, other: str) -> int:
 def render_summary(rated: Rated, options: TextOptions, screen: Screen) -> str:
     """The report on a whole capture; only what is printed is masked, for a capture may hold a million calls."""
     replay = rated.replay
-    ids = CallIds(leg.call_id for call in replay.calls for leg in call.legs)
+    ids = CallIds(leg_call_ids(replay.calls))
     blocks = [
         totals(rated, screen),
         shown(rated, options, screen),
@@ -138,10 +141,10 @@ def sip_lines(rated: Rated, screen: Screen) -> list[str]:
     replay = rated.replay
     if not replay.sip.messages:
         return ["SIP   no signalling"]
-    states = [(state, sum(call.state is state for call in replay.calls)) for state in CallState]
-    parts = " · ".join(f"{number:,} {state.value}" for state, number in states if number)
+    numbers = states(replay.calls)
+    parts = " · ".join(f"{numbers[state]:,} {state.value}" for state in CallState if numbers[state])
     left = f"SIP   {plural(len(replay.calls), 'call')}" + (f": {parts}" if parts else "")
-    delays = [call.post_dial_delay_ms for call in replay.calls if call.post_dial_delay_ms is not None]
+    delays = post_dial_delays(replay.calls)
     delay = sum(delays) / len(delays) if delays else None
     metrics = replay.sip.metrics
     right = (
@@ -219,10 +222,10 @@ def calls_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen
     rows = rated.calls
     title = "Calls"
     if len(rows) > options.top:
-        rows = tuple(nsmallest(options.top, rows, key=call_rank))
+        rows = nsmallest(options.top, candidates(rows, options.top), key=call_rank)
         title = f"Calls, {options.top:,} of {len(rated.calls):,}, worst first"
     if options.names is not None:
-        rows = tuple(mask_rated_call(row, options.names) for row in rows)
+        rows = [mask_rated_call(row, options.names) for row in rows]
     headings = [
         Heading(""),
         Heading("state"),
@@ -423,7 +426,7 @@ def group_words(members: Sequence[FindingRow]) -> str:
 def next_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen) -> list[str]:
     """Where to go on, and what was hidden."""
     lines = []
-    worst = min(rated.calls, key=call_rank, default=None)
+    worst = min(candidates(rated.calls, 1), key=call_rank, default=None)
     if worst is not None and "-" not in options.files:
         lines.append(f"Next: {next_command(options.files, ids.short(worst.call.call_id), screen.width)}")
     if options.names is not None and rated.replay.calls:

@@ -7,14 +7,15 @@ table has a size: past it the oldest record is settled into the totals and its C
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from collector.dialogs import CHALLENGES, DIALOG_METHODS, LegRecord, Surroundings
 from collector.facts import Call, Endpoint, Leg, SipTotals
 from collector.legs import LegGroups, call_of
 from collector.media.book import MediaBook
-from collector.metrics import Registration, Tally
+from collector.metrics import PlainOutcomes, Registration, Tally
 from collector.negotiation import FormatTable
 from collector.outcome import TIMER_B, leg_of
 from collector.protocols.sip import SipMessage
@@ -42,6 +43,18 @@ class CallLimits:
     """Forks, dialogs and joining values of one leg."""
     grace: int = 5_000_000_000
     """How long after its last leg ended a call is reported while the capture goes on [ns]."""
+
+
+class PlainTotals(NamedTuple):
+    """What calls that were followed elsewhere add to the totals."""
+
+    messages: int
+    retransmissions: int
+    call_ids: int
+    methods: Mapping[str, int]
+    responses: Mapping[int, int]
+    transactions: Mapping[str, int]
+    outcomes: PlainOutcomes
 
 
 class _Other:
@@ -101,6 +114,8 @@ class CallAssembler:
         self._tally = Tally()
         self._unlisted = 0
         self._now = 0
+        self.last_begun = 0
+        """When the latest leg began [ns]; of legs that ended long before, transactions are forgotten."""
         self._messages = self._retransmissions = self._copies = self._call_ids = 0
         self._methods: Counter[str] = Counter()
         self._responses: Counter[int] = Counter()
@@ -127,6 +142,8 @@ class CallAssembler:
                 self._feed_other(message, at, src)
                 return
             leg = self._begin(message, at, src, dst, transport)
+        if leg.ended is not None and self.last_begun - leg.ended > TIMER_B:
+            leg.forget_transactions()
         ended, joins = leg.ended, leg.joins
         heard = leg.feed(message, at, src, dst, transport)
         self._count_heard(heard, message)
@@ -165,6 +182,7 @@ class CallAssembler:
         if len(self._legs) >= self._limits.max_calls:
             self._evict()
         leg = self._legs[call_id] = LegRecord(call_id, self._surroundings, src, dst, transport)
+        self.last_begun = max(self.last_begun, at)
         cooling = self._cooling
         while cooling and (cooling[0].ended is None or at - cooling[0].ended > TIMER_B):
             over = cooling.popleft()
@@ -177,6 +195,7 @@ class CallAssembler:
             self._ended.pop(leg.call_id, None)
             return
         self._ended[leg.call_id] = None
+        self._ended.move_to_end(leg.call_id)
         if len(self._cooling) < 2 * self._limits.max_calls:
             self._cooling.append(leg)
         if self._to_report is not None and len(self._to_report) < 2 * self._limits.max_calls:
@@ -206,6 +225,13 @@ class CallAssembler:
         settled = other.settle()
         if settled is not None:
             self._tally.add_registration(settled)
+
+    def put_in_order(self) -> None:
+        """Order legs by their beginning and their end, as if none had been told late."""
+        legs = sorted(self._legs.items(), key=lambda item: item[1].start)
+        self._legs = OrderedDict(legs)
+        ended = [leg for _, leg in legs if leg.ended is not None and leg.call_id in self._ended]
+        self._ended = OrderedDict.fromkeys(leg.call_id for leg in sorted(ended, key=lambda leg: leg.ended or 0))
 
     def _evict(self) -> None:
         """Make room: the oldest leg that ended, or the oldest of all, stays in the totals alone."""
@@ -250,10 +276,23 @@ class CallAssembler:
         legs: list[Leg] = [leg_of(record, self._now) for record in records]
         return call_of(legs, self._groups.joined_by(records[0].call_id))
 
-    def finish(self, now: int) -> tuple[tuple[Call, ...], SipTotals]:
+    def joined_call_ids(self) -> list[str]:
+        """Call-IDs that belong together with others."""
+        return self._groups.call_ids()
+
+    def has_other(self, call_id: str) -> bool:
+        """Whether a Call-ID is known that so far has no call."""
+        return call_id in self._others
+
+    @property
+    def has_others(self) -> bool:
+        """Whether there are Call-IDs without a call."""
+        return bool(self._others)
+
+    def finish(self, now: int, plain: PlainTotals | None = None) -> tuple[tuple[Call, ...], SipTotals]:
         """All calls in the order of their beginning, and the totals; `now` is the time of the last packet [ns].
 
-        To be called once, at the end.
+        `plain`: calls that were followed elsewhere, which only the totals hold. To be called once, at the end.
         """
         self._now = max(self._now, now)
         placed: set[str] = set()
@@ -271,7 +310,18 @@ class CallAssembler:
         for other in self._others.values():
             self._settle_other(other)
         calls.sort(key=lambda call: (call.start, call.call_id))
+        if plain is not None:
+            self._add_plain(plain)
         return tuple(calls), self._totals()
+
+    def _add_plain(self, plain: PlainTotals) -> None:
+        self._messages += plain.messages
+        self._retransmissions += plain.retransmissions
+        self._call_ids += plain.call_ids
+        self._methods.update(plain.methods)
+        self._responses.update(plain.responses)
+        self._transactions.update(plain.transactions)
+        self._tally.add_plain(plain.outcomes)
 
     def _totals(self) -> SipTotals:
         return SipTotals(

@@ -225,7 +225,7 @@ class LegRecord:
                 self._note_join(name, value)
             elif name == "p-charging-vector":
                 self._note_join("icid-value", _parameter(value, "icid-value"))
-        if b"sipSessionID" in message.raw:
+        if b"sipSessionID" in message.raw and message.content_type != "application/sdp":
             # SIPREC metadata (RFC 7865) tell the recorder whose session it records.
             for recorded in _RECORDED_SESSION.findall(message.raw)[: self.surroundings.forks_limit]:
                 local, _, remote = recorded.decode("ascii", "replace").strip().lower().partition(";remote=")

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.calls import CallAssembler, CallLimits
+from collector.calls import CallLimits
 from collector.capture import columns as c
 from collector.capture.container import Interface
 from collector.capture.files import open_source
@@ -30,9 +31,11 @@ from collector.media.placement import shared_calls
 from collector.media.plausibility import is_plausible
 from collector.media.streams import StreamLimits, StreamTable
 from collector.media.table import WalkArrays, another_walk, hand_over, walk_arrays
+from collector.plain_calls import PlainLimits
 from collector.protocols.rtcp import RtcpError, parse_compound
-from collector.protocols.sip import SipError, parse, parse_batch
+from collector.protocols.sip import SipError, parse
 from collector.reader import FOREVER, NOT_YET, CaptureReader
+from collector.signalling import Signalling
 from collector.walk_numba_fns import walk
 
 Octets = NDArray[np.uint8]
@@ -54,6 +57,8 @@ class EngineLimits(NamedTuple):
 
     streams: StreamLimits = StreamLimits()
     calls: CallLimits = CallLimits()
+    plain: PlainLimits = PlainLimits()
+    """Of the calls that the kernel follows by itself; without them the result is the same."""
 
 
 class _Waiting(NamedTuple):
@@ -74,8 +79,10 @@ class Engine:
         on_call: Callable[[Call], None] | None = None,
     ) -> None:
         self._book = MediaBook()
-        self._assembler = CallAssembler(limits.calls, self._book)
         self._table = StreamTable(self._book, limits.streams)
+        # Whoever watches calls end wants each at once; the kernel's come at the end.
+        plain = limits.plain if on_call is None else PlainLimits(calls=0)
+        self._signalling = Signalling(limits.calls, self._book, self._table.endpoint, plain)
         self._tcp = TcpStreams()
         self._sctp = SctpAssociations()
         self._fragments = Reassembler()
@@ -181,7 +188,7 @@ class Engine:
         elif status == c.STOP_EVENTS:
             self._table.take_log(context)
         if self._on_call is not None:
-            for call in self._assembler.ended():
+            for call in self._signalling.ended():
                 self._on_call(call)
         return status
 
@@ -191,44 +198,32 @@ class Engine:
         count = int(arrays.context[c.PENDING_COUNT])
         arrays.context[c.PENDING_COUNT] = 0
         pending = arrays.pending[:count]
-        kinds = pending[:, c.PENDING_KIND]
-        sip = pending[kinds == c.KIND_SIP]
-        messages = iter(
-            parse_batch(
-                window,
-                np.ascontiguousarray(sip[:, c.PAYLOAD]),
-                np.ascontiguousarray(sip[:, c.PAYLOAD_CAPTURED]),
-                len(sip),
-            )
-            if len(sip)
-            else ()
-        )
-        endpoint = self._table.endpoint
-        feed = self._assembler.feed
-        for row in pending.tolist():
-            kind = row[c.PENDING_KIND]
-            src = endpoint(row[c.SRC_HI], row[c.SRC_LO], row[c.SPORT])
-            dst = endpoint(row[c.DST_HI], row[c.DST_LO], row[c.DPORT])
-            if kind == c.KIND_SIP:
-                message = next(messages)
-                if isinstance(message, SipError):
-                    self._assembler.feed_defect(message.defect)
-                else:
-                    feed(message, row[c.PENDING_AT], src, dst, "udp")
-                continue
-            start = row[c.PAYLOAD]
-            payload = window[start : start + max(0, row[c.PAYLOAD_CAPTURED])].tobytes()
-            if kind == c.KIND_TCP:
-                cut = row[c.PAYLOAD_LENGTH] - len(payload)
-                self._take_segment(row, src, dst, payload, cut)
-            elif kind == c.KIND_RTCP:
-                self._take_rtcp(row, src, dst, payload)
-            elif kind == c.KIND_FRAGMENT:
-                self._take_fragment(row, payload)
-            elif kind == c.KIND_SCTP and len(payload) >= 12:
-                ports = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big")
-                one, other = src._replace(port=ports[0]), dst._replace(port=ports[1])
-                self._take_messages(self._sctp.feed(row[c.PENDING_AT], one, other, payload))
+        is_sip = pending[:, c.PENDING_KIND] == c.KIND_SIP
+        # Runs of SIP datagrams are taken as a whole, everything else one by one between them.
+        bounds = [0, *(np.flatnonzero(np.diff(is_sip)) + 1).tolist(), count]
+        for begin, end in pairwise(bounds):
+            if is_sip[begin]:
+                self._signalling.take_packets(window, pending[begin:end])
+            else:
+                for row in pending[begin:end].tolist():
+                    self._take_packet(window, row)
+
+    def _take_packet(self, window: Octets, row: list[int]) -> None:
+        kind, start = row[c.PENDING_KIND], row[c.PAYLOAD]
+        src = self._table.endpoint(row[c.SRC_HI], row[c.SRC_LO], row[c.SPORT])
+        dst = self._table.endpoint(row[c.DST_HI], row[c.DST_LO], row[c.DPORT])
+        payload = window[start : start + max(0, row[c.PAYLOAD_CAPTURED])].tobytes()
+        if kind == c.KIND_TCP:
+            cut = row[c.PAYLOAD_LENGTH] - len(payload)
+            self._take_segment(row, src, dst, payload, cut)
+        elif kind == c.KIND_RTCP:
+            self._take_rtcp(row, src, dst, payload)
+        elif kind == c.KIND_FRAGMENT:
+            self._take_fragment(row, payload)
+        elif kind == c.KIND_SCTP and len(payload) >= 12:
+            ports = int.from_bytes(payload[:2], "big"), int.from_bytes(payload[2:4], "big")
+            one, other = src._replace(port=ports[0]), dst._replace(port=ports[1])
+            self._take_messages(self._sctp.feed(row[c.PENDING_AT], one, other, payload))
 
     def _take_segment(self, row: list[int], src: Endpoint, dst: Endpoint, payload: bytes, cut: int) -> None:
         found = self._tcp.feed(row[c.PENDING_AT], src, dst, row[c.TCP_SEQ], row[c.TCP_FLAGS], payload, cut)
@@ -242,9 +237,9 @@ class Engine:
             try:
                 message = parse(each.data)
             except SipError as error:
-                self._assembler.feed_defect(error.defect)
+                self._signalling.feed_defect(error.defect)
                 continue
-            self._assembler.feed(message, each.at, each.src, each.dst, each.transport)
+            self._signalling.feed(message, each.at, each.src, each.dst, each.transport)
 
     def _take_rtcp(self, row: list[int], src: Endpoint, dst: Endpoint, payload: bytes) -> None:
         at = row[c.PENDING_AT]
@@ -311,8 +306,8 @@ class Engine:
             else:
                 self._table.unvalidated_packets += report.packets
         streams = describe(plausible, events, self._book, self._far_ends)
-        self._assembler.join_by_media(shared_calls(streams))
-        calls, sip = self._assembler.finish(self._last if self._packets else 0)
+        self._signalling.join_by_media(shared_calls(streams))
+        calls, sip = self._signalling.finish(self._last if self._packets else 0)
         calls = on_calls(calls, streams)
         return Replay(self._capture(files), sip, calls, tuple(streams), self._table.unlisted, self._notes())
 

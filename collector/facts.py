@@ -6,7 +6,7 @@ says otherwise, shares are percent. `None` means missing, never zero; a reason s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -415,7 +415,7 @@ class Replay:
 
     capture: CaptureFacts
     sip: SipTotals
-    calls: tuple[Call, ...]
+    calls: Sequence[Call]
     streams: tuple[Stream, ...]
     unlisted_streams: int = 0
     notes: tuple[Finding, ...] = field(default=())

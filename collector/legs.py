@@ -73,6 +73,10 @@ class LegGroups:
             parent[call_id], call_id = root, parent[call_id]
         return root
 
+    def call_ids(self) -> list[str]:
+        """Call-IDs that evidence joined to others, whether or not a leg has them."""
+        return [call_id for members in self._members.values() for call_id in members]
+
     def members(self, call_id: str) -> Sequence[str]:
         """All Call-IDs of the call that this one belongs to, itself among them."""
         return self._members.get(self._root(call_id), (call_id,))

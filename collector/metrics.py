@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from collector.facts import Call, CallState, Reason, SignallingMetrics
+
+Integers = npt.NDArray[np.int64]
 
 _EFFECTIVE = frozenset({480, 486, 600, 603})
 """RFC 6076 4.7: responses that show a working network and an unwilling or absent user."""
@@ -26,6 +31,26 @@ _USER_STATUSES = frozenset({480, 486, 600, 603})
 """The same as SIP has them (RFC 3398 7.2.4.1): busy 486 and 600, no answer 480, rejected 603."""
 
 
+CALL_STATES = tuple(CallState)
+"""States by the number that stands for each in columns."""
+
+
+class PlainOutcomes(NamedTuple):
+    """What became of plain calls, in columns: times in ns, 0 where there is none."""
+
+    state: Integers
+    """Place in `CALL_STATES`."""
+    status: Integers
+    start: Integers
+    ringing: Integers
+    indicated: Integers
+    """When the caller first heard what becomes of the call: ringing, or a final response."""
+    answered: Integers
+    end: Integers
+    bye_at: Integers
+    bye_confirmed: Integers
+
+
 class Registration(NamedTuple):
     """One attempt to register: a challenge and the request that answers it are one."""
 
@@ -36,21 +61,26 @@ class Registration(NamedTuple):
 
 
 class _Mean:
-    """A mean that needs no list."""
+    """A mean that needs no list; whole nanoseconds give the same sum in any order."""
 
-    __slots__ = ("count", "total")
+    __slots__ = ("count", "total_ns")
 
     def __init__(self) -> None:
-        self.total = 0.0
+        self.total_ns = 0
         self.count = 0
 
-    def add(self, value: float | None) -> None:
-        if value is not None:
-            self.total += value
+    def add(self, value_ms: float | None) -> None:
+        if value_ms is not None:
+            self.total_ns += round(value_ms * 1e6)
             self.count += 1
 
+    def add_all(self, values_ns: Integers) -> None:
+        self.total_ns += int(values_ns.sum())
+        self.count += len(values_ns)
+
     def value(self) -> float | None:
-        return self.total / self.count if self.count else None
+        """In milliseconds."""
+        return self.total_ns / self.count / 1e6 if self.count else None
 
 
 class Tally:
@@ -101,6 +131,31 @@ class Tally:
             elif leg.end is not None:
                 self._failed_request_delay.add((leg.end - leg.start) / 1e6)
 
+    def add_plain(self, calls: PlainOutcomes) -> None:
+        """Count calls of one leg each, to which nothing happened that needs a closer look."""
+        answered, failed = calls.answered > 0, calls.answered == 0
+        # RFC 3261 8.1.3.1, as above.
+        status = np.where(
+            (calls.status == 0) & (calls.state == CALL_STATES.index(CallState.UNANSWERED)), 408, calls.status
+        )
+        completed = calls.state == CALL_STATES.index(CallState.COMPLETED)
+        cancelled = calls.state == CALL_STATES.index(CallState.CANCELLED)
+        user = np.isin(status, list(_USER_STATUSES)) | ((status == 408) & (calls.ringing > 0))
+        self.attempts += len(status)
+        self.answered += int(answered.sum())
+        self.completed += int(completed.sum())
+        self._effective += int((failed & np.isin(status, list(_EFFECTIVE))).sum())
+        self._ineffective += int((failed & np.isin(status, list(_INEFFECTIVE))).sum())
+        self._network_worked += int((answered | cancelled | user).sum())
+        self._request_delay.add_all(_spans(calls.start, calls.indicated, answered))
+        told = failed & (calls.status >= 400) & ~np.isin(calls.status, list(_CHALLENGES))
+        self._failed_request_delay.add_all(_spans(calls.start, calls.indicated, told & (calls.ringing == 0)))
+        rang = told & (calls.ringing > 0) & (calls.end > 0)
+        self._failed_request_delay.add_all((calls.end - calls.start)[rang])
+        self._duration.add_all(_spans(calls.answered, calls.end, completed))
+        confirmed = completed & (calls.bye_confirmed > 0)
+        self._disconnect_delay.add_all((calls.bye_confirmed - calls.bye_at)[confirmed])
+
     def add_registration(self, registration: Registration) -> None:
         """Count one attempt to register."""
         self._registrations += 1
@@ -131,6 +186,11 @@ class Tally:
             session_disconnect_delay_ms=self._disconnect_delay.value(),
             session_duration_ms=self._duration.value(),
         )
+
+
+def _spans(start: Integers, end: Integers, wanted: npt.NDArray[np.bool_]) -> Integers:
+    """Times between, where both are known and in order."""
+    return (end - start)[wanted & (start > 0) & (end >= start)]
 
 
 def _user_decided(call: Call, status: int | None) -> bool:

@@ -7,7 +7,7 @@ time in which it held, and a stream is matched by endpoint and time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from collector.facts import CodecFormat, Endpoint, NegotiatedMedia, Span
@@ -68,6 +68,8 @@ class MediaBook:
         self._order: deque[_Entry] = deque()
         self._span_order: deque[str] = deque()
         self.forgotten = 0
+        self.before_lookup: Callable[[], None] | None = None
+        """Called before the book is read: brings in what was put off until somebody asks."""
 
     def announce(self, media: NegotiatedMedia, call_id: str) -> None:
         """Record that a side of a call wants to receive at an endpoint; an address of zeros (hold) is no endpoint."""
@@ -142,6 +144,7 @@ class MediaBook:
 
     def spans(self, call_id: str) -> tuple[Span, ...]:
         """Holds and T.38 phases of a call in the order of their beginning."""
+        self._catch_up()
         return tuple(sorted(self._spans.get(call_id, ()), key=lambda span: span.start))
 
     def lookup(self, src: Endpoint, dst: Endpoint, first: int, last: int) -> Negotiated | None:
@@ -151,11 +154,17 @@ class MediaBook:
         6.1). Of several calls the one that announced both ends wins, then the one that covers the stream best, then
         the latest.
         """
+        self._catch_up()
         return self._search(self._by_endpoint.get(src, ()), self._by_endpoint.get(dst, ()), dst, first, last)
 
     def lookup_rtcp(self, src: Endpoint, dst: Endpoint, first: int, last: int) -> Negotiated | None:
         """The same for RTCP, by the endpoints that `a=rtcp`, rtcp-mux or the port rule of RFC 3550 11 name."""
+        self._catch_up()
         return self._search(self._announcing_rtcp(src), self._announcing_rtcp(dst), dst, first, last)
+
+    def _catch_up(self) -> None:
+        if self.before_lookup is not None:
+            self.before_lookup()
 
     def _announcing_rtcp(self, endpoint: Endpoint) -> tuple[_Entry, ...]:
         media = self._by_endpoint.get(Endpoint(endpoint.ip, endpoint.port - 1), ())

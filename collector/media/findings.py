@@ -106,14 +106,14 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
-def on_calls(calls: Iterable[Call], streams: Iterable[Stream]) -> tuple[Call, ...]:
+def on_calls(calls: Sequence[Call], streams: Iterable[Stream]) -> Sequence[Call]:
     """Calls with what their media says of them."""
     by_call: dict[str, list[Stream]] = {}
     for stream in streams:
         if stream.call_id is not None:
             by_call.setdefault(stream.call_id, []).append(stream)
     if not by_call:
-        return tuple(calls)
+        return calls
     return tuple(_on_call(call, by_call) for call in calls)
 
 

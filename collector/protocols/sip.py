@@ -217,10 +217,28 @@ def parse_batch(
 
     The kernel says where the fields of plain messages are; only the others are parsed.
     """
-    rows = np.empty((count, COLUMNS), dtype=np.int64)
+    offsets, lengths = offsets[:count], lengths[:count]
+    return messages_at(window, offsets, lengths, index_batch(window, offsets, lengths))
+
+
+def index_batch(
+    window: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Where the fields of messages lie: a row of `sip_numba_fns` for each."""
+    rows = np.empty((len(offsets), COLUMNS), dtype=np.int64)
     window = window.view()
     window.flags.writeable = False  # one kind of window, mapped or not: for each the kernel would be compiled anew
-    index_messages(window, offsets, lengths, count, rows, CLASSES, NAMES, PATTERNS, PATTERN_OF_HEADER)
+    index_messages(window, offsets, lengths, len(offsets), rows, CLASSES, NAMES, PATTERNS, PATTERN_OF_HEADER)
+    return rows
+
+
+def messages_at(
+    window: npt.NDArray[np.uint8],
+    offsets: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+) -> list[SipMessage | SipError]:
+    """The messages of an index."""
     columns = rows[:, :KEPT_COLUMNS].T.tolist()
     octets = window.data
     known = _KNOWN_WORDS.get
@@ -228,7 +246,7 @@ def parse_batch(
     for (
         start, length, mask, status, _, target, target_end, call_id, call_id_end, cseq, method, method_end, from_tag,
         from_tag_end, to_tag, to_tag_end, branch, branch_end, body, body_end, content_type,
-    ) in zip(offsets[:count].tolist(), lengths[:count].tolist(), *columns, strict=True):  # fmt: skip
+    ) in zip(offsets.tolist(), lengths.tolist(), *columns, strict=True):  # fmt: skip
         raw = octets[start : start + length].tobytes()
         if not mask or not (raw.isascii() or _is_utf8(raw[:body])):
             found.append(_parse_or_error(raw))

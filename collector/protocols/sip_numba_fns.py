@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from collector.accelerate import njit, njit_inline
+from collector.loads import be64
 
 Octets = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
@@ -44,6 +45,14 @@ HEADERS: Final = (
     "warning",
     "reason",
     "session-id",
+    "replaces",
+    "x-cid",
+    "x-call-id",
+    "x-original-call-id",
+    "cisco-guid",
+    "av-global-session-id",
+    "x-genesys-calluuid",
+    "p-charging-vector",
 )
 """Headers that the kernel knows; the bit of each in a message's presence mask is its place here plus one."""
 
@@ -64,8 +73,10 @@ SDP: Final = 1 << (len(HEADERS) + 1)
 MANDATORY_BITS: Final = _bits("via", "from", "to", "call-id", "cseq")
 CONTENT_LENGTH_BIT: Final = presence_bit("content-length")
 CONTENT_TYPE_BIT: Final = presence_bit("content-type")
-SINGLE_BITS: Final = _bits(
-    *(set(HEADERS) - {"via", "contact", "route", "record-route", "warning", "reason", "session-id"})
+JOINING_BITS: Final = _bits(*HEADERS[HEADERS.index("session-id") :])
+"""Headers that may join a leg to others."""
+SINGLE_BITS: Final = (
+    _bits(*(set(HEADERS) - {"via", "contact", "route", "record-route", "warning", "reason"})) & ~JOINING_BITS
 )
 """Headers of which a second one is a defect."""
 
@@ -91,8 +102,12 @@ bracket; `AFTER_NONE_OF` not behind an octet; `MARK` the position in a column; `
 START_LINE: Final = len(HEADERS) + 1
 """The start line's place among the patterns of the headers."""
 SHAPES: Final = 128
-NAME_LIMIT: Final = 15
+NAME_LIMIT: Final = 20
 """Length of the longest known header name."""
+
+_BLANKS: Final = 0x2020202020202020
+_ONES: Final = 0x0101010101010101
+_HIGHEST_BITS: Final = -0x7F7F7F7F7F7F7F80
 
 SECTION_LIMIT = 65000
 """Longer header sections are left to the slow reader, which cuts them."""
@@ -191,7 +206,8 @@ def _header_number(window: Octets, at: int, end: int, names: Integers) -> int:
     length = end - at
     if length > NAME_LIMIT:
         return 0
-    name = names[(length + (int(window[at]) | 32) + (int(window[end - 1]) | 32) * 20) % SHAPES]
+    first, middle, last = int(window[at]) | 32, int(window[at + length // 2]) | 32, int(window[end - 1]) | 32
+    name = names[(length + 30 * first + middle + 2 * last) % SHAPES]
     for place in range(length):
         if window[at + place] | 32 != name[place]:
             return 0
@@ -220,6 +236,20 @@ def _is_whole(window: Octets, start: int, end: int, body: int, mask: int, row: I
     while place < row[METHOD_END] and window[start + place] == window[start + row[CSEQ_METHOD] + place]:
         place += 1
     return bool(place == row[METHOD_END])
+
+
+@njit_inline
+def _text_end(window: Octets, at: int, end: int, classes: Integers) -> int:
+    """Position of the first octet that is no text."""
+    while at + 8 <= end:
+        # Eight octets at a time: a highest bit is set where one is below a blank, above a tilde or not ASCII.
+        octets = be64(window, at)
+        if (octets | (octets - _BLANKS) | (octets + _ONES)) & _HIGHEST_BITS:
+            break
+        at += 8
+    while at < end and classes[window[at]] & TEXT:
+        at += 1
+    return at
 
 
 @njit_inline
@@ -258,9 +288,7 @@ def _index_message(
             return False
         header = _header_number(window, at, name_end, names)
         at = name_end + 1
-        stop = at
-        while stop < end and classes[window[stop]] & TEXT:
-            stop += 1
+        stop = _text_end(window, at, end, classes)
         if stop + 1 >= end or window[stop] != 13 or window[stop + 1] != 10:
             return False
         following = stop + 2

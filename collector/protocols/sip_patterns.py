@@ -436,7 +436,7 @@ def _names() -> Integers:
     spelled = [(name, number) for number, name in enumerate(HEADERS, 1)]
     spelled += [(short, HEADERS.index(name) + 1) for short, name in _COMPACT.items()]
     for name, number in spelled:
-        row = names[(len(name) + ord(name[0]) + ord(name[-1]) * 20) % SHAPES]
+        row = names[(len(name) + 30 * ord(name[0]) + ord(name[len(name) // 2]) + 2 * ord(name[-1])) % SHAPES]
         if row[-1]:
             raise AssertionError(f"two header names of one shape: {name}")
         row[: len(name)] = list(name.encode())

@@ -1,0 +1,210 @@
+"""All SIP of a capture: plain calls go through the kernel, everything else to the assembler.
+
+Each Call-ID has one owner at a time. The kernel owns a call until it does anything unusual; then, and whenever
+somebody asks where media goes, the assembler is told from the journal all that was said, in the order of the capture.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.call_list import CallList
+from collector.calls import CallAssembler, CallLimits
+from collector.capture import columns as c
+from collector.dialogs import LegRecord, Surroundings
+from collector.facts import Call, Endpoint, SipTotals
+from collector.legs import call_of
+from collector.media.book import MediaBook
+from collector.negotiation import FormatTable
+from collector.outcome import TIMER_B, leg_of
+from collector.plain_calls import Entry, PlainCalls, PlainLimits
+from collector.plain_calls_numba_fns import (
+    LEAVING,
+    STOP_TEXT,
+    STOP_UNINDEXED,
+    VERDICT,
+    VERDICT_BEGUN,
+    VERDICT_CALL,
+    VERDICT_COLUMNS,
+)
+from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
+
+Octets = NDArray[np.uint8]
+Integers = NDArray[np.int64]
+EndpointOf = Callable[[int, int, int], Endpoint]
+
+
+class Signalling:
+    """Takes SIP in the order of the capture and gives calls."""
+
+    def __init__(self, limits: CallLimits, book: MediaBook, endpoint: EndpointOf, plain: PlainLimits) -> None:
+        self._limits = limits
+        self._endpoint = endpoint
+        self._book = book
+        self._assembler = CallAssembler(limits, book)
+        self._plain: PlainCalls | None = None
+        if min(plain.calls, limits.max_calls) > 0:
+            self._plain = PlainCalls(plain._replace(calls=min(plain.calls, limits.max_calls)), limits.max_media)
+            # Without a reference back: an engine that is dropped closes its files at once.
+            itself = weakref.proxy(self)
+            book.before_lookup = lambda: itself.settle()
+
+    # --- messages ---------------------------------------------------------------------------------------------
+
+    def take_packets(self, window: Octets, packets: Integers) -> None:
+        """Take datagrams that lie in a window, rows of `capture.columns`."""
+        offsets = np.ascontiguousarray(packets[:, c.PAYLOAD])
+        lengths = np.ascontiguousarray(packets[:, c.PAYLOAD_CAPTURED])
+        index = index_batch(window, offsets, lengths)
+
+        def messages(chosen: Integers) -> list[SipMessage | SipError]:
+            return messages_at(window, offsets[chosen], lengths[chosen], index[chosen])
+
+        verdicts = np.zeros((len(packets), VERDICT_COLUMNS), np.int64)
+        number = 0
+        while number < len(packets) and self._plain is not None:
+            known = self._plain.used
+            stop = self._plain.follow(window, packets, index, number, verdicts)
+            left = number + np.flatnonzero(verdicts[number:stop, VERDICT])
+            self._take_left(self._plain, messages(left), packets[left].tolist(), verdicts[left].tolist())
+            self._yield_others(self._plain, known)
+            number = stop
+            if number < len(packets):
+                if self._plain.stopped_by == STOP_UNINDEXED:
+                    one = np.array([number])
+                    self._take_all(messages(one), packets[one].tolist())
+                    number += 1
+                elif self._plain.stopped_by != STOP_TEXT or not self._plain.pack():
+                    self.settle()
+        rest = np.arange(number, len(packets))
+        self._take_all(messages(rest), packets[rest].tolist())
+
+    def _take_left(
+        self, plain: PlainCalls, messages: Sequence[SipMessage | SipError], rows: list[list[int]],
+        verdicts: list[list[int]],
+    ) -> None:  # fmt: skip
+        """Messages that the kernel did not take."""
+        assembler = self._assembler
+        for message, row, verdict in zip(messages, rows, verdicts, strict=True):
+            if verdict[VERDICT] == LEAVING:
+                self._tell(plain.entries([verdict[VERDICT_CALL]])[0])
+            assembler.last_begun = verdict[VERDICT_BEGUN]
+            self._take(message, row)
+        assembler.last_begun = plain.last_begun
+
+    def _take_all(self, messages: Sequence[SipMessage | SipError], rows: list[list[int]]) -> None:
+        for message, row in zip(messages, rows, strict=True):
+            if isinstance(message, SipMessage):
+                self._claim(message.call_id)
+            self._take(message, row)
+            self._note_begun()
+
+    def _take(self, message: SipMessage | SipError, row: list[int]) -> None:
+        if isinstance(message, SipError):
+            self._assembler.feed_defect(message.defect)
+            return
+        src = self._endpoint(row[c.SRC_HI], row[c.SRC_LO], row[c.SPORT])
+        dst = self._endpoint(row[c.DST_HI], row[c.DST_LO], row[c.DPORT])
+        self._assembler.feed(message, row[c.PENDING_AT], src, dst, "udp")
+
+    def feed(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> None:
+        """Take a message that came in another way."""
+        self._claim(message.call_id)
+        self._assembler.feed(message, at, src, dst, transport)
+        self._note_begun()
+
+    def feed_defect(self, name: str) -> None:
+        """Count a message that could not be parsed at all."""
+        self._assembler.feed_defect(name)
+
+    # --- who owns a call --------------------------------------------------------------------------------------
+
+    def _claim(self, call_id: str) -> None:
+        """From here on the assembler follows this Call-ID."""
+        if self._plain is None:
+            return
+        if self._plain.used >= self._plain.limit:
+            self.settle()
+            return
+        row = self._plain.row_of(call_id)
+        if row is not None and self._plain.is_plain(row):
+            self._yield(self._plain, row)
+
+    def _yield(self, plain: PlainCalls, row: int) -> None:
+        plain.leave(row)
+        self._tell(plain.entries([row])[0])
+        self._assembler.last_begun = plain.last_begun
+
+    def _yield_others(self, plain: PlainCalls, since: int) -> None:
+        """A Call-ID that began with a registration or the like is the assembler's, whatever comes of it."""
+        if not self._assembler.has_others:
+            return
+        rows = plain.plain_rows(since)
+        for row, call_id in zip(rows.tolist(), plain.call_ids(rows), strict=True):
+            if self._assembler.has_other(call_id):
+                self._yield(plain, row)
+
+    def _note_begun(self) -> None:
+        if self._plain is not None:
+            self._plain.last_begun = self._assembler.last_begun
+
+    def _tell(self, entries: Iterable[Entry]) -> None:
+        for message, at, src, dst, begun in entries:
+            self._assembler.last_begun = begun
+            self._assembler.feed(message, at, src, dst, "udp")
+
+    def settle(self) -> None:
+        """Leave all calls to the assembler for good: a table is full, or somebody asks where media goes."""
+        plain, self._plain = self._plain, None
+        self._book.before_lookup = None
+        if plain is not None:
+            self._tell(plain.all_entries())
+            self._assembler.put_in_order()
+            self._assembler.last_begun = plain.last_begun
+
+    # --- calls ------------------------------------------------------------------------------------------------
+
+    def join_by_media(self, pairs: Sequence[tuple[str, str]]) -> None:
+        """Call-IDs that carry the same medium belong to one call."""
+        self._assembler.join_by_media(pairs)
+
+    def ended(self) -> list[Call]:
+        """Calls that ended since the last question."""
+        return self._assembler.ended()
+
+    def finish(self, now: int) -> tuple[Sequence[Call], SipTotals]:
+        """All calls in the order of their beginning, and the totals; `now` is the time of the last packet [ns]."""
+        plain = self._plain
+        if plain is None:
+            return self._assembler.finish(now)
+        for call_id in self._assembler.joined_call_ids():
+            self._claim(call_id)
+        for row in plain.unacknowledged().tolist():
+            self._yield(plain, row)
+        rows = plain.plain_rows()
+        if not len(rows):
+            return self._assembler.finish(now)
+        outcomes = plain.outcomes(rows, now)
+        made, totals = self._assembler.finish(now, plain.totals(rows, outcomes))
+        surroundings = Surroundings(MediaBook(), FormatTable(), self._limits.max_media, self._limits.max_forks)
+
+        def make(numbers: Sequence[int]) -> list[Call]:
+            return [call_of_entries(each, surroundings, now) for each in plain.entries(rows[list(numbers)].tolist())]
+
+        return CallList(made, outcomes, plain.call_ids(rows), make), totals
+
+
+def call_of_entries(entries: Sequence[Entry], surroundings: Surroundings, now: int) -> Call:
+    """The facts of a call of one leg from all that it said."""
+    first = entries[0]
+    leg = LegRecord(first.message.call_id, surroundings, first.src, first.dst, "udp")
+    for message, at, src, dst, begun in entries:
+        if leg.ended is not None and begun - leg.ended > TIMER_B:
+            leg.forget_transactions()
+        leg.feed(message, at, src, dst, "udp")
+    leg.close_media(leg.last)
+    return call_of([leg_of(leg, now)], ())
