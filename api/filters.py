@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from api.rated import Rated, RatedCall, RatedStream
-from collector.facts import Endpoint
+from collector.facts import CallState, Endpoint
 
 Comparison = Callable[[float, float], bool]
 COMPARISONS: Mapping[str, Comparison] = {
@@ -27,6 +27,44 @@ COMPARISONS: Mapping[str, Comparison] = {
 WORD = re.compile(r"(?P<key>[a-z_]+)(?P<operator><=|>=|!=|<|>|=|:)(?P<value>\"[^\"]*\"|[^\s\"]+)", re.IGNORECASE)
 UNITS: Mapping[str, float] = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 """Seconds in each unit of a duration."""
+
+FINDING_CODES = (
+    "answer_not_acknowledged",
+    "answer_not_seen",
+    "burst_loss",
+    "capture_drops",
+    "capture_without_times",
+    "clock_inferred",
+    "clock_unknown",
+    "codec_change",
+    "digits_dropped",
+    "dscp_mixed",
+    "dscp_zero",
+    "duplicates",
+    "event_only",
+    "fork",
+    "forked",
+    "heard_more_than_once",
+    "hold",
+    "hop",
+    "joined_in_the_middle",
+    "joined_late",
+    "media_not_listed",
+    "mirror_copies",
+    "multicast",
+    "no_media",
+    "one_way_audio",
+    "pause",
+    "redirected",
+    "reordered",
+    "sequence_restart",
+    "silence",
+    "srtp",
+    "t38",
+    "timestamp_jump",
+    "transfer_failed",
+)
+"""Codes of all findings; docs/output.md says what each means."""
 
 
 class FilterError(ValueError):
@@ -51,6 +89,8 @@ class Text(NamedTuple):
     call: Callable[[RatedCall], tuple[str, ...]] | None = None
     prefix: bool = False
     """The beginning of a value is enough."""
+    known: tuple[str, ...] = ()
+    """All values that there are, where they can be listed; any other is a slip of the pen."""
 
 
 def seconds(milliseconds: float | None) -> float | None:
@@ -85,11 +125,16 @@ KEYS: Mapping[str, Number | Text] = {
     "legs": Number("legs of the call", call=lambda c: len(c.call.legs)),
     "codec": Text("codec", lambda s: (s.stream.codec or "none",)),
     "ssrc": Text("SSRC, as 0x0123ABCD", lambda s: (f"0x{s.stream.ssrc:08X}",)),
-    "dscp": Text("a DSCP seen", lambda s: tuple(str(dscp) for dscp in s.stream.dscp)),
-    "role": Text("primary, hop or fork", lambda s: (s.stream.placement.role,)),
+    "dscp": Text(
+        "a DSCP seen",
+        lambda s: tuple(str(dscp) for dscp in s.stream.dscp),
+        known=tuple(str(dscp) for dscp in range(64)),
+    ),
+    "role": Text("primary, hop or fork", lambda s: (s.stream.placement.role,), known=("primary", "hop", "fork")),
     "state": Text(
         "completed, failed, cancelled, unanswered or in-progress",
         call=lambda c: (c.call.state.value.replace(" ", "-"), c.call.state.value),
+        known=tuple(state.value.replace(" ", "-") for state in CallState),
     ),
     "from": Text(
         "where it comes from: the beginning of an address, for a call also of the caller",
@@ -123,6 +168,7 @@ KEYS: Mapping[str, Number | Text] = {
             *(finding.code for leg in c.call.legs for finding in leg.findings),
             *(finding.code for rated in c.streams for finding in rated.stream.findings),
         ),
+        known=FINDING_CODES,
     ),
 }
 
@@ -191,8 +237,23 @@ def number_word(source: str, rule: Number, symbol: str, value: str) -> Word:
     )
 
 
+def check_known(source: str, rule: Text, wanted: tuple[str, ...]) -> None:
+    """Refuse a value that nothing can have, and a word without any."""
+    if not wanted:
+        raise FilterError(f"--filter: “{source}” names no value")
+    for value in wanted if rule.known else ():
+        if value.replace(" ", "-") not in rule.known:
+            raise FilterError(f"--filter: “{source}” has an unknown value “{value}”; known are {listed(rule.known)}")
+
+
+def listed(values: tuple[str, ...]) -> str:
+    """Values as a sentence names them; whole numbers by the first and the last."""
+    return f"{values[0]} to {values[-1]}" if values[0].isdigit() else ", ".join(values)
+
+
 def text_word(source: str, rule: Text, negated: bool, wanted: tuple[str, ...]) -> Word:
     """A word that compares text; several values with commas are alternatives."""
+    check_known(source, rule, wanted)
     of_stream, of_call = rule.stream, rule.call
 
     def holds(candidates: tuple[str, ...]) -> bool:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from api.filters import KEYS  # noqa: E402
+from api.filters import FINDING_CODES, KEYS  # noqa: E402
 from api.main import INTERNAL, INTERRUPTED, PARTLY_READ, READER_GONE, UNUSABLE, shell  # noqa: E402
 from api.output import Request  # noqa: E402
 from api.tables import CALLS, FINDINGS, STREAMS, Column  # noqa: E402
@@ -121,6 +121,7 @@ def finding_codes() -> set[str]:
 def test_every_finding_is_documented() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", section(OUTPUT, "findings"), re.MULTILINE))
     assert told == finding_codes() | set(CODES)
+    assert told == set(FINDING_CODES)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

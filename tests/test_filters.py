@@ -94,6 +94,15 @@ def test_a_stream_outside_every_call_meets_no_word_of_calls() -> None:
         ("pdd>3parsec", "unknown unit “parsec”"),
         ("lost>3ms", "bare number"),
         ("codec:pcma and mos<3", "“and” is not"),
+        (
+            "state:nosuch",
+            "unknown value “nosuch”; known are completed, failed, cancelled, unanswered, in-progress",
+        ),
+        ("state!=failed,lost", "unknown value “lost”"),
+        ("role:leg", "known are primary, hop, fork"),
+        ("dscp:64", "unknown value “64”; known are 0 to 63"),
+        ("finding:one_way", "unknown value “one_way”; known are answer_not_acknowledged, "),
+        ("codec:,", "“codec:,” names no value"),
     ],
 )
 def test_a_word_without_meaning_is_named(expression: str, part: str) -> None:
