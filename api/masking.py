@@ -42,6 +42,7 @@ MASK = "***"
 """Stands for a number in free text that no URI has named."""
 
 SCHEME = re.compile(r"\b(sips?|tel|im|pres):", re.IGNORECASE)
+PLAIN_NUMBER = re.compile(r"sips?:\+?([1-9]\d{3,14})@[^@]*", re.ASCII)
 HOST = re.compile(r"(?:\[[\da-fA-F:.]+\]|[\w.\-]+)(?::\d+)?")
 BRACKET_END = re.compile(r">(?=\s*(?:[;,]|$))")
 NUMBER = re.compile(r"\+?[\-.() ]*\d[\d\-.() ]*")
@@ -129,10 +130,23 @@ class Pseudonyms:
         self._names: dict[str, str] = {}
         self._parts: dict[str, str] = {}
         self._uris: dict[str, str] = {}
+        self._hosts: dict[str, str] = {}
+
+    def meet(self, value: str) -> None:
+        """Name the person of a URI, of which nothing else is kept."""
+        plain = PLAIN_NUMBER.fullmatch(value)
+        if plain is not None:
+            # Most URIs of most captures, and a capture may hold a million.
+            if plain[1] not in self._names:
+                self._names[plain[1]] = f"p{len(self._names) + 1}"
+            return
+        parts = split_uri(value)
+        if parts is not None and parts.user:
+            self.name(parts.user)
 
     def name(self, user: str) -> str:
         """Name of a user part."""
-        plain = unquote(user.partition(":")[0]).strip()
+        plain = user if user.isalnum() else unquote(user.partition(":")[0]).strip()
         # Parameters of a number are no part of it (RFC 3966 3); elsewhere they may tell people apart.
         number = number_key(PARAMETERS.split(plain, maxsplit=1)[0].strip())
         key = plain.casefold() if number is None else number
@@ -165,9 +179,14 @@ class Pseudonyms:
 
     def host(self, host: str) -> str:
         """A host as it is, unless a number stands in its place."""
-        if number_key(host) is not None and not is_address(host):
-            return self.name(host)
-        return HOST_DIGITS.sub(lambda match: self.name(match[0]), host)
+        masked = self._hosts.get(host)
+        if masked is None:
+            if number_key(host.partition(":")[0]) is not None and not is_address(host):
+                masked = self.name(host)
+            else:
+                masked = HOST_DIGITS.sub(lambda match: self.name(match[0]), host)
+            self._hosts[host] = masked
+        return masked
 
     def text(self, value: str) -> str:
         """Free text without URIs, without runs of five digits or more, and without the people named so far."""
@@ -218,13 +237,12 @@ class Pseudonyms:
 def name_people(replay: Replay, names: Pseudonyms) -> None:
     """Name the parties of all calls in their order: so a name is the same in each format and choice of one input."""
     for call in replay.calls:
-        names.uri(call.from_uri)
-        names.uri(call.to_uri)
+        names.meet(call.from_uri)
+        names.meet(call.to_uri)
         for leg in call.legs:
-            names.uri(leg.from_uri)
-            names.uri(leg.to_uri)
-            names.uri(leg.request_uri)
-            names.maybe(leg.transferred_to)
+            for uri in (leg.from_uri, leg.to_uri, leg.request_uri, leg.transferred_to):
+                if uri is not None and uri != call.from_uri and uri != call.to_uri:
+                    names.meet(uri)
 
 
 def mask_replay(replay: Replay, names: Pseudonyms) -> Replay:

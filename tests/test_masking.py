@@ -10,7 +10,7 @@ from builders import START, failed_call, make_call, make_far_end, make_leg, make
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.masking import MASKED_DIGIT, OWN_WORDS, Pseudonyms, mask_call, mask_event, mask_rated, mask_replay
+from api.masking import MASKED_DIGIT, OWN_WORDS, Pseudonyms, mask_call, mask_event, mask_rated, mask_replay, name_people
 from api.rated import rate_replay
 from collector.facts import CodecChange, CodecFormat, Endpoint, Finding, NegotiatedMedia, Reason, TelephoneEvent
 
@@ -236,6 +236,18 @@ def test_a_cname_without_a_host_may_be_a_person(cname: str, shown: str) -> None:
     masked = mask_replay(make_replay(calls=(make_call(),), streams=(make_stream(far_end=far_end),)), Pseudonyms())
     assert masked.streams[0].far_end is not None
     assert masked.streams[0].far_end.cname == shown
+
+
+def test_names_follow_the_order_of_the_calls_whatever_is_printed_first() -> None:
+    calls = (make_call(), failed_call(), make_call(from_uri="sip:jane;roe@h", to_uri="sips:+441632960001@x"))
+    names = Pseudonyms()
+    name_people(make_replay(calls=calls), names)
+    assert [names.uri(call.from_uri) for call in reversed(calls)] == [
+        "sip:p4@h",
+        "sip:p3@10.1.4.8",
+        "sip:p1@10.1.4.7",
+    ]
+    assert names.uri(calls[2].to_uri) == "sips:p1@x"
 
 
 def test_a_choice_of_calls_does_not_change_the_names() -> None:
