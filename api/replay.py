@@ -38,4 +38,4 @@ def replay_files(
     engine = Engine(settings.limits, on_call)
     names = [str(path) for path in paths]
     engine.read(names, on_progress)
-    return engine.finish(tuple(names))
+    return engine.finish()

@@ -36,6 +36,7 @@ from collector.protocols.rtcp import RtcpError, parse_compound
 from collector.protocols.sip import SipError, parse
 from collector.reader import FOREVER, NOT_YET, CaptureReader
 from collector.signalling import Signalling
+from collector.untimed import untimed_call, untimed_stream, untimed_totals
 from collector.walk_numba_fns import walk
 
 Octets = NDArray[np.uint8]
@@ -90,6 +91,7 @@ class Engine:
         self._arrays = walk_arrays()
         self._defects: Counter[str] = Counter()
         self._walking = self._arrays.context
+        self._files: list[str] = []
         self._packets = 0
         self._first, self._last = FOREVER, NOT_YET
         self._link_types: dict[str, None] = {}
@@ -121,6 +123,7 @@ class Engine:
                 following = waiting.pop(0)
                 active.append(following.reader or self._open(following.name))
                 active[-1].next_at = following.first
+                self._files.append(following.name)
                 continue
             active.sort(key=lambda reader: reader.next_at or 0)
             current = active[0]
@@ -164,11 +167,11 @@ class Engine:
         context = reader.arrays.context
         packets = int(context[c.PACKETS])
         self._packets += packets
-        if packets:
+        if context[c.FIRST] <= context[c.LAST]:
             self._first = min(self._first, int(context[c.FIRST]))
             self._last = max(self._last, int(context[c.LAST]))
         self._link_types.update(reader.link_types)
-        self._interfaces += reader.interfaces
+        self._interfaces = max(self._interfaces, reader.interfaces)
         if reader.dropped is not None:
             self._dropped = (self._dropped or 0) + reader.dropped
         if reader.stopped is not None:
@@ -291,7 +294,7 @@ class Engine:
 
     # --- the end ----------------------------------------------------------------------------------------------
 
-    def finish(self, files: tuple[str, ...]) -> Replay:
+    def finish(self) -> Replay:
         """Everything found; the engine is of no use afterwards."""
         self._take_messages(self._tcp.finish())
         self._sctp.finish()
@@ -309,9 +312,17 @@ class Engine:
         self._signalling.join_by_media(shared_calls(streams))
         calls, sip = self._signalling.finish(self._last if self._packets else 0)
         calls = on_calls(calls, streams)
-        return Replay(self._capture(files), sip, calls, tuple(streams), self._table.unlisted, self._notes())
+        if self._packets and not self._has_times:
+            streams = [untimed_stream(stream) for stream in streams]
+            calls = tuple(untimed_call(call) for call in calls)
+            sip = untimed_totals(sip)
+        return Replay(self._capture(), sip, calls, tuple(streams), self._table.unlisted, self._notes())
 
-    def _capture(self, files: tuple[str, ...]) -> CaptureFacts:
+    @property
+    def _has_times(self) -> bool:
+        return self._first <= self._last
+
+    def _capture(self) -> CaptureFacts:
         counters = self._arrays.counters.tolist()
         counters[c.RTP_UNVALIDATED] += self._table.unvalidated_packets
         defects = Counter({c.COUNTER_NAMES[k]: counters[k] for k in c.DEFECTS})
@@ -324,10 +335,10 @@ class Engine:
         ):
             defects.update(part)
         return CaptureFacts(
-            files=files,
+            files=tuple(self._files),
             packets=self._packets,
-            first=self._first if self._packets else None,
-            last=self._last if self._packets else None,
+            first=self._first if self._has_times else None,
+            last=self._last if self._has_times else None,
             link_types=tuple(self._link_types),
             interfaces=self._interfaces,
             dropped=self._dropped,
@@ -336,6 +347,12 @@ class Engine:
         )
 
     def _notes(self) -> tuple[Finding, ...]:
+        notes = []
         if self._dropped:
-            return (Finding("capture_drops", f"the capturing side dropped {self._dropped:,} packets", self._dropped),)
-        return ()
+            text = f"the capturing side dropped {self._dropped:,} packets"
+            notes.append(Finding("capture_drops", text, self._dropped))
+        if self._packets and not self._has_times:
+            notes.append(
+                Finding("capture_without_times", "the capture holds no times: delays and durations are missing")
+            )
+        return tuple(notes)

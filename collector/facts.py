@@ -396,11 +396,13 @@ class CaptureFacts:
     """Where the facts come from and what was wrong with it."""
 
     files: tuple[str, ...]
+    """In the order of their first packets."""
     packets: int
     first: int | None
     last: int | None
     link_types: tuple[str, ...]
     interfaces: int
+    """Capture interfaces of the file that has most."""
     dropped: int | None
     """Packets that the capturing side says it lost; None when it says nothing."""
     defects: Mapping[str, int]

@@ -233,6 +233,16 @@ def test_simple_packets_alone_are_read(tmp_path: Path) -> None:
     assert replay.capture.stopped is None
 
 
+def test_what_needs_a_clock_is_missing_where_a_capture_has_no_times(tmp_path: Path) -> None:
+    replay = replayed(tmp_path / "f", section() + interface() + b"".join(map(simple, PACKETS)))
+    (stream,) = replay.streams
+    assert (replay.capture.first, replay.capture.last) == (None, None)
+    assert replay.capture.defects["time_missing"] == len(PACKETS)
+    assert (stream.jitter_ms, stream.pdv_ms, stream.max_delta_ms) == (None, None, None)
+    assert all(call.post_dial_delay_ms is None and call.duration_ms is None for call in replay.calls)
+    assert [note.code for note in replay.notes] == ["capture_without_times"]
+
+
 def test_simple_packet_is_as_long_as_the_snap_length(tmp_path: Path) -> None:
     cut = block(3, struct.pack("<I", len(VOICE[0])) + VOICE[0][:44])
     data = section() + interface(snap_length=42) + simple(VOICE[0])[:0] + cut

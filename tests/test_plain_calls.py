@@ -366,7 +366,7 @@ def test_places_of_the_first_hold_failed_calls_and_those_with_findings() -> None
 def replayed(path: Path, plain: PlainLimits) -> Replay:
     engine = Engine(EngineLimits(plain=plain))
     engine.read([str(path)])
-    return engine.finish((str(path),))
+    return engine.finish()
 
 
 def test_real_captures_are_told_alike(shared: Path) -> None:
