@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from api.masking import Pseudonyms, split_uri
 from api.rated import Rated, RatedCall, RatedStream
 from collector.facts import CallState, Endpoint
 
@@ -89,6 +90,8 @@ class Text(NamedTuple):
     call: Callable[[RatedCall], tuple[str, ...]] | None = None
     prefix: bool = False
     """The beginning of a value is enough."""
+    person: Callable[[RatedCall], str] | None = None
+    """URI of the person who is asked for, too."""
     known: tuple[str, ...] = ()
     """All values that there are, where they can be listed; any other is a slip of the pen."""
 
@@ -105,7 +108,15 @@ def either(*sides: Endpoint) -> tuple[str, ...]:
 
 def user_and_uri(uri: str) -> tuple[str, ...]:
     """A URI, and its user part alone."""
-    return (uri, re.sub(r"^\w+:", "", uri).partition("@")[0])
+    parts = split_uri(uri)
+    return (uri,) if parts is None else (uri, parts.user)
+
+
+def masked_party(uri: str, names: Pseudonyms) -> tuple[str, ...]:
+    """A masked URI, its name and its host: what a report shows of a person."""
+    masked = names.uri(uri)
+    parts = split_uri(masked)
+    return (masked,) if parts is None else (masked, parts.user, parts.host, parts.host.partition(":")[0])
 
 
 KEYS: Mapping[str, Number | Text] = {
@@ -139,14 +150,16 @@ KEYS: Mapping[str, Number | Text] = {
     "from": Text(
         "where it comes from: the beginning of an address, for a call also of the caller",
         lambda s: either(s.stream.src),
-        lambda c: (*(text for leg in c.call.legs for text in either(leg.src)), *user_and_uri(c.call.from_uri)),
+        lambda c: tuple(text for leg in c.call.legs for text in either(leg.src)),
         prefix=True,
+        person=lambda c: c.call.from_uri,
     ),
     "to": Text(
         "where it goes to: the beginning of an address, for a call also of the callee",
         lambda s: either(s.stream.dst),
-        lambda c: (*(text for leg in c.call.legs for text in either(leg.dst)), *user_and_uri(c.call.to_uri)),
+        lambda c: tuple(text for leg in c.call.legs for text in either(leg.dst)),
         prefix=True,
+        person=lambda c: c.call.to_uri,
     ),
     "ip": Text(
         "an address on either side, or its beginning",
@@ -181,8 +194,12 @@ class Word(NamedTuple):
     call: Callable[[RatedCall], bool] | None
 
 
-def parse_filter(expression: str) -> tuple[Word, ...]:
-    """Read an expression; FilterError names the first word that has no meaning."""
+def parse_filter(expression: str, names: Pseudonyms | None = None) -> tuple[Word, ...]:
+    """Read an expression; FilterError names the first word that has no meaning.
+
+    With `names`, people are asked for by their masked names alone and in full: otherwise a number could be found out
+    digit by digit.
+    """
     words: list[Word] = []
     position = 0
     while position < len(expression):
@@ -193,14 +210,14 @@ def parse_filter(expression: str) -> tuple[Word, ...]:
         if match is None:
             culprit = expression[position:].split()[0]
             raise FilterError(f"--filter: “{culprit}” is not KEY:VALUE or KEY<NUMBER; keys are {', '.join(KEYS)}")
-        words.append(parse_word(match))
+        words.append(parse_word(match, names))
         position = match.end()
     if not words:
         raise FilterError("--filter: the expression is empty")
     return tuple(words)
 
 
-def parse_word(match: re.Match[str]) -> Word:
+def parse_word(match: re.Match[str], names: Pseudonyms | None) -> Word:
     """Bind one word to its key."""
     key, symbol, value = match["key"].lower(), match["operator"], match["value"].strip('"')
     rule = KEYS.get(key)
@@ -210,7 +227,7 @@ def parse_word(match: re.Match[str]) -> Word:
         return number_word(match[0], rule, symbol, value)
     if symbol not in (":", "=", "!="):
         raise FilterError(f"--filter: “{match[0]}” compares text, which takes : or != only")
-    return text_word(match[0], rule, symbol == "!=", tuple(part.casefold() for part in value.split(",") if part))
+    return text_word(match[0], rule, symbol == "!=", tuple(part.casefold() for part in value.split(",") if part), names)
 
 
 def number_word(source: str, rule: Number, symbol: str, value: str) -> Word:
@@ -251,24 +268,52 @@ def listed(values: tuple[str, ...]) -> str:
     return f"{values[0]} to {values[-1]}" if values[0].isdigit() else ", ".join(values)
 
 
-def text_word(source: str, rule: Text, negated: bool, wanted: tuple[str, ...]) -> Word:
+def text_word(source: str, rule: Text, negated: bool, wanted: tuple[str, ...], names: Pseudonyms | None) -> Word:
     """A word that compares text; several values with commas are alternatives."""
     check_known(source, rule, wanted)
-    of_stream, of_call = rule.stream, rule.call
+    of_stream, of_call, person = rule.stream, rule.call, rule.person
 
-    def holds(candidates: tuple[str, ...]) -> bool:
+    def fits(candidates: tuple[str, ...], prefix: bool) -> bool:
         folded = [candidate.casefold() for candidate in candidates]
-        if rule.prefix:
-            found = any(candidate.startswith(wanted) for candidate in folded)
-        else:
-            found = any(candidate in wanted for candidate in folded)
-        return found != negated
+        if prefix:
+            return any(candidate.startswith(wanted) for candidate in folded)
+        return any(candidate in wanted for candidate in folded)
+
+    def names_person(call: RatedCall) -> bool:
+        if person is None:
+            return False
+        if names is None:
+            return fits(user_and_uri(person(call)), rule.prefix)
+        return fits(masked_party(person(call), names), False)
 
     return Word(
         source,
-        None if of_stream is None else lambda stream: holds(of_stream(stream)),
-        None if of_call is None else lambda call: holds(of_call(call)),
+        None if of_stream is None else lambda stream: fits(of_stream(stream), rule.prefix) != negated,
+        None if of_call is None else lambda call: (fits(of_call(call), rule.prefix) or names_person(call)) != negated,
     )
+
+
+OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+ADDRESS_OR_NAME = re.compile(
+    rf"{OCTET}(?:\.{OCTET}){{0,3}}\.?(?::\d{{0,5}})?|\[?[\da-f]{{0,4}}(?::[\da-f]{{0,4}}){{1,7}}\]?|p\d+|0x[\da-f]{{1,8}}",
+    re.IGNORECASE,
+)
+"""What is no person's number: the beginning of an address, a masked name, an SSRC."""
+
+
+def masked_expression(expression: str, names: Pseudonyms) -> str:
+    """An expression as a masked report repeats it: without people's numbers and names."""
+
+    def shown(part: str) -> str:
+        return part if ADDRESS_OR_NAME.fullmatch(part) else names.text(part)
+
+    def word(match: re.Match[str]) -> str:
+        rule = KEYS.get(match["key"].lower())
+        if isinstance(rule, Number) or match["key"].lower() == "call":
+            return match[0]
+        return match["key"] + match["operator"] + ",".join(map(shown, match["value"].split(",")))
+
+    return WORD.sub(word, expression)
 
 
 def select(rated: Rated, words: tuple[Word, ...]) -> Rated:

@@ -10,9 +10,9 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from api.filters import FilterError, parse_filter, select
+from api.filters import FilterError, masked_expression, parse_filter, select
 from api.json_output import Selection, json_chunks
-from api.masking import Pseudonyms, mask_call, mask_rated
+from api.masking import Pseudonyms, mask_call, mask_rated, name_people
 from api.progress import Bar, first_interrupt_waits, say
 from api.rated import Rated, RatedCall, beginning_with, rate_replay
 from api.wording import plural
@@ -50,7 +50,9 @@ def report(request: Request) -> bool:
     check(request)
     names = Pseudonyms()
     replay = read(request, names)
-    written = write(choose(rate_replay(replay), request), request, names)
+    if not request.show_numbers:
+        name_people(replay, names)
+    written = write(choose(rate_replay(replay), request, names), request, names)
     for line in written:
         say(line)
     if replay.capture.stopped is not None:
@@ -114,13 +116,13 @@ def call_printer(request: Request, names: Pseudonyms) -> Callable[[Call], None] 
     return print_call
 
 
-def choose(rated: Rated, request: Request) -> Rated:
+def choose(rated: Rated, request: Request, names: Pseudonyms) -> Rated:
     """What was asked for."""
     if request.call is not None:
         chosen = find_call(rated, request.call)
         rated = rated._replace(calls=(chosen,), streams=chosen.streams)
     if request.filter is not None:
-        rated = select(rated, parse_filter(request.filter))
+        rated = select(rated, parse_filter(request.filter, None if request.show_numbers else names))
     return rated
 
 
@@ -155,11 +157,15 @@ def write(rated: Rated, request: Request, names: Pseudonyms) -> list[str]:
 
 def selection(rated: Rated, request: Request, names: Pseudonyms) -> Selection:
     """What was asked for, as the report repeats it."""
-    words = request.filter
-    if words is not None and not request.show_numbers:
-        words = names.text(words)
     call = rated.calls[0].call.call_id if request.call is not None and rated.calls else request.call
-    return Selection(words, call, not request.show_numbers)
+    return Selection(shown_filter(request, names), call, not request.show_numbers)
+
+
+def shown_filter(request: Request, names: Pseudonyms) -> str | None:
+    """The filter as the report repeats it."""
+    if request.filter is None or request.show_numbers:
+        return request.filter
+    return masked_expression(request.filter, names)
 
 
 def write_tables(rated: Rated, request: Request) -> list[str]:
@@ -209,7 +215,9 @@ def text_report(rated: Rated, request: Request, names: Pseudonyms) -> str:
     columns = shutil.get_terminal_size((100, 24)).columns if terminal or "COLUMNS" in os.environ else 100
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     screen = Screen(max(60, columns), colour)
-    options = TextOptions(request.files, request.top, None if request.show_numbers else names, request.filter)
+    options = TextOptions(
+        request.files, request.top, None if request.show_numbers else names, shown_filter(request, names)
+    )
     if request.call is None:
         return render_summary(rated, options, screen)
     if not rated.calls:

@@ -198,6 +198,21 @@ def test_a_filter_narrows_what_is_listed_and_not_the_totals(capture: Path, capsy
     assert report["selection"]["filter"] == "state:failed"
 
 
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_number_cannot_be_found_out_through_the_filter(
+    form: str, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masked = ["replay", str(capture), "--format", form, "--filter"]
+    assert shell([*masked, f"from:{DIGITS[0]}"]) == 0
+    shown = capsys.readouterr().out
+    assert GOOD_CALL not in shown
+    assert DIGITS[0] not in shown
+    assert shell([*masked, "from:p1"]) == 0
+    assert GOOD_CALL[:8] in capsys.readouterr().out
+    assert shell([*masked, f"from:{DIGITS[0][:5]}", "--show-numbers"]) == 0
+    assert GOOD_CALL[:8] in capsys.readouterr().out
+
+
 def test_a_defect_of_ours_is_one_line_with_a_hint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

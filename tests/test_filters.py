@@ -7,7 +7,8 @@ from builders import failed_call, make_call, make_replay, make_stream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.filters import KEYS, FilterError, parse_filter, select
+from api.filters import KEYS, FilterError, masked_expression, parse_filter, select
+from api.masking import Pseudonyms, name_people
 from api.rated import rate_replay
 from collector.facts import Endpoint, Finding
 
@@ -60,6 +61,57 @@ GOOD, BAD, STRAY = 0x1234ABCD, 0xFF, 7
 )
 def test_words_keep_calls_and_streams(expression: str, calls: list[str], streams: list[int]) -> None:
     assert kept(expression) == (calls, streams)
+
+
+def kept_masked(expression: str) -> list[str]:
+    rated, names = rate_replay(make_replay()), Pseudonyms()
+    name_people(rated.replay, names)
+    return [call.call.call_id[:4] for call in select(rated, parse_filter(expression, names)).calls]
+
+
+@pytest.mark.parametrize(
+    ("expression", "calls"),
+    [
+        ("from:+44", []),
+        ("from:+441632960001", []),
+        ("from:sip:+441632960001@10.1.4.7", []),
+        ("from!=+44", ["a84b", "f00d"]),
+        ("from:alice", []),
+        ("from:al", []),
+        ("to:+441632960002", []),
+        ("from:p1", ["a84b"]),
+        ("from:p", []),
+        ("from:P3", ["f00d"]),
+        ("from:p1,p3", ["a84b", "f00d"]),
+        ("from:sip:p1@10.1.4.7", ["a84b"]),
+        ("to:p2", ["a84b"]),
+        ("to:999", ["f00d"]),
+        ("from:10.1.4.8", ["f00d"]),
+        ("from:10.1.", ["a84b", "f00d"]),
+    ],
+)
+def test_people_are_asked_for_by_their_masked_names_alone(expression: str, calls: list[str]) -> None:
+    assert kept_masked(expression) == calls
+
+
+@pytest.mark.parametrize(
+    ("expression", "shown"),
+    [
+        ("from:+447700 mos<3", "from:*** mos<3"),
+        ("from:07700900111,10.1.,p2", "from:***,10.1.,p2"),
+        ('to:"07700 900111"', 'to:"***"'),
+        ("to:sip:jane@h", "to:sip:p4@h"),
+        ("from:alice.smith", "from:p3.smith"),
+        ("ip:2001:db8::1 from:10.1.4.7:5060", "ip:2001:db8::1 from:10.1.4.7:5060"),
+        ("packets>100000 ssrc:0x12345678 call:a84b4c76e66710", "packets>100000 ssrc:0x12345678 call:a84b4c76e66710"),
+        ("from:447.700.900.111", "from:***"),
+        ("state:failed,unanswered codec:g729", "state:failed,unanswered codec:g729"),
+    ],
+)
+def test_a_masked_report_repeats_a_filter_without_people(expression: str, shown: str) -> None:
+    names = Pseudonyms()
+    name_people(make_replay(), names)
+    assert masked_expression(expression, names) == shown
 
 
 def test_one_stream_must_meet_all_words_for_its_call_to_be_kept() -> None:
