@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from api.deep_fields import names_nobody
 from api.layout import clean
 from api.masking import Pseudonyms
-from api.rated import RatedCall
-from collector.facts import Endpoint
+from api.rated import RatedCall, RatedStream
+from collector.facts import Call, Stream
 
 if TYPE_CHECKING:
     from pyshark.packet.packet import Packet
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 DEFAULT_SIP_PORT = 5060
 MOST_FRAMES = 500
 """A call of an hour has 360,000 frames; Wireshark itself is the place to read them all."""
+MOST_STREAMS = 100
+"""A call of a dozen legs has half of that."""
+MARGIN = 100_000_000
+"""How far from the first and last packet that counted its mirror copies may lie [ns]."""
+REPORT_MARGIN = 10_000_000_000
+"""How far from them reports may lie where the call's own times are not known [ns]."""
 LAYERS = ("sip", "sdp", "rtp", "rtpevent", "rtcp")
 SECRET_FIELD = re.compile(r"crypto|key|payload|auth|msg_body|_ws_")
 SECRET_VALUE = re.compile(r"crypto:|inline:|authorization:", re.IGNORECASE)
@@ -36,11 +42,13 @@ def require_tshark() -> None:
 
 
 def display_filter(rated: RatedCall) -> str:
-    """Wireshark's filter for a call: its Call-IDs and its media between their endpoints."""
+    """Wireshark's filter for a call: its Call-IDs, and each of its streams for as long as that lasted.
+
+    Ports, and even an SSRC, serve one call after another.
+    """
     call_ids = dict.fromkeys([rated.call.call_id, *(leg.call_id for leg in rated.call.legs)])
     parts = [f"sip.Call-ID == {quoted(call_id)}" for call_id in call_ids]
-    flows = dict.fromkeys((rated_stream.stream.src, rated_stream.stream.dst) for rated_stream in rated.streams)
-    parts.extend(flow_filter(src, dst) for src, dst in flows)
+    parts.extend(stream_filter(rated_stream.stream, rated.call) for rated_stream in decoded_streams(rated))
     return " || ".join(parts)
 
 
@@ -55,18 +63,46 @@ def escaped(sign: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in sign.encode("utf-8", "surrogateescape"))
 
 
-def flow_filter(src: Endpoint, dst: Endpoint) -> str:
-    """RTP of one direction, and RTCP of both on the ports beside it (RFC 3550 11)."""
+def decoded_streams(rated: RatedCall) -> tuple[RatedStream, ...]:
+    """The streams whose packets are looked for: a command line holds the filters of so many."""
+    return rated.streams[:MOST_STREAMS]
+
+
+def stream_filter(stream: Stream, call: Call) -> str:
+    """RTP of one stream, and RTCP from and about its sender: both directions, on the ports beside it (RFC 3550 11)."""
+    src, dst = stream.src, stream.dst
     address = "ipv6.addr" if ":" in src.ip else "ip.addr"
-    ends = f"{address} == {src.ip} && {address} == {dst.ip}"
-    rtp = f"udp.srcport == {src.port} && udp.dstport == {dst.port}"
-    rtcp = f"rtcp && udp.port in {{{src.port}, {src.port + 1}, {dst.port}, {dst.port + 1}}}"
-    return f"({ends} && (({rtp}) || ({rtcp})))"
+    ssrc = f"0x{stream.ssrc:08x}"
+    rtp = f"udp.srcport == {src.port} && udp.dstport == {dst.port} && rtp.ssrc == {ssrc}"
+    rtcp = f"udp.port in {{{src.port}, {src.port + 1}, {dst.port}, {dst.port + 1}}}"
+    rtcp += f" && (rtcp.senderssrc == {ssrc} || rtcp.ssrc.identifier == {ssrc})"
+    if stream.last > 0:  # else the capture has no times
+        rtp += between(stream.first - MARGIN, stream.last + MARGIN)
+        rtcp += between(*report_times(stream, call))
+    return f"({address} == {src.ip} && {address} == {dst.ip} && (({rtp}) || ({rtcp})))"
+
+
+def report_times(stream: Stream, call: Call) -> tuple[int, int]:
+    """When reports on a stream may come: in its call, or two intervals (RFC 3550 6.2) past the stream."""
+    first = call.start if call.start <= stream.first else stream.first - REPORT_MARGIN
+    last = stream.last + REPORT_MARGIN if call.end is None else max(stream.last, call.end) + MARGIN
+    return first, last
+
+
+def between(first: int, last: int) -> str:
+    """A time of capture."""
+    return f" && frame.time_epoch >= {epoch(first)} && frame.time_epoch <= {epoch(last)}"
+
+
+def epoch(nanoseconds: int) -> str:
+    """A time as the display filter takes it: seconds since the epoch, never before it."""
+    seconds, rest = divmod(max(0, nanoseconds), 1_000_000_000)
+    return f"{seconds}.{rest:09d}"
 
 
 def decode_hints(rated: RatedCall) -> dict[str, str]:
     """What tshark cannot know of a capture that was joined in the middle: which ports carry RTP and SIP."""
-    hints = {f"udp.port=={stream.stream.dst.port}": "rtp" for stream in rated.streams}
+    hints = {f"udp.port=={stream.stream.dst.port}": "rtp" for stream in decoded_streams(rated)}
     for leg in rated.call.legs:
         if leg.dst.port != DEFAULT_SIP_PORT and leg.transport in ("udp", "tcp"):
             hints[f"{leg.transport}.port=={leg.dst.port}"] = "sip"
@@ -80,6 +116,8 @@ def decode_call(files: Sequence[str], rated: RatedCall, names: Pseudonyms | None
     """
     chosen = display_filter(rated)
     lines = ["", f"Wireshark's decode of the frames that match: {chosen}"]
+    if len(rated.streams) > MOST_STREAMS:
+        lines.append(f"… the first {MOST_STREAMS} of {len(rated.streams):,} streams")
     count = 0
     for path in files:
         try:
