@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from api.phrases import METHODS
+
 ADDRESS = r"(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]+)"
 WHOLE = r"-?\d{1,10}"
-METHODS = r"(?:INVITE|ACK|BYE|CANCEL|REGISTER|OPTIONS|PRACK|UPDATE|INFO|REFER|SUBSCRIBE|NOTIFY|PUBLISH|MESSAGE)"  # IANA
+METHOD = f"(?:{'|'.join(sorted(METHODS))})"
 OPTION_TAGS = (
     r"(?:100rel|timer|replaces|norefersub|nosub|outbound|path|gruu|precondition|histinfo|eventlist|join|from-change"
     r"|early-session|sec-agree|tdialog|answermode|policy|resource-priority|privacy|pref|ice|trickle-ice|siprec)"
@@ -40,7 +42,7 @@ def list_of(value: str) -> str:
 
 
 SIP_SHAPES: Mapping[str, re.Pattern[str]] = {
-    "method": shape("Method", METHODS),
+    "method": shape("Method", METHOD),
     "status_code": shape("Status-Code", r"\d{3}"),
     "resend": shape("Resent Packet", "(?:True|False)"),
     "resend_original": shape("Suspected resend of frame", WHOLE),
@@ -49,15 +51,15 @@ SIP_SHAPES: Mapping[str, re.Pattern[str]] = {
     "via_sent_by_port": shape("Sent-by port", WHOLE),
     # Call-IDs are shown as they are in every report.
     "call_id": shape("Call-ID", ".*"),
-    "cseq": shape("CSeq", rf"{WHOLE} {METHODS}"),
+    "cseq": shape("CSeq", rf"{WHOLE} {METHOD}"),
     "max_forwards": shape("Max-Forwards", r"\d{1,3}"),
-    "allow": shape("Allow", list_of(METHODS)),
+    "allow": shape("Allow", list_of(METHOD)),
     "supported": shape("Supported", list_of(OPTION_TAGS)),
     "require": shape("Require", list_of(OPTION_TAGS)),
     "session_expires": shape("Session-Expires", r"\d{1,6}(?:;refresher=ua[cs])?"),
     "min_se": shape("Min-SE", r"\d{1,6}"),
     "rseq": shape("RSeq", WHOLE),
-    "rack": shape("RAck", rf"{WHOLE} {WHOLE} {METHODS}"),
+    "rack": shape("RAck", rf"{WHOLE} {WHOLE} {METHOD}"),
     "expires": shape("Expires", WHOLE),
     "retry_after": shape("Retry-After", r"\d{1,6}"),
     "content_type": shape("Content-Type", "(?:application/(?:sdp|isup|dtmf-relay)|message/sipfrag|multipart/mixed)"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from api.phrases import reason_text, status_phrase
+from api.phrases import METHODS, reason_text, status_phrase
 from api.rated import Quality, Rated, RatedCall, RatedStream
 from collector.facts import (
     Call,
@@ -24,6 +25,7 @@ from collector.facts import (
     NegotiatedMedia,
     Reason,
     Replay,
+    SipTotals,
     Stream,
     TelephoneEvent,
 )
@@ -44,6 +46,7 @@ MASK = "***"
 SCHEME = re.compile(r"\b(sips?|tel|im|pres):", re.IGNORECASE)
 PLAIN_NUMBER = re.compile(r"sips?:\+?([1-9]\d{3,14})@[^@]*", re.ASCII)
 HOST = re.compile(r"(?:\[[\da-fA-F:.]+\]|[\w.\-]+)(?::\d+)?")
+HOST_AND_END = re.compile(rf"({HOST.pattern})(?=\s*(?:$|[;?,>]))")
 BRACKET_END = re.compile(r">(?=\s*(?:[;,]|$))")
 NUMBER = re.compile(r"\+?[\-.() ]*\d[\d\-.() ]*")
 SEPARATORS = re.compile(r"[-.() ]")
@@ -99,8 +102,8 @@ def split_uri(value: str) -> UriParts | None:
     user, at, tail = rest.rpartition("@")
     if match[1].lower() == "tel":
         return UriParts(match[1], rest, "")
-    found = HOST.match(tail)
-    host = found[0] if found is not None else ""
+    found = HOST_AND_END.match(tail)
+    host = found[1] if found is not None else ""
     if at:
         return UriParts(match[1], user, host)
     return UriParts(match[1], "", host) if is_address(host) else UriParts(match[1], rest, "")
@@ -251,7 +254,21 @@ def mask_replay(replay: Replay, names: Pseudonyms) -> Replay:
     name_people(replay, names)
     calls = tuple(mask_call(call, names) for call in replay.calls)
     streams = tuple(mask_stream(stream, names) for stream in replay.streams)
-    return replace(replay, calls=calls, streams=streams, notes=mask_findings(replay.notes, names))
+    sip = mask_sip(replay.sip)
+    return replace(replay, sip=sip, calls=calls, streams=streams, notes=mask_findings(replay.notes, names))
+
+
+def mask_sip(totals: SipTotals) -> SipTotals:
+    """Totals without methods that a device made up: they are counted as `other`."""
+    return replace(totals, methods=mask_methods(totals.methods), transactions=mask_methods(totals.transactions))
+
+
+def mask_methods(counted: Mapping[str, int]) -> Mapping[str, int]:
+    """Requests by registered method."""
+    masked: Counter[str] = Counter()
+    for method, count in counted.items():
+        masked[method if method in METHODS else "other"] += count
+    return dict(masked)
 
 
 def mask_rated(rated: Rated, names: Pseudonyms) -> Rated:

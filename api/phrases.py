@@ -9,6 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+METHODS = frozenset(
+    {
+        *("INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO", "REFER", "SUBSCRIBE"),
+        *("NOTIFY", "PUBLISH", "MESSAGE"),
+    }
+)
+"""IANA's registry of SIP methods."""
 SIP_PHRASES: Mapping[int, str] = {
     100: "Trying",
     180: "Ringing",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import shlex
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from heapq import nsmallest
 from pathlib import Path
 from typing import NamedTuple
 
 from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, width, wrap
-from api.masking import Pseudonyms, mask_finding, mask_rated_call, mask_rated_stream, split_uri
+from api.masking import Pseudonyms, mask_finding, mask_rated_call, mask_rated_stream, mask_sip, split_uri
 from api.rated import Rated, RatedCall, RatedStream, candidates, leg_call_ids, post_dial_delays, states
 from api.tables import FindingRow, finding_rows
 from api.wording import (
@@ -78,6 +79,8 @@ def common_prefix(one: str, other: str) -> int:
 
 def render_summary(rated: Rated, options: TextOptions, screen: Screen) -> str:
     """The report on a whole capture; only what is printed is masked, for a capture may hold a million calls."""
+    if options.names is not None:
+        rated = rated._replace(replay=replace(rated.replay, sip=mask_sip(rated.replay.sip)))
     replay = rated.replay
     ids = CallIds(leg_call_ids(replay.calls))
     blocks = [

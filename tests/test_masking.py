@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,7 @@ from collector.facts import CodecChange, CodecFormat, Endpoint, Finding, Negotia
         ("sip:jane\troe@h", "sip:p1@h"),
         ('sip:ja"ne<roe>@h', "sip:p1@h"),
         ("sip: jane roe", "sip:p1"),
+        ("sip:+447700900111@jane roe", "sip:p1"),
         ("sip:jane.roe", "sip:p1"),
         ("sip:999;x=jane@h", "sip:999@h"),
         ("tel:07700 900 111", "tel:p1"),
@@ -179,6 +181,13 @@ def test_what_a_device_names_freely_in_its_media_is_masked() -> None:
     stream = make_stream(codec=codec.name, codec_changes=(change,), findings=findings)
     rated = mask_rated(rate_replay(make_replay(calls=(call,), streams=(stream,))), Pseudonyms())
     assert number not in repr(rated)
+
+
+def test_methods_that_a_device_made_up_are_counted_together() -> None:
+    counted = {"INVITE": 2, "07700900111": 1, "JANE": 3, "other": 1}
+    sip = replace(make_replay().sip, methods=counted, transactions=counted)
+    masked = mask_replay(make_replay(sip=sip), Pseudonyms()).sip
+    assert masked.methods == masked.transactions == {"INVITE": 2, "other": 5}
 
 
 def test_our_own_sentences_keep_their_numbers() -> None:
