@@ -198,7 +198,6 @@ def test_call_ids_without_end_are_counted(tmp_path: Path) -> None:
     assert ran.megabytes < MEGABYTES
 
 
-@pytest.mark.xfail(strict=True, reason="full tables, rated and written as one JSON document, take 1.2 GB")
 def test_whole_program_keeps_to_its_memory_too(tmp_path: Path) -> None:
     """Rating and writing everything that a capture can make the tables hold."""
     path = write(tmp_path / "f.pcap", ssrcs(60_000, 5, 500), invites(60_000))
