@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, NoReturn
@@ -124,6 +124,7 @@ def mos(
         basis = delay_basis or (DelayBasis.FULL if ECHO_LOSSES & overrides.keys() else DelayBasis.ECHO_FREE)
         given |= delay_parameters(delay, basis.value)
         EModelParameters(**given)
+        replaced = _replaced(given, overrides, _options(codec, ie, bpl, loss, burst_ratio, delay, basis))
         burst_remark = ""
         if row is not None and bpl is None:
             given["BurstR"], burst_remark = usable_burst_ratio(row.bpl, burst_ratio)
@@ -136,6 +137,7 @@ def mos(
     notes = list(beyond_permitted(rating.parameters))
     if burst_remark:
         notes.insert(0, f"BurstR 1 used{burst_remark}; --set BurstR={burst_ratio:g} forces it")
+    notes += replaced
     notes += _codec_notes(codec, row, rating.parameters)
     if output is MosFormat.JSON:
         _print_json(_document(rating, row, model, basis, notes))
@@ -168,6 +170,36 @@ def _codec_notes(codec: str | None, row: CodecImpairment | None, p: EModelParame
     if row is None:
         return [] if codec is None else [f"{why_missing(codec)}: Ie and Bpl are as given, on the narrowband scale"]
     return [f"{row.codec}: provisional, {row.source}"] if row.provisional and _as_listed(p, row) else []
+
+
+def _options(
+    codec: str | None,
+    ie: float | None,
+    bpl: float | None,
+    loss: float,
+    burst_ratio: float,
+    delay: float,
+    basis: DelayBasis,
+) -> dict[str, str]:
+    """The options that were given, by the parameters of G.107 that they set."""
+    options = {} if codec is None else dict.fromkeys(("Ie", "Bpl"), f"--codec {codec}")
+    numbers = (("Ie", "--ie", ie), ("Bpl", "--bpl", bpl), ("Ppl", "--loss", loss or None))
+    options |= {name: f"{option} {value:g}" for name, option, value in numbers if value is not None}
+    if burst_ratio != 1:
+        options["BurstR"] = f"--burst-ratio {burst_ratio:g}"
+    if delay:
+        names = ("Ta", "T", "Tr") if basis is DelayBasis.FULL else ("Ta",)
+        options |= dict.fromkeys(names, f"--delay {delay:g}")
+    return options
+
+
+def _replaced(given: Mapping[str, float], overrides: Mapping[str, float], options: Mapping[str, str]) -> list[str]:
+    """What `--set` has taken from other options."""
+    return [
+        f"{name} {value:g} from --set replaces {options[name]}"
+        for name, value in overrides.items()
+        if name in options and given[name] != value
+    ]
 
 
 def _override(text: str) -> tuple[str, float]:

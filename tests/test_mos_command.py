@@ -101,6 +101,27 @@ def test_the_burst_ratio_of_a_fragile_codec_is_not_used_unless_forced() -> None:
     assert not any("BurstR 1 used" in note for note in forced["notes"])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        ("--loss 3 --set Ppl=5", "Ppl 5 from --set replaces --loss 3"),
+        ("--delay 50 --set Ta=80", "Ta 80 from --set replaces --delay 50"),
+        ("--delay 50 --delay-basis full --set Tr=80", "Tr 80 from --set replaces --delay 50"),
+        ("--codec G729 --loss 1 --set bpl=25.1", "Bpl 25.1 from --set replaces --codec G729"),
+        ("--codec G729 --ie 12 --set Ie=15", "Ie 15 from --set replaces --ie 12"),
+        ("--codec G729 --burst-ratio 1.5 --set BurstR=2", "BurstR 2 from --set replaces --burst-ratio 1.5"),
+    ],
+)
+def test_what_a_setting_replaces_is_said(arguments: str, note: str) -> None:
+    assert note in run_json(arguments)["notes"]
+    assert f"! {note}" in run(arguments).stdout
+
+
+@pytest.mark.parametrize("arguments", ["--set Ppl=5", "--loss 3 --set Ppl=3", "--loss 3 --set TELR=55", "--delay 9"])
+def test_a_setting_that_replaces_nothing_is_not_remarked_on(arguments: str) -> None:
+    assert not [note for note in run_json(arguments)["notes"] if "replaces" in note]
+
+
 def test_json_has_its_keys_sorted() -> None:
     text = run("--codec PCMA --plc --format json").stdout
     assert text == json.dumps(json.loads(text), indent=2, sort_keys=True) + "\n"
