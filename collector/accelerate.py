@@ -253,7 +253,8 @@ def _keep(path: Path, data: bytes, symbol: str) -> None:
 def njit(function: Kernel) -> Kernel:
     """A kernel that Python calls."""
     if IS_PLAIN:
-        return function
+        # Hashes wrap as machine integers do, which numpy would remark on.
+        return np.errstate(over="ignore")(function)
     _digest()  # of the sources as they are imported: an upgrade while this runs must not get old code under its name
     function.is_kernel_part = True  # type: ignore[attr-defined]
     return cast(Kernel, CompiledKernel(cast(FunctionType, function)))

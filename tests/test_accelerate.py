@@ -50,6 +50,25 @@ def test_kernels_run_as_plain_python_too(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.o"))
 
 
+WRAPPING = """
+import numpy as np
+from collector import accelerate
+@accelerate.njit
+def multiply(values):
+    return values[0] * values[1] % 1000
+print(multiply(np.full(2, (1 << 62) + 3)))
+print(np.geterr()["over"])
+"""
+
+
+def test_plain_kernels_wrap_silently_and_nothing_else_does() -> None:
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-W", "error", "-c", WRAPPING]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    # (2^62 + 3)^2 = 2^124 + 6 * 2^62 + 9, of which 64 bits keep 2^63 + 9 as a negative number.
+    assert (done.stdout.split(), done.stderr) == ([str((9 - (1 << 63)) % 1000), "warn"], "")
+
+
 @pytest.mark.skipif(IS_PLAIN, reason="plain Python raises IndexError")
 def test_a_kernel_that_leaves_its_array_fails_loudly() -> None:
     def leave(values: np.ndarray) -> int:
