@@ -379,7 +379,7 @@ def _media_line(part: str, session: _Section) -> MediaLine | None:
     if port < 0 or count < 0:
         session.defects.append("media_malformed")
         return None
-    read = _read_media if len(attributes) > _REMEMBERED_LENGTH else _remembered_media
+    read = _read_media if len(part) > _REMEMBERED_LENGTH else _remembered_media
     media = read(words[2], attributes)
     session.defects += media.defects
     address = media.address or session.address
@@ -429,8 +429,14 @@ def _read_media(protocol_and_formats: str, attributes: str) -> _Media:
     )
 
 
-# A device writes the same attributes in every call, so this pure function is asked the same thing over and over.
-_remembered_media = lru_cache(maxsize=512)(_read_media)
+@lru_cache(maxsize=512)
+def _remembered_media(protocol_and_formats: str, attributes: str) -> _Media:
+    """`_read_media`, remembered, for a device writes the same lines in every call.
+
+    Pure memoisation and no state: the answer follows from the two texts alone and cannot be changed, so a text read
+    again and one remembered are the same; 512 answers to texts of at most `_REMEMBERED_LENGTH` bound the memory.
+    """
+    return _read_media(protocol_and_formats, attributes)
 
 
 def _rtcp(announced: tuple[int, str] | None, address: str, port: int, mux: bool) -> Endpoint | None:
