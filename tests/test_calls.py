@@ -158,6 +158,34 @@ def test_the_same_message_at_a_second_tap_or_hop_is_no_retransmission() -> None:
     assert "heard_more_than_once" in codes(leg)
 
 
+@pytest.mark.parametrize(
+    ("cancelled", "status", "reason", "state"),
+    [
+        (False, 480, "", CallState.UNANSWERED),
+        (False, 480, "Q.850;cause=19", CallState.UNANSWERED),
+        (False, 480, "Q.850;cause=17", CallState.FAILED),
+        (False, 408, "Q.850;cause=21", CallState.FAILED),
+        (False, 486, "Q.850;cause=19", CallState.FAILED),
+        (False, 487, "", CallState.CANCELLED),
+        (False, 487, "Q.850;cause=102", CallState.UNANSWERED),
+        (True, 408, "", CallState.CANCELLED),
+        (True, 480, "Q.850;cause=21", CallState.CANCELLED),
+        (True, 486, "", CallState.CANCELLED),
+        (True, 487, "SIP;cause=480", CallState.UNANSWERED),
+    ],
+)
+def test_states_take_precedence_as_the_docs_say(cancelled: bool, status: int, reason: str, state: CallState) -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE", body=sdp())
+    scenario.response(1, BOB, ALICE, 180, "Ringing")
+    if cancelled:
+        scenario.request(5, ALICE, BOB, "CANCEL")
+    headers = (f"Reason: {reason}",) if reason else ()
+    scenario.response(6, BOB, ALICE, status, "Phrase", headers=headers)
+    calls, _ = scenario.finish()
+    assert calls[0].state is state
+
+
 @pytest.mark.parametrize(("copies", "said"), [(1, "1 message heard again"), (2, "2 messages heard again")])
 def test_messages_heard_again_are_counted_in_words(copies: int, said: str) -> None:
     scenario = Scenario()
