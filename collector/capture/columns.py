@@ -29,6 +29,7 @@ FRAGMENT_OFFSET: Final = 15
 FRAGMENT_MORE: Final = 16
 FRAGMENT_ID: Final = 17
 IP_VERSION: Final = 18
+TCP_ACK: Final = 19
 PACKET_COLUMNS: Final = 20
 
 # --- kinds of packets -------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ FRAGMENTS: Final = 29
 TUNNELLED: Final = 30
 RTP_UNVALIDATED: Final = 31
 TIME_MISSING: Final = 32
-COUNTERS: Final = 40
+COUNTERS: Final = 33
 
 DEFECTS: Final = (
     IP_HEADER_BAD,
