@@ -25,7 +25,7 @@ from collector.engine import EngineLimits
 from collector.facts import Replay
 from collector.media.streams import StreamLimits
 
-MEGABYTES = 400
+MEGABYTES = 500
 """What a replay of a capture of any size may take."""
 SSRCS = 1_000_000
 CALL_IDS = 300_000
