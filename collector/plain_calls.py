@@ -173,10 +173,12 @@ class PlainCalls:
         entries = self._read(self._journal[numbers])
         return [entries[begin:end] for begin, end in pairwise(bounds)]
 
-    def all_entries(self) -> Iterator[Entry]:
-        """What all calls said that are plain, in the order of the capture."""
+    def last_entries(self) -> Iterator[Entry]:
+        """What all calls said that are plain, in the order of the capture; the tables are of no use afterwards."""
         journal = self._journal[: self._context[k.JOURNAL_USED]]
         wanted = np.flatnonzero(self._calls[journal[:, k.J_CALL], k.OWNER] == k.PLAIN_CALL)
+        # Whoever is told needs the memory.
+        self._slots = self._ids = self._seen = self._calls = np.zeros((0, 0), np.int64)
         for begin in range(0, len(wanted), _AT_ONCE):
             yield from self._read(journal[wanted[begin : begin + _AT_ONCE]])
 
