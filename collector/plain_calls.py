@@ -179,7 +179,8 @@ class PlainCalls:
         journal = self._journal[: self._context[k.JOURNAL_USED]]
         wanted = np.flatnonzero(self._calls[journal[:, k.J_CALL], k.OWNER] == k.PLAIN_CALL)
         # Whoever is told needs the memory.
-        self._slots = self._ids = self._seen = self._calls = np.zeros((0, 0), np.int64)
+        self._slots = np.zeros(0, np.int64)
+        self._ids = self._seen = self._calls = np.zeros((0, 0), np.int64)
         forget_arrays(k.follow_calls, k.find_call)
         for begin in range(0, len(wanted), _AT_ONCE):
             yield from self._read(journal[wanted[begin : begin + _AT_ONCE]])
