@@ -120,6 +120,10 @@ class CompiledKernel:
             raise KernelError(f"kernel {self.__name__} left its bounds (code {status})")
         return int(self._result[0])
 
+    def forget(self) -> None:
+        """Let go of the arrays of the last call."""
+        self._known = [None] * len(self._known)
+
     def _prepare(self, arguments: tuple[Any, ...]) -> None:
         """Load the machine code and lay out the words that it takes."""
         at = 2  # numba returns through two pointers: to the value, and to what describes an error
@@ -141,6 +145,13 @@ class CompiledKernel:
             kept = _compile(self.function, arguments)
             _keep(path, *kept)
         return kept
+
+
+def forget_arrays(*kernels: object) -> None:
+    """Let kernels that are not called again let go of arrays whose memory is wanted."""
+    for kernel in kernels:
+        if isinstance(kernel, CompiledKernel):
+            kernel.forget()
 
 
 def _gate(symbol: str, words: int) -> str:

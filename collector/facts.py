@@ -418,6 +418,7 @@ class Replay:
     capture: CaptureFacts
     sip: SipTotals
     calls: Sequence[Call]
+    """In the order of their beginning; of large captures each is made when it is looked at (`call_list`)."""
     streams: tuple[Stream, ...]
     unlisted_streams: int = 0
     notes: tuple[Finding, ...] = field(default=())

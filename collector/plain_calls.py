@@ -17,6 +17,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from collector import plain_calls_numba_fns as k
+from collector.accelerate import forget_arrays
 from collector.calls import PlainTotals
 from collector.facts import CallState, Endpoint
 from collector.media.streams import address
@@ -173,10 +174,14 @@ class PlainCalls:
         entries = self._read(self._journal[numbers])
         return [entries[begin:end] for begin, end in pairwise(bounds)]
 
-    def all_entries(self) -> Iterator[Entry]:
-        """What all calls said that are plain, in the order of the capture."""
+    def last_entries(self) -> Iterator[Entry]:
+        """What all calls said that are plain, in the order of the capture; the tables are of no use afterwards."""
         journal = self._journal[: self._context[k.JOURNAL_USED]]
         wanted = np.flatnonzero(self._calls[journal[:, k.J_CALL], k.OWNER] == k.PLAIN_CALL)
+        # Whoever is told needs the memory.
+        self._slots = np.zeros(0, np.int64)
+        self._ids = self._seen = self._calls = np.zeros((0, 0), np.int64)
+        forget_arrays(k.follow_calls, k.find_call)
         for begin in range(0, len(wanted), _AT_ONCE):
             yield from self._read(journal[wanted[begin : begin + _AT_ONCE]])
 

@@ -111,6 +111,8 @@ COPY_WINDOW: Final = 50_000_000
 
 _NOT_ASCII: Final = -0x7F7F7F7F7F7F7F80
 """The highest bit of each of eight octets."""
+_EIGHT_M: Final = 0x6D6D6D6D6D6D6D6D
+_ONES: Final = 0x0101010101010101
 _FACTOR: Final = 0x2545F4914F6CDD1D
 _HASH_BITS: Final = (1 << 62) - 1
 """Hashes have 62 bits, so that Python's unbounded integers give the same."""
@@ -216,6 +218,11 @@ def _media_lines(window: Octets, at: int, end: int) -> int:
     """At least as many as a description has lines `m=`."""
     lines = 0
     while at + 1 < end:
+        if at + 8 <= end:
+            differing = be64(window, at) ^ _EIGHT_M
+            if not (differing - _ONES) & ~differing & _NOT_ASCII:
+                at += 8  # none of the eight octets is an m
+                continue
         if window[at] == 109 and window[at + 1] == 61:
             lines += 1
         at += 1

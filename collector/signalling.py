@@ -162,7 +162,7 @@ class Signalling:
         plain, self._plain = self._plain, None
         self._book.before_lookup = None
         if plain is not None:
-            self._tell(plain.all_entries())
+            self._tell(plain.last_entries())
             self._assembler.put_in_order()
             self._assembler.last_begun = plain.last_begun
 
