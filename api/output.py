@@ -19,6 +19,8 @@ from api.wording import plural
 from collector.facts import Call, Replay
 
 MOST_CANDIDATES = 5
+NAMED_AHEAD = 1000
+"""Calls beyond which a text report names only the people that it prints: the others are never made for it."""
 """Call-IDs named when a prefix fits several."""
 
 
@@ -50,7 +52,7 @@ def report(request: Request) -> bool:
     check(request)
     names = Pseudonyms()
     replay = read(request, names)
-    if not request.show_numbers:
+    if not request.show_numbers and (request.format != "text" or request.filter or len(replay.calls) <= NAMED_AHEAD):
         name_people(replay, names)
     written = write(choose(rate_replay(replay), request, names), request, names)
     for line in written:
