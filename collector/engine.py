@@ -21,7 +21,7 @@ from collector.capture.files import open_source
 from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
-from collector.capture.tcp import TcpStreams
+from collector.capture.tcp import ACK, TcpStreams
 from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay
 from collector.media.book import MediaBook
 from collector.media.describe import describe
@@ -229,7 +229,9 @@ class Engine:
             self._take_messages(self._sctp.feed(row[c.PENDING_AT], one, other, payload))
 
     def _take_segment(self, row: list[int], src: Endpoint, dst: Endpoint, payload: bytes, cut: int) -> None:
-        found = self._tcp.feed(row[c.PENDING_AT], src, dst, row[c.TCP_SEQ], row[c.TCP_FLAGS], payload, cut)
+        flags = row[c.TCP_FLAGS]
+        ack = row[c.TCP_ACK] if flags & ACK else None
+        found = self._tcp.feed(row[c.PENDING_AT], src, dst, row[c.TCP_SEQ], flags, payload, cut, ack)
         self._take_messages(found)
         if self._tcp.is_ignored(src, dst):
             word = row[c.PENDING_FLOW]

@@ -68,8 +68,8 @@ class Found(NamedTuple):
 
 FIELDS = {
     name: getattr(c, name)
-    for name in ("DSCP", "TTL", "IP_ID", "IP_VERSION", "TCP_SEQ", "TCP_FLAGS", "FRAGMENT_OFFSET", "FRAGMENT_MORE",
-                 "FRAGMENT_ID", "IP_PROTOCOL")
+    for name in ("DSCP", "TTL", "IP_ID", "IP_VERSION", "TCP_SEQ", "TCP_ACK", "TCP_FLAGS", "FRAGMENT_OFFSET",
+                 "FRAGMENT_MORE", "FRAGMENT_ID", "IP_PROTOCOL")
 }  # fmt: skip
 
 
@@ -237,10 +237,13 @@ def test_padding_of_short_frames_is_no_payload() -> None:
 
 
 def test_tcp_segment_has_its_numbers() -> None:
-    segment = v4() / TCP(sport=5060, dport=5062, seq=0xFFFFFFF0, flags="PA", options=[("NOP", None)] * 4) / Raw(PAYLOAD)
-    found = look(bytes(ETHER / segment), 1)
+    segment = v4() / TCP(
+        sport=5060, dport=5062, seq=0xFFFFFFF0, ack=0x80000001, flags="PA", options=[("NOP", None)] * 4
+    )
+    found = look(bytes(ETHER / segment / Raw(PAYLOAD)), 1)
     assert (found.kind, found.payload) == (c.KIND_TCP, PAYLOAD)
-    assert (found.packet["TCP_SEQ"], found.packet["TCP_FLAGS"]) == (0xFFFFFFF0, 0x18)
+    numbers = [found.packet[name] for name in ("TCP_SEQ", "TCP_ACK", "TCP_FLAGS")]
+    assert numbers == [0xFFFFFFF0, 0x80000001, 0x18]
 
 
 def test_sctp_packet_is_handed_on_whole() -> None:

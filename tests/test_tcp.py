@@ -208,6 +208,40 @@ def test_headers_without_an_end_are_passed_over_until_a_message_comes(line: byte
     assert len(messages) <= 3
 
 
+def test_what_the_far_end_acknowledged_is_not_waited_for() -> None:
+    """The ringing is lost by the tap alone: the caller's ACK acknowledges all of it and the answer behind it."""
+    streams = TcpStreams()
+    invite, ringing, answer, ack = sip(1), ok(2), ok(3), sip(4, method="ACK")
+    streams.feed(0, A, B, 99, SYN, b"")
+    streams.feed(1, B, A, 499, SYN | ACK, b"", 0, 100)
+    assert data_of(streams.feed(2, A, B, 100, ACK, invite, 0, 500)) == [invite]
+    answered_from, answered_to = 500 + len(ringing), 500 + len(ringing + answer)
+    assert streams.feed(3, B, A, answered_from, ACK, answer, 0, 100 + len(invite)) == []
+    heard = streams.feed(4, A, B, 100 + len(invite), ACK, ack, 0, answered_to)
+    assert [(each.at, each.src, each.data) for each in heard] == [(3, B, answer), (4, A, ack)]
+    assert streams.defects == {"tcp_gap": 1}
+    assert streams.finish() == []
+
+
+def test_what_was_acknowledged_before_anything_followed_is_not_waited_for_either() -> None:
+    streams = TcpStreams()
+    first, lost, third = ok(1), ok(2), ok(3)
+    streams.feed(0, B, A, 500, ACK, first, 0, 100)
+    streams.feed(1, A, B, 100, ACK, sip(4), 0, 500 + len(first + lost))
+    assert data_of(streams.feed(2, B, A, 500 + len(first + lost), ACK, third, 0, 100 + len(sip(4)))) == [third]
+
+
+def test_what_is_not_yet_acknowledged_is_waited_for() -> None:
+    streams = TcpStreams()
+    first, late, third = ok(1), ok(2), ok(3)
+    streams.feed(0, B, A, 500, ACK, first, 0, 100)
+    streams.feed(1, B, A, 500 + len(first + late), ACK, third, 0, 100)
+    assert data_of(streams.feed(2, A, B, 100, ACK, sip(4), 0, 500 + len(first))) == [sip(4)]
+    assert data_of(streams.feed(3, A, B, 100 + len(sip(4)), ACK, sip(5), 0, 7)) == [sip(5)]
+    assert data_of(streams.feed(4, B, A, 500 + len(first), ACK, late, 0, 100)) == [late, third]
+    assert streams.defects == {}
+
+
 def test_a_gap_inside_a_body_leaves_the_message_marked_and_the_next_one_whole() -> None:
     sent = [sip(1, b"b" * 1_000), sip(2)]
     stream = b"".join(sent)
@@ -328,15 +362,16 @@ def test_what_waits_behind_a_gap_is_bounded() -> None:
                 st.binary(max_size=80), st.sampled_from([sip(1), sip(2, b"ab")[:100], b"GET ", b"\x81\x7e", b"\r\n"])
             ),
             st.sampled_from([0, 0, 1, 3_000, -5]),
+            st.sampled_from([None, 0, 1, 100, 1_000, (1 << 32) - 1, 1 << 31]),
         ),
         max_size=40,
     )
 )
-def test_any_segments_are_survived(segments: list[tuple[bool, int, int, bytes, int]]) -> None:
+def test_any_segments_are_survived(segments: list[tuple[bool, int, int, bytes, int, int | None]]) -> None:
     streams = TcpStreams(TcpLimits(gap_segments=4))
-    for at, (forward, seq, flags, payload, truncated_by) in enumerate(segments):
+    for at, (forward, seq, flags, payload, truncated_by, ack) in enumerate(segments):
         src, dst = (A, B) if forward else (B, A)
-        streams.feed(at, src, dst, seq, flags, payload, truncated_by)
+        streams.feed(at, src, dst, seq, flags, payload, truncated_by, ack)
     streams.finish()
 
 

@@ -39,6 +39,7 @@ from collector.capture.columns import (
     SPORT,
     SRC_HI,
     SRC_LO,
+    TCP_ACK,
     TCP_FLAGS,
     TCP_HEADER_BAD,
     TCP_SEQ,
@@ -301,6 +302,7 @@ def tcp(window: Octets, at: int, end: int, wire_end: int, packet: Integers, coun
     packet[SPORT] = be16(window, at)
     packet[DPORT] = be16(window, at + 2)
     packet[TCP_SEQ] = be32(window, at + 4)
+    packet[TCP_ACK] = be32(window, at + 8)
     packet[TCP_FLAGS] = window[at + 13]
     packet[PAYLOAD] = at + header
     packet[PAYLOAD_LENGTH] = wire_end - at - header

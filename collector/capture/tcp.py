@@ -67,7 +67,7 @@ class _Run(NamedTuple):
 class _Sequence:
     """Puts the segments of one direction in order. Positions count from the first byte seen."""
 
-    __slots__ = ("_limits", "_low", "_next", "_position", "_waiting", "joined", "waiting_bytes")
+    __slots__ = ("_acknowledged", "_limits", "_low", "_next", "_position", "_waiting", "joined", "waiting_bytes")
 
     def __init__(self, limits: TcpLimits) -> None:
         self._limits = limits
@@ -75,6 +75,8 @@ class _Sequence:
         """Sequence number of the byte at `_position`."""
         self._position = 0
         self._low = 0
+        self._acknowledged = 0
+        """Position up to which the far end has everything."""
         self._waiting: list[_Waiting] = []
         self.waiting_bytes = 0
         self.joined = True
@@ -95,17 +97,18 @@ class _Sequence:
 
     def open(self, first: int) -> None:
         self._next, self._position, self._low, self.joined = first, 0, 0, False
+        self._acknowledged = 0
 
     def accept(self, at: int, seq: int, payload: bytes, lost: int) -> Iterator[_Run]:
         """What becomes readable with this segment; `lost` bytes at its end were not captured."""
         if self._next is None:
             self._next = seq
-        distance = (seq - self._next + (_MODULUS >> 1)) % _MODULUS - (_MODULUS >> 1)
+        distance = _distance(self._next, seq)
         if abs(distance) > self._limits.gap_bytes:
             yield from self.flush()
             yield _Run(at, b"", lost=max(distance, 1))
             self._next, distance = seq, 0
-            self._position = self._low = 0
+            self._position = self._low = self._acknowledged = 0
             self.joined = True
         start = self._position + distance
         if start < self._low and self.joined:
@@ -119,8 +122,18 @@ class _Sequence:
         else:
             yield from self._advance(at, start, payload, lost)
         yield from self._drain(at)
-        while self._overdue(at):
-            yield from self._skip()
+        yield from self.overdue(at)
+
+    def acknowledge(self, ack: int) -> None:
+        """The far end has every byte before sequence number `ack` (RFC 9293 3.1).
+
+        What lies before it and is missing was lost by the tap alone: nobody will send it again.
+        """
+        if self._next is None:
+            return
+        distance = _distance(self._next, ack)
+        if abs(distance) <= self._limits.gap_bytes:
+            self._acknowledged = max(self._acknowledged, self._position + distance)
 
     def flush(self) -> Iterator[_Run]:
         """Give up waiting: all that is there, gaps marked."""
@@ -141,6 +154,7 @@ class _Sequence:
             len(waiting) > limits.gap_segments
             or self.waiting_bytes > limits.gap_bytes
             or at - waiting[0].at > limits.gap_time
+            or waiting[0].position <= self._acknowledged
         )
 
     def _hold(self, segment: _Waiting) -> None:
@@ -246,12 +260,20 @@ class TcpStreams:
         return self._held
 
     def feed(
-        self, at: int, src: Endpoint, dst: Endpoint, seq: int, flags: int, payload: bytes, truncated_by: int = 0
+        self,
+        at: int,
+        src: Endpoint,
+        dst: Endpoint,
+        seq: int,
+        flags: int,
+        payload: bytes,
+        truncated_by: int = 0,
+        ack: int | None = None,
     ) -> list[Message]:
         """The messages that this segment completes, also of other connections that had to be given up.
 
         `at` [ns since the epoch], `seq` and `flags` as in the header, `truncated_by` the bytes of the payload that the
-        snap length left out.
+        snap length left out, `ack` the acknowledgment number where the segment has one.
         """
         key = _key(src, dst)
         connection = self._connections.get(key)
@@ -271,6 +293,11 @@ class TcpStreams:
             connection = self._connections[key] = _Connection(*key, self._limits)
         self._connections.move_to_end(key)
         direction = connection.directions[side]
+        if ack is not None:
+            # Before the payload: what the sender answers here, it had read by then.
+            opposite = connection.directions[1 - side]
+            opposite.sequence.acknowledge(ack)
+            messages += self._read(connection, opposite, opposite.sequence.overdue(at))
         if payload or truncated_by:
             messages += self._read(connection, direction, direction.sequence.accept(at, seq, payload, truncated_by))
         for each in connection.directions:
@@ -430,6 +457,11 @@ class TcpStreams:
                 messages += direction.messages(direction.at, direction.reader.finish())
         self._judge(connection)
         return messages
+
+
+def _distance(one: int, other: int) -> int:
+    """How far `other` lies past `one` as sequence numbers (RFC 9293 3.4)."""
+    return (other - one + (_MODULUS >> 1)) % _MODULUS - (_MODULUS >> 1)
 
 
 def _key(src: Endpoint, dst: Endpoint) -> tuple[Endpoint, Endpoint]:
