@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from wire import START, ipv4, pcap
+import pytest
+from wire import START, ipv4, pcap, udp
 
 from api.replay import replay_files
 from collector.facts import CallState, Replay
@@ -61,3 +62,12 @@ def test_a_segment_that_only_the_tap_lost_does_not_hide_the_answer_behind_it(tmp
     assert (call.state, call.status, call.setup_ms, call.duration_ms) == (CallState.COMPLETED, 200, 2000.0, 3000.0)
     assert call.findings == ()
     assert replay.capture.defects["tcp_gap"] == 1
+
+
+@pytest.mark.parametrize("before", [b"\r\n", b"\r\n\r\n", b"\n", b"\r\n" * 50])
+def test_line_ends_before_a_message_are_passed_over(tmp_path: Path, before: bytes) -> None:
+    sent = [(0, INVITE), (1, RINGING), (2, OK), (2.1, ACK), (5, BYE), (5.1, GONE)]
+    plain = replayed(tmp_path / "plain.pcap", [(at, ipv4(udp(payload, 5060, 5060))) for at, payload in sent])
+    later = replayed(tmp_path / "later.pcap", [(at, ipv4(udp(before + payload, 5060, 5060))) for at, payload in sent])
+    assert later.sip.messages == 6
+    assert (tuple(later.calls), later.sip, later.capture.defects) == (tuple(plain.calls), plain.sip, {})

@@ -63,8 +63,23 @@ def is_rtcp(window: Octets, at: int, captured: int, length: int) -> bool:
 
 
 @njit_inline
+def skip_line_ends(window: Octets, packet: Integers) -> None:
+    """Let a SIP message begin with its start line: CRLF may come before it (RFC 3261 7.5)."""
+    begin = packet[PAYLOAD]
+    end = begin + packet[PAYLOAD_CAPTURED]
+    at = begin
+    while at < end and (window[at] == 13 or window[at] == 10):
+        at += 1
+    if at > begin and is_sip(window, at, end):
+        packet[PAYLOAD] = at
+        packet[PAYLOAD_CAPTURED] -= at - begin
+        packet[PAYLOAD_LENGTH] -= at - begin
+
+
+@njit_inline
 def udp_kind(window: Octets, packet: Integers, counters: Integers) -> int:
     """RFC 7983, with SIP and keep-alives before it: KIND_SIP, KIND_RTCP, KIND_UDP for RTP, 0 for the rest."""
+    skip_line_ends(window, packet)
     at = packet[PAYLOAD]
     captured = packet[PAYLOAD_CAPTURED]
     length = packet[PAYLOAD_LENGTH]
