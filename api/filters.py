@@ -61,6 +61,7 @@ FINDING_CODES = (
     "sequence_restart",
     "silence",
     "srtp",
+    "stray_bye",
     "t38",
     "timestamp_jump",
     "transfer_failed",

@@ -424,6 +424,7 @@ OWN_WORDS = frozenset(
         "sequence_restart",
         "silence",
         "srtp",
+        "stray_bye",
         "t38",
         "timestamp_jump",
         "transfer_failed",

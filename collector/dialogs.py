@@ -89,6 +89,7 @@ class LegRecord:
         "start",
         "status",
         "status_text",
+        "stray_byes",
         "surroundings",
         "to_uri",
         "transfer_refused",
@@ -133,6 +134,8 @@ class LegRecord:
         self.ended: int | None = None
         """When the leg ended; None again when the caller tries once more after a failure."""
         self.hung_up_by: str | None = None
+        self.stray_byes = 0
+        """BYEs that matched no dialog of this leg."""
         self.session: tuple[str, str] | None = None
         self.joins: tuple[tuple[str, str], ...] = ()
         """Evidence that this leg belongs to others: (kind, value)."""
@@ -266,6 +269,9 @@ class LegRecord:
     def _bye(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
         self._know_sides(message)
         tags = (message.from_tag, message.to_tag)
+        if not self._has_dialog(*tags):
+            self.stray_byes += bool(message.method)
+            return
         still_open = tuple(tag for tag in self.open_dialogs if tag not in tags)
         if len(still_open) == len(self.open_dialogs) and not self._of_other_fork(tags):
             still_open = ()
@@ -413,7 +419,9 @@ class LegRecord:
         if self.bye_at is None:
             # The BYE itself came before the capture or was lost by it.
             self._bye(message, at, dst, src)
-        elif self.bye_confirmed is None and message.status // 100 == 2:
+            return
+        confirms = message.status // 100 == 2 and self._has_dialog(message.from_tag, message.to_tag)
+        if confirms and self.bye_confirmed is None:
             self.bye_confirmed = at
 
     def _cancel_response(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
@@ -429,6 +437,15 @@ class LegRecord:
             self.transfer_refused = message.status
 
     # What requests and responses share
+
+    def _has_dialog(self, one: str, other: str) -> bool:
+        """Both tags are those of a dialog, in either direction (RFC 3261 12.2.2)."""
+        callers, callees = self.caller_tags, (*self.callee_tags, *self.open_dialogs)
+        if (one in callers and other in callees) or (other in callers and one in callees):
+            return True
+        # An answer that the capture missed, or a fork past the limit, has a tag that nobody knows.
+        incomplete = not self.open_dialogs or len(self.callee_tags) >= self.surroundings.forks_limit
+        return incomplete and (one in callers or other in callers)
 
     def _of_other_fork(self, tags: tuple[str, str]) -> bool:
         """The dialog is one of this leg's, but not one that is open (RFC 3261 15: early dialogs may be ended too)."""

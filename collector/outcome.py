@@ -98,6 +98,11 @@ def _findings(record: LegRecord) -> list[Finding]:
         findings.append(Finding("transfer_failed", f"transfer failed with {record.transfer_refused}"))
     if record.answered is not None and not record.acknowledged and not record.in_middle:
         findings.append(Finding("answer_not_acknowledged", "the answer was never acknowledged", at=record.answered))
+    if record.stray_byes:
+        strays = "1 BYE" if record.stray_byes == 1 else f"{record.stray_byes} BYEs"
+        findings.append(
+            Finding("stray_bye", f"{strays} with the tags of no dialog of the call: ended nothing", record.stray_byes)
+        )
     if record.copies:
         messages = "1 message" if record.copies == 1 else f"{record.copies} messages"
         findings.append(Finding("heard_more_than_once", f"{messages} heard again at another hop or tap", record.copies))

@@ -269,6 +269,13 @@ def _heard(seen: Integers, known: int, key: int, hop: int, at: int, size: int, s
 
 
 @njit_inline
+def _is_dialog(call: Integers, one: int, other: int) -> bool:
+    """Whether both tags are those of the dialog, in either direction (RFC 3261 12.2.2)."""
+    of_caller = one == call[CALLER_TAG] and other == call[CALLEE_TAG]
+    return bool(of_caller or (one == call[CALLEE_TAG] and other == call[CALLER_TAG]))
+
+
+@njit_inline
 def _follow_request(call: Integers, method: int, at: int, cseq: int, caller: int, callee: int, branch: int) -> bool:
     """A request heard for the first time, `caller` and `callee` being the tags of From and To."""
     if method == INVITE:
@@ -293,8 +300,7 @@ def _follow_request(call: Integers, method: int, at: int, cseq: int, caller: int
     if method == BYE:
         if call[ANSWERED] == 0 or call[ENDED]:
             return False
-        of_caller = caller == call[CALLER_TAG] and callee == call[CALLEE_TAG]
-        if not of_caller and not (caller == call[CALLEE_TAG] and callee == call[CALLER_TAG]):
+        if not _is_dialog(call, caller, callee):
             return False
         call[BYE_AT] = call[ENDED] = at
         return True
@@ -309,7 +315,7 @@ def _follow_response(call: Integers, method: int, status: int, at: int, cseq: in
     """A response heard for the first time."""
     if method != INVITE:
         if method == BYE:
-            if call[BYE_AT] == 0:
+            if call[BYE_AT] == 0 or not _is_dialog(call, caller, callee):
                 return False
             if call[BYE_CONFIRMED] == 0 and 200 <= status < 300:
                 call[BYE_CONFIRMED] = at

@@ -288,6 +288,62 @@ def test_a_second_2xx_that_is_hung_up_at_once_does_not_end_the_call() -> None:
     assert (call.end, call.duration_ms, call.hung_up_by) == (at(30), 27000.0, "callee")
 
 
+@pytest.mark.parametrize(
+    ("from_tag", "to_tag", "status"),
+    [
+        ("x", "y", 481),
+        ("x", "", 481),
+        ("x", "y", 200),
+        ("a", "y", 481),
+        ("a", "", 481),
+        ("x", "b", 481),
+        ("y", "a", 481),
+    ],
+)
+def test_a_bye_of_no_dialog_of_the_call_ends_nothing(from_tag: str, to_tag: str, status: int) -> None:
+    """RFC 3261 12.2.2: a request belongs to a dialog by both of its tags."""
+    scenario = Scenario()
+    scenario.answered()
+    scenario.request(5, CAROL, BOB, "BYE", 12, from_tag=from_tag, to_tag=to_tag)
+    scenario.response(5.1, BOB, CAROL, status, "Whatever", "BYE", 12, from_tag=from_tag, to_tag=to_tag)
+    scenario.hang_up(33)
+    calls, totals = scenario.finish()
+    (call,) = calls
+    assert (call.state, call.duration_ms, call.hung_up_by) == (CallState.COMPLETED, 30000.0, "caller")
+    assert [(finding.code, finding.packets) for finding in call.findings] == [("stray_bye", 1)]
+    assert totals.transactions == {"BYE": 2}
+
+
+def test_a_bye_of_no_dialog_leaves_a_call_in_progress() -> None:
+    scenario = Scenario()
+    scenario.answered()
+    scenario.request(5, CAROL, BOB, "BYE", 12, from_tag="x", to_tag="y")
+    scenario.response(5.1, BOB, CAROL, 481, "Unknown", "BYE", 12, from_tag="x", to_tag="y")
+    scenario.response(6.1, BOB, CAROL, 481, "Unknown", "BYE", 13, from_tag="x", to_tag="y")
+    call = scenario.call()
+    assert (call.state, call.end, codes(call)) == (CallState.IN_PROGRESS, None, ["stray_bye"])
+
+
+def test_the_answer_to_a_foreign_bye_does_not_confirm_the_calls_own() -> None:
+    scenario = Scenario()
+    scenario.answered()
+    scenario.request(33, ALICE, BOB, "BYE", 9, to_tag="b")
+    scenario.response(33.1, BOB, CAROL, 200, "OK", "BYE", 12, from_tag="x", to_tag="y")
+    scenario.response(34, BOB, ALICE, 200, "OK", "BYE", 9)
+    _, totals = scenario.finish()
+    assert totals.metrics.session_disconnect_delay_ms == 1000.0
+
+
+def test_a_bye_ends_a_call_whose_answer_was_lost_and_whose_tag_nobody_knows() -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE")
+    scenario.response(1, BOB, ALICE, 180, "Ringing", to_tag="c")
+    scenario.request(9, BOB, ALICE, "BYE", 1, from_tag="b", to_tag="a")
+    call = scenario.call()
+    assert (call.state, call.end, call.hung_up_by) == (CallState.COMPLETED, at(9), "callee")
+    assert codes(call) == ["answer_not_seen"]
+
+
 def test_a_bye_without_its_invite_is_listed_and_says_so() -> None:
     scenario = Scenario()
     scenario.request(0, BOB, ALICE, "BYE", 7, from_tag="b", to_tag="a")

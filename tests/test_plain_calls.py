@@ -185,6 +185,10 @@ def script(call_id: str) -> dict[str, tuple[bytes, bool]]:
         "timeout": of(response(408, "INVITE", call_id, tags=AB), False),
         "failure ack": of(request("ACK", call_id, tags=AB)),
         # What is not plain, each in its way.
+        "stray bye": of(request("BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12")),
+        "stray bye refused": of(response(481, "BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12"), False),
+        "stray bye accepted": of(response(200, "BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12"), False),
+        "half a bye": of(request("BYE", call_id, tags=("a", ""), cseq=13, branch="z9hG4bK13")),
         "other fork": of(response(180, "INVITE", call_id, tags=("a", "c")), False),
         "moved": of(response(302, "INVITE", call_id, tags=AB, headers=["Contact: <sip:c@d>"]), False),
         "grown": of(response(180, "INVITE", call_id, tags=AB, headers=["Server: x"]), False),
