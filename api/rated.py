@@ -136,7 +136,30 @@ def rate_replay(replay: Replay) -> Rated:
     scores = primary_scores(streams)
     if isinstance(replay.calls, CallList) and not streams:
         return Rated(replay, streams, RatedCalls(replay.calls), scores)
-    return Rated(replay, streams, tuple(rate_call(call, by_call_id) for call in replay.calls), scores)
+    seen = Counter(leg_call_ids(replay.calls))
+    again = {call_id for call_id, calls in seen.items() if calls > 1 and call_id in by_call_id}
+    rated_calls = tuple(
+        rate_call(call, _while_it_lasted(call, by_call_id) if again.intersection(_call_ids(call)) else by_call_id)
+        for call in replay.calls
+    )
+    return Rated(replay, streams, rated_calls, scores)
+
+
+def _while_it_lasted(call: Call, by_call_id: Mapping[str, Iterable[RatedStream]]) -> dict[str, list[RatedStream]]:
+    """Streams of one of the calls that used the same Call-ID, one after another."""
+    end = call.end
+    return {
+        call_id: [
+            rated
+            for rated in by_call_id.get(call_id, ())
+            if rated.stream.last >= call.start and (end is None or rated.stream.first <= end)
+        ]
+        for call_id in _call_ids(call)
+    }
+
+
+def _call_ids(call: Call) -> list[str]:
+    return list(dict.fromkeys([call.call_id, *(leg.call_id for leg in call.legs)]))
 
 
 def primary_scores(streams: Iterable[RatedStream]) -> tuple[float, ...]:
@@ -150,8 +173,7 @@ def primary_scores(streams: Iterable[RatedStream]) -> tuple[float, ...]:
 
 def rate_call(call: Call, by_call_id: Mapping[str, Iterable[RatedStream]]) -> RatedCall:
     """Join a call with the streams of its legs; a call sounds like the worst of its primary streams."""
-    call_ids = dict.fromkeys([call.call_id, *(leg.call_id for leg in call.legs)])
-    streams = tuple(rated for call_id in call_ids for rated in by_call_id.get(call_id, ()))
+    streams = tuple(rated for call_id in _call_ids(call) for rated in by_call_id.get(call_id, ()))
     scores = primary_scores(streams)
     if scores:
         return RatedCall(call, streams, min(scores), None)

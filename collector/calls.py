@@ -17,9 +17,9 @@ from collector.legs import LegGroups, call_of
 from collector.media.book import MediaBook
 from collector.metrics import PlainOutcomes, Registration, Tally
 from collector.negotiation import FormatTable
-from collector.outcome import TIMER_B, leg_of
+from collector.outcome import leg_of
 from collector.protocols.sip import SipMessage
-from collector.transactions import Heard, Seen, heard_before
+from collector.transactions import TIMER_B, Heard, Seen, heard_before
 
 _NAMES_LIMIT = 256
 """Distinct methods, responses and defects that are counted by name; the rest is counted as `other`."""
@@ -106,6 +106,9 @@ class CallAssembler:
         self._book = book if book is not None else MediaBook()
         self._surroundings = Surroundings(self._book, FormatTable(), limits.max_media, limits.max_forks)
         self._legs: OrderedDict[str, LegRecord] = OrderedDict()
+        self._later: dict[str, str] = {}
+        """Keys of legs that use the Call-ID of a call that had ended, by Call-ID."""
+        self._attempts = 0
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._cooling: deque[LegRecord] = deque()
         self._to_report: deque[LegRecord] | None = None
@@ -136,8 +139,10 @@ class CallAssembler:
             self._count_heard(Heard.FURTHER_ON, message)
             return
         call_id = message.call_id
-        leg = self._legs.get(call_id)
-        if leg is None:
+        leg = self._legs.get(self._later.get(call_id, call_id))
+        if leg is not None and leg.ended is not None and leg.is_over_for(message, at):
+            leg = self._begin_again(leg, src, dst, transport)
+        elif leg is None:
             if (message.method or message.cseq_method) not in DIALOG_METHODS or not call_id:
                 self._feed_other(message, at, src)
                 return
@@ -149,7 +154,7 @@ class CallAssembler:
         self._count_heard(heard, message)
         if leg.joins is not joins:
             for kind, value in leg.joins[len(joins) :]:
-                self._groups.note(call_id, kind, value)
+                self._groups.note(leg.key, kind, value)
         if leg.ended is not ended:
             self._follow_end(leg)
 
@@ -190,12 +195,25 @@ class CallAssembler:
                 over.forget_transactions()
         return leg
 
+    def _begin_again(self, over: LegRecord, src: Endpoint, dst: Endpoint, transport: str) -> LegRecord:
+        """The next attempt under the Call-ID of a leg that is over: a leg, and a call, of its own."""
+        over.close_media(over.last)
+        over.forget_transactions()
+        if len(self._legs) >= self._limits.max_calls:
+            self._evict()
+        leg = LegRecord(over.call_id, self._surroundings, src, dst, transport)
+        self._attempts += 1
+        # No Call-ID has a line end in it.
+        leg.key = self._later[over.call_id] = f"{over.call_id}\n{self._attempts}"
+        self._legs[leg.key] = leg
+        return leg
+
     def _follow_end(self, leg: LegRecord) -> None:
         if leg.ended is None:
-            self._ended.pop(leg.call_id, None)
+            self._ended.pop(leg.key, None)
             return
-        self._ended[leg.call_id] = None
-        self._ended.move_to_end(leg.call_id)
+        self._ended[leg.key] = None
+        self._ended.move_to_end(leg.key)
         if len(self._cooling) < 2 * self._limits.max_calls:
             self._cooling.append(leg)
         if self._to_report is not None and len(self._to_report) < 2 * self._limits.max_calls:
@@ -230,18 +248,21 @@ class CallAssembler:
         """Order legs by their beginning and their end, as if none had been told late."""
         legs = sorted(self._legs.items(), key=lambda item: item[1].start)
         self._legs = OrderedDict(legs)
-        ended = [leg for _, leg in legs if leg.ended is not None and leg.call_id in self._ended]
-        self._ended = OrderedDict.fromkeys(leg.call_id for leg in sorted(ended, key=lambda leg: leg.ended or 0))
+        ended = [leg for _, leg in legs if leg.ended is not None and leg.key in self._ended]
+        self._ended = OrderedDict.fromkeys(leg.key for leg in sorted(ended, key=lambda leg: leg.ended or 0))
 
     def _evict(self) -> None:
         """Make room: the oldest leg that ended, or the oldest of all, stays in the totals alone."""
-        call_id = next(iter(self._ended if self._ended else self._legs))
-        leg = self._legs.pop(call_id)
-        self._ended.pop(call_id, None)
+        key = next(iter(self._ended if self._ended else self._legs))
+        leg = self._legs.pop(key)
+        self._ended.pop(key, None)
         self._tally.add_call(call_of([leg_of(leg, self._now)], ()), _disconnect_delay(leg))
-        if leg.negotiation is not None:
+        latest = self._later.get(leg.call_id, leg.call_id) == key
+        if latest:
+            self._later.pop(leg.call_id, None)
+        if latest and leg.negotiation is not None:
             leg.negotiation.end(leg.last)
-        self._groups.forget(call_id, leg.joins)
+        self._groups.forget(key, leg.joins)
         self._unlisted += 1
 
     def join_by_media(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -253,14 +274,14 @@ class CallAssembler:
     def ended(self) -> list[Call]:
         """Calls all of whose legs ended since the last question, and longer ago than the grace time."""
         if self._to_report is None:
-            self._to_report = deque(self._legs[call_id] for call_id in self._ended)
+            self._to_report = deque(self._legs[key] for key in self._ended)
         calls: list[Call] = []
         while self._to_report:
             leg = self._to_report[0]
             if leg.ended is not None and leg.ended + self._limits.grace > self._now:
                 break
             self._to_report.popleft()
-            if leg.reported or leg.ended is None or self._legs.get(leg.call_id) is not leg:
+            if leg.reported or leg.ended is None or self._legs.get(leg.key) is not leg:
                 continue
             legs = self._members(leg)
             if all(member.ended is not None for member in legs):
@@ -270,15 +291,15 @@ class CallAssembler:
         return calls
 
     def _members(self, leg: LegRecord) -> list[LegRecord]:
-        return [self._legs[call_id] for call_id in self._groups.members(leg.call_id) if call_id in self._legs]
+        return [self._legs[key] for key in self._groups.members(leg.key) if key in self._legs]
 
     def _call(self, records: list[LegRecord]) -> Call:
         legs: list[Leg] = [leg_of(record, self._now) for record in records]
-        return call_of(legs, self._groups.joined_by(records[0].call_id))
+        return call_of(legs, self._groups.joined_by(records[0].key))
 
     def joined_call_ids(self) -> list[str]:
         """Call-IDs that belong together with others."""
-        return self._groups.call_ids()
+        return list(dict.fromkeys(key.partition("\n")[0] for key in self._groups.call_ids()))
 
     def has_other(self, call_id: str) -> bool:
         """Whether a Call-ID is known that so far has no call."""
@@ -297,16 +318,17 @@ class CallAssembler:
         self._now = max(self._now, now)
         placed: set[str] = set()
         calls: list[Call] = []
-        for call_id, leg in self._legs.items():
-            if call_id in placed:
+        for key, leg in self._legs.items():
+            if key in placed:
                 continue
             records = self._members(leg)
-            placed.update(record.call_id for record in records)
+            placed.update(record.key for record in records)
             for record in records:
                 record.close_media(record.last)
             call = self._call(records)
             calls.append(call)
-            self._tally.add_call(call, _disconnect_delay(self._legs[call.call_id]))
+            primary = min(records, key=lambda record: (record.invites == 0, record.start, record.call_id))
+            self._tally.add_call(call, _disconnect_delay(primary))
         for other in self._others.values():
             self._settle_other(other)
         calls.sort(key=lambda call: (call.start, call.call_id))

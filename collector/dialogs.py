@@ -16,7 +16,7 @@ from collector.media.book import MediaBook
 from collector.negotiation import CALLEE, CALLER, FormatTable, Negotiation, Party
 from collector.protocols.sip import SipMessage
 from collector.protocols.sip_values import parse_name_addr, unquote_string
-from collector.transactions import Heard, Seen, heard_before
+from collector.transactions import TIMER_B, Heard, Seen, heard_before
 
 DIALOG_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
 """Methods that only a call has; all others may stand alone."""
@@ -71,6 +71,7 @@ class LegRecord:
         "invite_cseq",
         "invites",
         "joins",
+        "key",
         "last",
         "messages",
         "negotiation",
@@ -99,7 +100,8 @@ class LegRecord:
     )
 
     def __init__(self, call_id: str, surroundings: Surroundings, src: Endpoint, dst: Endpoint, transport: str) -> None:
-        self.call_id = call_id
+        self.call_id = self.key = call_id
+        """What tables know the leg by: its Call-ID, but for a later attempt that uses it again."""
         self.surroundings = surroundings
         self.src = src
         self.dst = dst
@@ -177,6 +179,20 @@ class LegRecord:
             if message.body_start < message.body_end and (message.method in _OFFERING or 100 < message.status < 300):
                 self._hear_further_on(message, at, src, dst)
         return heard
+
+    def is_over_for(self, message: SipMessage, at: int) -> bool:
+        """Whether this begins another attempt under a Call-ID whose call has ended.
+
+        Call-IDs should be unique (RFC 3261 8.1.1.4), but devices exist that have one for all their calls. After a BYE
+        no INVITE outside a dialog can belong to the call. An attempt that failed may go on elsewhere, behind a
+        back-to-back user agent that keeps the Call-ID, for as long as an INVITE waits for a response.
+        """
+        if self.ended is None or at < self.ended or message.method != "INVITE" or message.to_tag:
+            return False
+        if message.from_tag in self.caller_tags:
+            renewed = message.from_tag == self.caller_tags[0] and message.cseq > self.invite_cseq
+            return renewed and self.bye_at is not None and self.answered is not None
+        return self.bye_at is not None or at - self.ended > TIMER_B
 
     # Requests
 

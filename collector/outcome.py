@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collector.dialogs import LegRecord
 from collector.facts import CallState, Finding, Leg, Reason
+from collector.transactions import TIMER_B
 
-TIMER_B = 32_000_000_000
-"""An INVITE without any response has failed [ns] (RFC 3261 17.1.1.2: 64 T1)."""
 TIMER_C = 180_000_000_000
 """An INVITE without a final response after its last provisional one has failed [ns] (RFC 3261 16.6)."""
 

@@ -22,8 +22,9 @@ from collector.calls import PlainTotals
 from collector.facts import CallState, Endpoint
 from collector.media.streams import address
 from collector.metrics import CALL_STATES, PlainOutcomes
-from collector.outcome import TIMER_B, TIMER_C
+from collector.outcome import TIMER_C
 from collector.protocols.sip import SipError, SipMessage, parse_batch
+from collector.transactions import TIMER_B
 
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]

@@ -107,7 +107,7 @@ _SESSION_ID: Final = presence_bit("session-id")
 
 TIMER_B: Final = 32_000_000_000
 COPY_WINDOW: Final = 50_000_000
-"""As in `outcome` and `transactions`."""
+"""As in `transactions`."""
 
 _NOT_ASCII: Final = -0x7F7F7F7F7F7F7F80
 """The highest bit of each of eight octets."""
@@ -357,7 +357,8 @@ def _follow(
     if odd or call[MESSAGES] > MESSAGE_LIMIT or call[MEDIA_LINES] > limit:
         return -1
     if call[ENDED] and begun - call[ENDED] > TIMER_B:
-        return 1
+        # Perhaps another attempt under the same Call-ID.
+        return -1 if method == INVITE and status == 0 and index[TO_TAG] == index[TO_TAG_END] else 1
     caller = _hash(window, start + index[FROM_TAG], start + index[FROM_TAG_END], seed)
     callee = _hash(window, start + index[TO_TAG], start + index[TO_TAG_END], seed)
     branch = _hash(window, start + index[BRANCH], start + index[BRANCH_END], seed)

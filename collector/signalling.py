@@ -20,7 +20,7 @@ from collector.facts import Call, Endpoint, SipTotals
 from collector.legs import call_of
 from collector.media.book import MediaBook
 from collector.negotiation import FormatTable
-from collector.outcome import TIMER_B, leg_of
+from collector.outcome import leg_of
 from collector.plain_calls import Entry, PlainCalls, PlainLimits
 from collector.plain_calls_numba_fns import (
     LEAVING,
@@ -32,6 +32,7 @@ from collector.plain_calls_numba_fns import (
     VERDICT_COLUMNS,
 )
 from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
+from collector.transactions import TIMER_B
 
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]

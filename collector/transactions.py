@@ -12,6 +12,8 @@ import enum
 from collector.facts import Endpoint
 from collector.protocols.sip import SipMessage
 
+TIMER_B = 32_000_000_000
+"""An INVITE without any response has failed [ns] (RFC 3261 17.1.1.2: 64 T1)."""
 COPY_WINDOW = 50_000_000
 """Sooner than this no timer repeats a message [ns] (RFC 3261 17.1.1.1: T1 is 500 ms): it is a copy of the capture."""
 

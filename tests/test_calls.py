@@ -344,6 +344,45 @@ def test_a_bye_ends_a_call_whose_answer_was_lost_and_whose_tag_nobody_knows() ->
     assert codes(call) == ["answer_not_seen"]
 
 
+def test_a_call_id_used_again_after_the_bye_is_another_call() -> None:
+    scenario = Scenario()
+    scenario.answered()
+    scenario.hang_up(5)
+    scenario.request(100, ALICE, BOB, "INVITE", 1, from_tag="r")
+    scenario.response(101, BOB, ALICE, 486, "Busy Here", cseq=1, from_tag="r", to_tag="s")
+    calls, totals = scenario.finish()
+    first, second = calls
+    assert (first.state, first.status, first.duration_ms) == (CallState.COMPLETED, 200, 2000.0)
+    assert (second.state, second.status, second.start, second.end) == (CallState.FAILED, 486, at(100), at(101))
+    assert first.call_id == second.call_id == scenario.call_id
+    assert [len(call.legs) for call in calls] == [1, 1]
+    assert (totals.metrics.attempts, totals.call_ids) == (2, 1)
+
+
+def test_a_caller_that_keeps_its_tag_too_calls_again_after_the_bye() -> None:
+    scenario = Scenario()
+    scenario.answered()
+    scenario.hang_up(5)
+    scenario.request(7, ALICE, BOB, "INVITE", 10)
+    scenario.response(8, BOB, ALICE, 200, "OK", cseq=10, to_tag="c")
+    scenario.request(8.1, ALICE, BOB, "ACK", 10, to_tag="c")
+    scenario.request(9, ALICE, BOB, "BYE", 11, to_tag="c")
+    calls, totals = scenario.finish()
+    assert [call.duration_ms for call in calls] == [2000.0, 1000.0]
+    assert totals.metrics.attempts == 2
+
+
+@pytest.mark.parametrize(("later", "attempts"), [(2, 1), (31, 1), (34, 2)])
+def test_a_failure_is_followed_by_another_call_once_its_transactions_are_over(later: float, attempts: int) -> None:
+    """A back-to-back user agent that keeps the Call-ID may try the next destination with a tag of its own."""
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE")
+    scenario.response(1, BOB, ALICE, 486, "Busy Here")
+    scenario.request(1 + later, PROXY, CAROL, "INVITE", from_tag="r")
+    calls, totals = scenario.finish()
+    assert (len(calls), totals.metrics.attempts) == (attempts, attempts)
+
+
 def test_a_bye_without_its_invite_is_listed_and_says_so() -> None:
     scenario = Scenario()
     scenario.request(0, BOB, ALICE, "BYE", 7, from_tag="b", to_tag="a")

@@ -38,6 +38,20 @@ def test_calls_are_given_as_they_end() -> None:
     assert given_ids == [f"call-{number}" for number in range(9)]
 
 
+def test_a_call_id_used_for_ever_is_bounded_and_every_attempt_counted() -> None:
+    assembler = limited(max_calls=4)
+    given_states = []
+    for number in range(50):
+        scenario = Scenario("one", assembler)
+        scenario.request(number * 60, ALICE, BOB, "INVITE", from_tag=f"r{number}")
+        scenario.response(number * 60 + 1, BOB, ALICE, 486, "Busy Here", from_tag=f"r{number}", to_tag="s")
+        given_states += [(call.start, call.state) for call in assembler.ended()]
+    calls, totals = assembler.finish(at(3000))
+    assert given_states == [(at(number * 60), CallState.FAILED) for number in range(49)]
+    assert [call.start for call in calls] == [at(number * 60) for number in range(46, 50)]
+    assert (totals.metrics.attempts, totals.call_ids, totals.unlisted) == (50, 1, 46)
+
+
 def test_a_joined_call_is_given_when_its_last_leg_ended() -> None:
     assembler = CallAssembler()
     first, second = Scenario("one", assembler), Scenario("two", assembler)

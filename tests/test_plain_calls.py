@@ -188,6 +188,8 @@ def script(call_id: str) -> dict[str, tuple[bytes, bool]]:
         "stray bye": of(request("BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12")),
         "stray bye refused": of(response(481, "BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12"), False),
         "stray bye accepted": of(response(200, "BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12"), False),
+        "reused": of(request("INVITE", call_id, tags=("r", ""), branch="z9hG4bKr", body=offer)),
+        "reused busy": of(response(486, "INVITE", call_id, tags=("r", "s"), branch="z9hG4bKr"), False),
         "half a bye": of(request("BYE", call_id, tags=("a", ""), cseq=13, branch="z9hG4bK13")),
         "other fork": of(response(180, "INVITE", call_id, tags=("a", "c")), False),
         "moved": of(response(302, "INVITE", call_id, tags=AB, headers=["Contact: <sip:c@d>"]), False),
@@ -215,6 +217,7 @@ def script(call_id: str) -> dict[str, tuple[bytes, bool]]:
     }
 
 
+REUSED = ["invite", "ok", "ack", "bye", "bye ok", "reused", "reused busy"]
 COMPLETED = ["invite", "trying", "ringing", "ok", "ack", "bye", "bye ok"]
 FLOWS = [
     COMPLETED,
@@ -396,6 +399,13 @@ def test_a_call_is_found_by_the_beginning_of_its_call_id() -> None:
 def test_a_call_that_never_stops_repeating_itself_is_told_alike() -> None:
     assert_same(flow([*COMPLETED, *["bye ok"] * 100]))
     assert_same(timed((0, name, 33_000, "udp") for name in [*COMPLETED, *["bye ok"] * 100, "invite", "busy"]))
+
+
+@pytest.mark.parametrize("gap", [500, 33_000])
+def test_a_call_id_used_again_is_told_alike(gap: int) -> None:
+    assert_same(flow(REUSED, gap=gap))
+    assert_same(flow(["invite", "busy", "failure ack", "reused", "reused busy"], gap=gap))
+    assert_same(flow([*REUSED, "invite 2", "ok 2", "ack 2", "bye", "bye ok", "reused"], gap=gap))
 
 
 def test_a_call_of_many_transactions_is_told_alike() -> None:
