@@ -6,16 +6,16 @@ in SDP it hands to `negotiation`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from collector.facts import Endpoint, Reason
+from collector.joining import NO_SESSION, joins_of, session_joins
 from collector.media.book import MediaBook
 from collector.negotiation import CALLEE, CALLER, FormatTable, Negotiation, Party
 from collector.protocols.sip import SipMessage
-from collector.protocols.sip_values import parse_name_addr, unquote_string
+from collector.protocols.sip_values import parse_name_addr
 from collector.transactions import TIMER_B, Heard, Seen, heard_before
 
 DIALOG_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
@@ -25,14 +25,6 @@ CHALLENGES = frozenset({401, 407, 422, 423, 494})
 
 TEXT_LIMIT = 1024
 """Characters kept of a URI, a phrase or a joining value."""
-
-_NO_SESSION = "0" * 32
-_RECORDED_SESSION = re.compile(rb"<(?:\w+:)?sipSessionID>([^<]{1,128})<")
-
-CALL_ID_HEADERS = ("x-cid", "x-call-id", "x-original-call-id")
-"""Headers in which the second leg of a back-to-back user agent names the Call-ID of the first."""
-SHARED_HEADERS = ("cisco-guid", "av-global-session-id", "x-genesys-calluuid")
-"""Headers whose whole value all legs of a call share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,32 +229,13 @@ class LegRecord:
         if replaces:
             self.replaces = replaces.partition(";")[0].strip()[:TEXT_LIMIT]
             self._note_join("replaces", self.replaces)
-        for name, value in message.fields:
-            if name in CALL_ID_HEADERS:
-                self._note_join(name, unquote_string(value))
-            elif name in SHARED_HEADERS:
-                self._note_join(name, value)
-            elif name == "p-charging-vector":
-                self._note_join("icid-value", _parameter(value, "icid-value"))
-        if b"sipSessionID" in message.raw and message.content_type != "application/sdp":
-            # SIPREC metadata (RFC 7865) tell the recorder whose session it records.
-            for recorded in _RECORDED_SESSION.findall(message.raw)[: self.surroundings.forks_limit]:
-                local, _, remote = recorded.decode("ascii", "replace").strip().lower().partition(";remote=")
-                self._note_session_join(local, remote)
-                self._note_session_join(remote, local)
+        for kind, value in joins_of(message, self.surroundings.forks_limit):
+            self._note_join(kind, value)
 
     def _note_join(self, kind: str, value: str) -> None:
         join = (kind, value[:TEXT_LIMIT])
         if value and join not in self.joins and len(self.joins) < self.surroundings.forks_limit:
             self.joins += (join,)
-
-    def _note_session_join(self, caller: str, callee: str) -> None:
-        """The caller's half is its own in every call, the callee's is not: a conference has one for all."""
-        if caller in ("", _NO_SESSION):
-            return
-        self._note_join("session-id", caller)
-        if callee not in ("", _NO_SESSION):
-            self._note_join("session-id", ";".join(sorted((caller, callee))))
 
     def _invite_again(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
         self._know_sides(message)
@@ -526,9 +499,10 @@ class LegRecord:
         local, remote = session
         of_caller = (message.from_tag in self.caller_tags) == bool(message.method)
         caller, callee = (local, remote) if of_caller else (remote, local)
-        if self.session is None or (self.session[1] in ("", _NO_SESSION) and callee not in ("", _NO_SESSION)):
+        if self.session is None or (self.session[1] in NO_SESSION and callee not in NO_SESSION):
             self.session = (caller, callee)
-        self._note_session_join(caller, callee)
+        for kind, value in session_joins(caller, callee):
+            self._note_join(kind, value)
 
     def _note_reason(self, message: SipMessage) -> None:
         if b"eason" not in message.raw:
@@ -598,11 +572,3 @@ def _uri_text(value: str | None) -> str:
     if 0 <= opening < closing and '"' not in value[opening:]:
         return value[opening + 1 : closing].strip()[:TEXT_LIMIT]
     return parse_name_addr(value)[0].uri.text[:TEXT_LIMIT]
-
-
-def _parameter(value: str, name: str) -> str:
-    for part in value.split(";"):
-        key, _, content = part.partition("=")
-        if key.strip().lower() == name:
-            return unquote_string(content.strip())
-    return ""
