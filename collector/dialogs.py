@@ -325,6 +325,9 @@ class LegRecord:
         if self.negotiation is not None and self.negotiation.has_offer(key):
             self._answer_offer(message, at, src, dst)
             return
+        if self._answers_no_invite(message, dst):
+            self._count_defect("response_unmatched")
+            return
         if self.invite_cseq < 0 and not self.invites:
             if self.caller_tags and message.from_tag not in self.caller_tags:
                 return
@@ -356,6 +359,17 @@ class LegRecord:
                 self.negotiation.choose(message.to_tag, at)
         if decides and self.negotiation is not None:
             self.negotiation.remember_direction()
+
+    def _answers_no_invite(self, message: SipMessage, dst: Endpoint) -> bool:
+        """A response to the caller's own hop whose branch is that of none of the INVITEs sent there (RFC 3261 17.1.3).
+
+        Of other hops the INVITE may be missing: who forks sends it by several ways, of which a tap sees one.
+        """
+        if not self.invites or dst != self.src or not message.branch or self.seen is None:
+            return False
+        hops = self.seen.get(("INVITE", message.cseq, 0, message.from_tag, ""), [])
+        branches = [hops[place + 1] for place in range(0, len(hops), 4) if hops[place] == dst]
+        return bool(branches) and all(branches) and message.branch not in branches
 
     def _note_callee(self, message: SipMessage, own: bool) -> None:
         tag = message.to_tag

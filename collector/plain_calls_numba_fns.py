@@ -377,6 +377,8 @@ def _follow(
         call[FIRST_BRANCH] = branch
         return 0
     if status:
+        if method == INVITE and branch != call[FIRST_BRANCH]:
+            return -1
         return 0 if _follow_response(call, method, status, at, cseq, caller, callee) else -1
     return 0 if _follow_request(call, method, at, cseq, caller, callee, branch) else -1
 

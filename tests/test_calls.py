@@ -344,6 +344,24 @@ def test_a_bye_ends_a_call_whose_answer_was_lost_and_whose_tag_nobody_knows() ->
     assert codes(call) == ["answer_not_seen"]
 
 
+def test_a_response_of_another_transaction_does_not_answer_the_call() -> None:
+    """RFC 3261 17.1.3: a response belongs to a request by the branch of its topmost Via."""
+    scenario = Scenario()
+    scenario.request(0, ALICE, BOB, "INVITE")
+    scenario.response(0.5, CAROL, ALICE, 200, "OK", to_tag="z", branch="z9hG4bK-forged")
+    scenario.response(1, BOB, ALICE, 486, "Busy Here")
+    scenario.request(1.1, ALICE, BOB, "ACK", to_tag="b", branch="z9hG4bK-1-a")
+    leg = scenario.leg()
+    assert (leg.state, leg.status, leg.end, leg.defects) == (CallState.FAILED, 486, at(1), {"response_unmatched": 1})
+
+
+def test_a_response_on_a_hop_whose_invite_the_tap_missed_still_counts() -> None:
+    scenario = Scenario()
+    scenario.request(0, ALICE, PROXY, "INVITE")
+    scenario.response(1, BOB, PROXY, 200, "OK", branch="z9hG4bK-missed")
+    assert scenario.call().status == 200
+
+
 def test_a_call_id_used_again_after_the_bye_is_another_call() -> None:
     scenario = Scenario()
     scenario.answered()

@@ -190,6 +190,7 @@ def script(call_id: str) -> dict[str, tuple[bytes, bool]]:
         "stray bye accepted": of(response(200, "BYE", call_id, tags=("x", "y"), cseq=12, branch="z9hG4bK12"), False),
         "reused": of(request("INVITE", call_id, tags=("r", ""), branch="z9hG4bKr", body=offer)),
         "reused busy": of(response(486, "INVITE", call_id, tags=("r", "s"), branch="z9hG4bKr"), False),
+        "forged ok": of(response(200, "INVITE", call_id, tags=("a", "z"), branch="z9hG4bKforged"), False),
         "half a bye": of(request("BYE", call_id, tags=("a", ""), cseq=13, branch="z9hG4bK13")),
         "other fork": of(response(180, "INVITE", call_id, tags=("a", "c")), False),
         "moved": of(response(302, "INVITE", call_id, tags=AB, headers=["Contact: <sip:c@d>"]), False),
