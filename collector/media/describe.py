@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from collector.facts import CodecChange, CodecFormat, FarEnd, Finding, Placement, Span, Stream
@@ -13,7 +13,7 @@ from collector.media.far_end import FarEnds
 from collector.media.missing import Losses, as_facts, event_numbers, losses, telephone_events
 from collector.media.plausibility import COMFORT_NOISE_TYPES
 from collector.media.reports import StreamReport, run_bins
-from collector.media.streams import LoggedEvent
+from collector.media.streams import EventLog, LoggedEvent
 from collector.protocols.rtp import STATIC_FORMATS
 
 MISSING_LIMIT = 64
@@ -29,12 +29,9 @@ class Context(NamedTuple):
     """Payload type of most packets, comfort noise and telephone-events left aside."""
     clock_source: str | None
     ptime_ms: float | None
-    events: tuple[LoggedEvent, ...]
 
 
-def context_of(
-    report: StreamReport, negotiated: Negotiated | None, events: Mapping[int, Sequence[LoggedEvent]]
-) -> Context:
+def context_of(report: StreamReport, negotiated: Negotiated | None) -> Context:
     """Negotiation, codec and packetisation of a report."""
     formats: Mapping[int, CodecFormat] = negotiated.formats if negotiated else {}
     voice = {
@@ -52,8 +49,7 @@ def context_of(
             codec, source = CodecFormat("TELEPHONE-EVENT", 8000), "static"  # RFC 4733 2.1: 8000 Hz unless SDP says more
     if codec is None and report.clock_rate:
         source = "inferred"
-    logged = tuple(event for serial in report.serials for event in events.get(serial, ()))
-    return Context(negotiated, codec, number, source, _ptime(report, negotiated, codec), logged)
+    return Context(negotiated, codec, number, source, _ptime(report, negotiated, codec))
 
 
 def _ptime(report: StreamReport, negotiated: Negotiated | None, codec: CodecFormat | None) -> float | None:
@@ -70,12 +66,12 @@ def codec_name(number: int, formats: Mapping[int, CodecFormat]) -> str:
     return codec.name if codec else f"PT {number}"
 
 
-def codec_changes(context: Context) -> tuple[CodecChange, ...]:
+def codec_changes(context: Context, events: Iterable[LoggedEvent]) -> tuple[CodecChange, ...]:
     """Changes of the codec, not of its payload number."""
     formats: Mapping[int, CodecFormat] = context.negotiated.formats if context.negotiated else {}
     named = [
         CodecChange(event.at, codec_name(event.a, formats), codec_name(event.b, formats))
-        for event in context.events
+        for event in events
         if event.kind == LOG_TYPE
     ]
     return tuple(change for change in named if change.old != change.new)
@@ -83,13 +79,13 @@ def codec_changes(context: Context) -> tuple[CodecChange, ...]:
 
 def describe(
     found: Sequence[tuple[StreamReport, Negotiated | None]],
-    events: Mapping[int, Sequence[LoggedEvent]],
+    events: EventLog,
     book: MediaBook,
     far_ends: FarEnds,
 ) -> list[Stream]:
     """Streams of plausible reports and what was negotiated for them, in the same order."""
     reports = [report for report, _ in found]
-    contexts = [context_of(report, negotiated, events) for report, negotiated in found]
+    contexts = [context_of(report, negotiated) for report, negotiated in found]
     calls = [context.negotiated.call_id if context.negotiated else None for context in contexts]
     ptimes = [round((context.ptime_ms or 20.0) * 1e6) for context in contexts]
     groups = placement.media_of(reports, ptimes, calls)
@@ -97,10 +93,18 @@ def describe(
     elsewhere: dict[int, set[int]] = {}
     for group in groups:
         if len(group) > 1 and any(reports[index].event_packets for index in group):
-            numbers = set().union(*(event_numbers(contexts[index].events) for index in group))
+            numbers = set().union(*(event_numbers(events.of(reports[index].serials)) for index in group))
             elsewhere.update(dict.fromkeys(group, numbers))
     return [
-        stream_of(report, contexts[index], placed[index], elsewhere.get(index, set()), book, far_ends)
+        stream_of(
+            report,
+            contexts[index],
+            events.of(report.serials),
+            placed[index],
+            elsewhere.get(index, set()),
+            book,
+            far_ends,
+        )
         for index, report in enumerate(reports)
     ]
 
@@ -108,6 +112,7 @@ def describe(
 def stream_of(
     report: StreamReport,
     context: Context,
+    events: Sequence[LoggedEvent],
     place: Placement,
     elsewhere: set[int],
     book: MediaBook,
@@ -117,9 +122,9 @@ def stream_of(
     negotiated = context.negotiated
     call_id = negotiated.call_id if negotiated else None
     spans: Sequence[Span] = book.spans(call_id) if call_id and report.lost else ()
-    loss = losses(report, context.events, context.ptime_ms, spans, elsewhere)
+    loss = losses(report, events, context.ptime_ms, spans, elsewhere)
     clock = report.clock_rate or (context.codec.clock_rate if context.codec else None)
-    changes = codec_changes(context)
+    changes = codec_changes(context, events)
     encrypted = negotiated is not None and negotiated.media.encrypted
     is_voice = negotiated is None or negotiated.media.kind == "audio"
     elapsed = report.last - report.first
@@ -156,7 +161,7 @@ def stream_of(
         codec_changes=changes,
         comfort_noise_packets=report.comfort_noise,
         talk_spurts=report.spurts if is_voice else 0,
-        telephone_events=tuple(telephone_events(context.events, clock or 8000)),
+        telephone_events=tuple(telephone_events(events, clock or 8000)),
         missing=as_facts(loss.listed, MISSING_LIMIT),
         missing_total=loss.runs + sum(1 for run in loss.listed if run.cause != "network"),
         not_network=loss.not_network,

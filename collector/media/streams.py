@@ -63,6 +63,24 @@ class LoggedEvent(NamedTuple):
     d: int
 
 
+class EventLog:
+    """Events by stream; they stay in an array until somebody asks for a stream's."""
+
+    def __init__(self, log: Integers) -> None:
+        self._log = log[np.argsort(log[:, m.LOG_SERIAL], kind="stable")]
+        serials, starts = np.unique(self._log[:, m.LOG_SERIAL], return_index=True)
+        ends = [*starts.tolist()[1:], len(self._log)]
+        self._places = dict(zip(serials.tolist(), zip(starts.tolist(), ends, strict=True), strict=True))
+
+    def of(self, serials: Iterable[int]) -> list[LoggedEvent]:
+        """Events of a stream that was measured in these rows, oldest first."""
+        found = []
+        for serial in serials:
+            start, end = self._places.get(serial, (0, 0))
+            found += [LoggedEvent(*row) for row in self._log[start:end, m.LOG_KIND : m.LOG_D + 1].tolist()]
+        return found
+
+
 def address(hi: int, lo: int) -> str:
     """Text of an address as the kernels hold it: two signed words, IPv4 mapped into IPv6."""
     if hi == 0 and lo >> 32 == 0xFFFF:
@@ -297,19 +315,9 @@ class StreamTable:
         negotiated = self._book.lookup(src, dst, int(counts[m.FIRST_AT]), int(counts[m.LAST_AT]))
         return negotiated.call_id if negotiated else None
 
-    def events(self) -> dict[int, list[LoggedEvent]]:
-        """Events by the serial number of their row, oldest first."""
-        if not self._log:
-            return {}
-        log = np.concatenate(self._log)
-        log = log[np.argsort(log[:, m.LOG_SERIAL], kind="stable")]
-        serials, starts = np.unique(log[:, m.LOG_SERIAL], return_index=True)
-        rows = log[:, m.LOG_KIND : m.LOG_D + 1].tolist()
-        ends = [*starts.tolist()[1:], len(rows)]
-        return {
-            serial: [LoggedEvent(*row) for row in rows[start:end]]
-            for serial, start, end in zip(serials.tolist(), starts.tolist(), ends, strict=True)
-        }
+    def events(self) -> EventLog:
+        """What was logged of all streams."""
+        return EventLog(np.concatenate(self._log) if self._log else np.zeros((0, m.LOG_COLUMNS), np.int64))
 
 
 def event_types(formats: Mapping[int, CodecFormat]) -> int:
