@@ -69,7 +69,7 @@ class EventLog:
     def __init__(self, log: Integers) -> None:
         self._log = log[np.argsort(log[:, m.LOG_SERIAL], kind="stable")]
         serials, starts = np.unique(self._log[:, m.LOG_SERIAL], return_index=True)
-        ends = [*starts.tolist()[1:], len(self._log)]
+        ends = [*starts.tolist(), len(self._log)][1:]
         self._places = dict(zip(serials.tolist(), zip(starts.tolist(), ends, strict=True), strict=True))
 
     def of(self, serials: Iterable[int]) -> list[LoggedEvent]:
