@@ -148,7 +148,7 @@ def sip(bench: Bench) -> None:
     measured = bench.measure("sip", commands, dict.fromkeys(commands, capture))
     if "tshark" in measured:
         rate = measured["tshark"].seconds / measured["callgauge"].seconds
-        as_json = measured["callgauge json"].seconds
+        as_json = bench.as_json("sip", capture)
         note = (
             f"{measured['callgauge'].seconds:.2f} s, {as_json:.2f} s as JSON; tshark {measured['tshark'].seconds:.2f} s"
         )
