@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -198,7 +199,11 @@ def run() -> None:
     status = shell(sys.argv[1:])
     if without_stdout and status == READER_GONE:
         complain("standard output is closed")
-    sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    # All is written and closed: taking a million facts apart again would only cost time.
+    os._exit(status)
 
 
 if __name__ == "__main__":
