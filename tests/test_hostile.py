@@ -52,13 +52,12 @@ print(json.dumps({
 }))
 """
 WHOLE_PROGRAM = """
-import runpy, sys
+import sys
 from pathlib import Path
+from api.main import shell
 status = sys.argv.pop()
-try:
-    runpy.run_module("api.main", run_name="__main__")
-finally:
-    Path(status).write_text(Path("/proc/self/status").read_text())
+shell(sys.argv[1:])
+Path(status).write_text(Path("/proc/self/status").read_text())
 """
 
 
