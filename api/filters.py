@@ -49,7 +49,6 @@ FINDING_CODES = (
     "hold",
     "hop",
     "joined_in_the_middle",
-    "joined_late",
     "media_not_listed",
     "mirror_copies",
     "multicast",

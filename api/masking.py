@@ -413,7 +413,6 @@ OWN_WORDS = frozenset(
         "hold",
         "hop",
         "joined_in_the_middle",
-        "joined_late",
         "media_not_listed",
         "mirror_copies",
         "multicast",

@@ -26,7 +26,6 @@ CODES: Mapping[str, str] = MappingProxyType(
         "fork": "A copy of a stream heard elsewhere, sent to a recorder.",
         "hold": "Packets are missing while the call was on hold: not network loss.",
         "hop": "The same packets were heard again further on; the last hop counts.",
-        "joined_late": "The call began before the capture.",
         "mirror_copies": "The tap saw packets twice; each was counted once.",
         "multicast": "Media sent to a group, not a call's own.",
         "no_media": "An answered call of which no media was seen.",
