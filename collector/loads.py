@@ -43,9 +43,15 @@ def le32(window: Octets, at: int) -> int:
     return int.from_bytes(window[at : at + 4].tobytes(), "little")
 
 
+def float_bits(value: float) -> int:
+    """The word of a float64: sign, exponent, fraction (IEEE 754-2019 3.4)."""
+    return int(np.float64(value).view(np.int64))
+
+
 @cache
 def teach_compiler() -> None:
     """Tell numba, once, what the loads above are in machine code; called before a kernel is compiled."""
+    _overload_bits()
     _overload(be16, 16, swap=True)
     _overload(be32, 32, swap=True)
     _overload(be64, 64, swap=True)
@@ -88,5 +94,27 @@ def _overload(plain: Any, width: int, swap: bool) -> None:
             if at < 0 or at + octets > window.shape[0]:
                 raise IndexError("load outside the window")
             return load(window, at)
+
+        return implementation
+
+
+def _overload_bits() -> None:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    @intrinsic
+    def bits(typing_context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], ir.IntType(64))
+
+        return types.int64(types.float64), generate
+
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(float_bits, jit_options=options)
+    def compiled(value: Any) -> Any:
+        def implementation(value: Any) -> Any:
+            return bits(value)
 
         return implementation

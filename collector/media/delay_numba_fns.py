@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.accelerate import njit, njit_inline
+from collector.loads import float_bits
 from collector.media.columns import (
     CLOCK,
     DELAY_BINS,
@@ -46,19 +47,21 @@ from collector.media.columns import (
 from collector.media.table import StreamArrays
 
 Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int32]
+
+BITS_OF_16 = 0x403 << 4
+"""Exponent and upper four bits of the fraction of 16.0, as `delay_bin` reads them."""
 
 
 @njit_inline
 def delay_bin(milliseconds: float) -> int:
     """Class of a delay: 8 µs wide below 128 µs, then 16 classes an octave (each within 1/16 of its value)."""
-    octets = np.int64(milliseconds * 125.0)  # in 8 µs
-    if octets < 16:
-        return max(octets, 0)
-    shift = 0
-    while octets >= 32:
-        octets >>= 1
-        shift += 1
-    return min(16 * shift + octets, DELAY_BINS - 1)
+    octets = milliseconds * 125.0  # in 8 µs
+    if octets < 16.0:
+        return max(np.int64(octets), 0)
+    # Exponent and upper four bits of the fraction are octave and class; 16 is class 16.
+    return min((float_bits(octets) >> 48) - BITS_OF_16 + 16, DELAY_BINS - 1)
 
 
 @njit_inline
@@ -94,82 +97,102 @@ def close_delays(table: StreamArrays, row: int) -> None:
 
 
 @njit_inline
-def note_delay(table: StreamArrays, row: int, seq: int, delay: float) -> None:
-    """RFC 5481 4.1: the difference to the packets next to it in sequence, also when it came late."""
-    recent, sums = table.recent, table.sums
+def neighbours_apart(recent: Floats, ipdv: Counts, seq: int, delay: float, most: float) -> float:
+    """RFC 5481 4.1: the difference to the packets next to it in sequence, also when it came late; the largest yet."""
     for neighbour in (seq - 1) & 0xFFFF, (seq + 1) & 0xFFFF:
-        slot = 2 * (neighbour % RECENT)
-        if recent[row, slot] == neighbour + 1:
-            variation = abs(delay - recent[row, slot + 1])
-            sums[row, IPDV_MAX] = max(sums[row, IPDV_MAX], variation)
-            table.ipdv[row, delay_bin(variation)] += 1
-    slot = 2 * (seq % RECENT)
-    recent[row, slot] = seq + 1  # 0 is an empty slot
-    recent[row, slot + 1] = delay
+        slot = 2 * (neighbour & (RECENT - 1))
+        if recent[slot] == neighbour + 1:
+            variation = abs(delay - recent[slot + 1])
+            most = max(most, variation)
+            ipdv[delay_bin(variation)] += 1
+    slot = 2 * (seq & (RECENT - 1))
+    recent[slot] = seq + 1  # 0 is an empty slot
+    recent[slot + 1] = delay
+    return most
 
 
 @njit_inline
-def forget_delays(table: StreamArrays, row: int) -> None:
+def forget_delays(recent: Floats) -> None:
     """From here on delays count from another base."""
     for slot in range(0, 2 * RECENT, 2):
-        table.recent[row, slot] = 0.0
+        recent[slot] = 0.0
 
 
 @njit_inline
-def take_transit(table: StreamArrays, row: int, difference: float, marker: int) -> None:
-    """One D of RFC 3550 6.4.1 [ms]: jitter by A.8, and how far the delay has come from the first packet's."""
+def delays_closed(
+    table: StreamArrays, row: int, waiting: int, since: int, base: float, offset: float
+) -> tuple[float, float, int]:
+    """`close_delays` for whoever keeps these in variables: base, offset and number of delays after it."""
     counts, sums = table.counts, table.sums
-    size = abs(difference)
-    if size > 3000.0 or (marker == 1 and size > 400.0):
-        # The sender's clock was set anew (or it stood still through silence): no packet was delayed by this.
-        counts[row, TIMESTAMP_JUMPS] += 1
-        close_delays(table, row)
-        forget_delays(table, row)
-        return
-    jitter = sums[row, JITTER] + (size - sums[row, JITTER]) / 16.0
-    sums[row, JITTER] = jitter
-    sums[row, JITTER_SUM] += jitter
-    sums[row, JITTER_MAX] = max(sums[row, JITTER_MAX], jitter)
-    counts[row, JITTER_COUNT] += 1
-    sums[row, OFFSET] += difference
+    counts[row, PDV_COUNT] = waiting
+    counts[row, PDV_SINCE] = since
+    sums[row, OFFSET_BASE] = base
+    sums[row, OFFSET] = offset
+    close_delays(table, row)
+    return sums[row, OFFSET_BASE], sums[row, OFFSET], 0
 
 
 @njit
 def work_out(table: StreamArrays, row: int) -> None:
-    """Interarrival jitter (in order of arrival) and delay variation (in sequence) of the packets that wait."""
-    counts, sums, samples = table.counts, table.sums, table.samples
-    n = counts[row, SAMPLES]
-    counts[row, SAMPLES] = 0
-    per_tick = 1000.0 / counts[row, CLOCK]
-    at_before = counts[row, PREVIOUS_AT]
-    timestamp_before = counts[row, PREVIOUS_TIMESTAMP]
+    """Interarrival jitter (in order of arrival) and delay variation (in sequence) of the packets that wait.
+
+    What changes with every packet stays in variables: the compiler cannot know that arrays do not overlap.
+    """
+    counts, sums, samples = table.counts[row], table.sums[row], table.samples[row]
+    delays, recent, ipdv = table.delays[row], table.recent[row], table.ipdv[row]
+    n = counts[SAMPLES]
+    counts[SAMPLES] = 0
+    per_tick = 1000.0 / counts[CLOCK]
+    at_before = counts[PREVIOUS_AT]
+    timestamp_before = counts[PREVIOUS_TIMESTAMP]
+    jitter, jitter_sum, jitter_max, jitters = sums[JITTER], sums[JITTER_SUM], sums[JITTER_MAX], 0
+    offset, base, ipdv_max = sums[OFFSET], sums[OFFSET_BASE], sums[IPDV_MAX]
+    waiting, since = counts[PDV_COUNT], counts[PDV_SINCE]
     for k in range(n):
-        at = samples[row, 2 * k]
-        word = samples[row, 2 * k + 1]
+        at = samples[2 * k]
+        word = samples[2 * k + 1]
         timestamp = word & 0xFFFFFFFF
+        closing = False
         if at_before >= 0:
             ticks = (timestamp - timestamp_before) & 0xFFFFFFFF
             if ticks >= 0x80000000:
                 ticks -= 0x100000000
+            # One D of RFC 3550 6.4.1 [ms]: jitter by A.8, and how far the delay has come from the first packet's.
             difference = (at - at_before) * 1e-6 - ticks * per_tick
-            take_transit(table, row, difference, (word >> SAMPLE_MARKER) & 1)
+            size = abs(difference)
+            if size > 3000.0 or ((word >> SAMPLE_MARKER) & 1 == 1 and size > 400.0):
+                # The sender's clock was set anew (or it stood still through silence): no packet was delayed by this.
+                counts[TIMESTAMP_JUMPS] += 1
+                closing = True
+                forget_delays(recent)
+            else:
+                jitter += (size - jitter) / 16.0
+                jitter_sum += jitter
+                jitter_max = max(jitter_max, jitter)
+                jitters += 1
+                offset += difference
         else:
-            forget_delays(table, row)
+            forget_delays(recent)
         at_before = at
         timestamp_before = timestamp
-        if (word >> SAMPLE_DUPLICATE) & 1:  # the second of two packets says nothing of the path that the first did not
+        duplicate = (word >> SAMPLE_DUPLICATE) & 1
+        if closing:
+            base, offset, waiting = delays_closed(table, row, waiting, since, base, offset)
+        if duplicate:  # the second of two packets says nothing of the path that the first did not
             continue
-        note_delay(table, row, (word >> SAMPLE_SEQ) & 0xFFFF, sums[row, OFFSET_BASE] + sums[row, OFFSET])
-        if counts[row, PDV_COUNT] == DELAYS_PER_ROW or (
-            counts[row, PDV_COUNT] > 0 and at - counts[row, PDV_SINCE] > EVALUATION_NS
-        ):
-            close_delays(table, row)
-        if counts[row, PDV_COUNT] == 0:
-            counts[row, PDV_SINCE] = at
-        table.delays[row, counts[row, PDV_COUNT]] = sums[row, OFFSET]
-        counts[row, PDV_COUNT] += 1
-    counts[row, PREVIOUS_AT] = at_before
-    counts[row, PREVIOUS_TIMESTAMP] = timestamp_before
+        ipdv_max = neighbours_apart(recent, ipdv, (word >> SAMPLE_SEQ) & 0xFFFF, base + offset, ipdv_max)
+        if waiting == DELAYS_PER_ROW or (waiting > 0 and at - since > EVALUATION_NS):
+            base, offset, waiting = delays_closed(table, row, waiting, since, base, offset)
+        if waiting == 0:
+            since = at
+        delays[waiting] = offset
+        waiting += 1
+    counts[PREVIOUS_AT] = at_before
+    counts[PREVIOUS_TIMESTAMP] = timestamp_before
+    counts[JITTER_COUNT] += jitters
+    counts[PDV_COUNT], counts[PDV_SINCE] = waiting, since
+    sums[JITTER], sums[JITTER_SUM], sums[JITTER_MAX] = jitter, jitter_sum, jitter_max
+    sums[OFFSET], sums[OFFSET_BASE], sums[IPDV_MAX] = offset, base, ipdv_max
 
 
 @njit_inline
