@@ -33,8 +33,12 @@ def replay_files(
     """
     from collector.accelerate import is_compiled
 
-    if on_note is not None and not is_compiled():
-        on_note("compiling kernels (first run on this machine)")
+    if not is_compiled():
+        from collector.compile_ahead import start
+
+        if on_note is not None:
+            on_note("compiling kernels (first run on this machine)")
+        start()
     engine = Engine(settings.limits, on_call)
     names = [str(path) for path in paths]
     engine.read(names, on_progress)

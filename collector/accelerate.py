@@ -14,10 +14,12 @@ integer.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -142,9 +144,23 @@ class CompiledKernel:
         path = kernel_cache() / f"{self.__name__}.o"
         kept = _kept(path)
         if kept is None:
-            kept = _compile(self.function, arguments)
-            _keep(path, *kept)
+            with _alone(path):
+                kept = _kept(path)  # by another process, while this one waited
+                if kept is None:
+                    kept = _compile(self.function, arguments)
+                    _keep(path, *kept)
         return kept
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time compiles a kernel; where no lock can be had, each does."""
+    with ExitStack() as stack:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(path.with_suffix(".lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def forget_arrays(*kernels: object) -> None:
