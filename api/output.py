@@ -14,7 +14,7 @@ from api.filters import FilterError, masked_expression, parse_filter, select
 from api.json_output import Selection, json_chunks
 from api.masking import Pseudonyms, mask_call, mask_rated, name_people
 from api.progress import Bar, first_interrupt_waits, say
-from api.rated import Rated, RatedCall, beginning_with, rate_replay
+from api.rated import Rated, RatedCall, beginning_with, rate_replay, survey
 from api.wording import plural
 from collector.facts import Call, Replay
 
@@ -54,7 +54,10 @@ def report(request: Request) -> bool:
     replay = read(request, names)
     if not request.show_numbers and (request.format != "text" or request.filter or len(replay.calls) <= NAMED_AHEAD):
         name_people(replay, names)
-    written = write(choose(rate_replay(replay), request, names), request, names)
+    # A summary shows little of what there is: the rest is never made.
+    summary = request.format == "text" and request.call is None and request.filter is None
+    rated = survey(replay) if summary else choose(rate_replay(replay), request, names)
+    written = write(rated, request, names)
     for line in written:
         say(line)
     if replay.capture.stopped is not None:

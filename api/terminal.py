@@ -11,8 +11,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api.layout import Cell, Heading, Piece, Screen, Style, clean, cut, cut_end, spread, table, width, wrap
-from api.masking import Pseudonyms, mask_finding, mask_rated_call, mask_rated_stream, mask_sip, split_uri
-from api.rated import Rated, RatedCall, RatedStream, candidates, leg_call_ids, post_dial_delays, states
+from api.masking import OWN_WORDS, Pseudonyms, mask_finding, mask_rated_call, mask_rated_stream, mask_sip, split_uri
+from api.rated import (
+    Rated,
+    RatedCall,
+    RatedStream,
+    RatedStreams,
+    call_order,
+    candidates,
+    leg_call_ids,
+    post_dial_delays,
+    sketches,
+    states,
+    worst_streams,
+)
 from api.tables import FindingRow, finding_rows
 from api.wording import (
     MISSING,
@@ -31,6 +43,8 @@ POOR_R = 60.0
 """Below: nearly all users dissatisfied (G.107 Annex B)."""
 FAIR_R = 70.0
 """Below: many users dissatisfied (G.107 Annex B)."""
+UNFINISHED = "burst_loss"
+"""The finding of which the sketch of a plain stream knows only the beginning."""
 SHORT_ID = 10
 """Characters of a Call-ID that are shown, more where they do not tell calls apart."""
 PART_OF_A_CALL = frozenset({"ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
@@ -180,14 +194,14 @@ def ratio(value: float | None) -> str:
 
 def rtp_lines(rated: Rated, screen: Screen) -> list[str]:
     """Streams, their loss and jitter; a talker heard in several places counts once."""
-    streams = rated.replay.streams
+    streams = sketches(rated.replay.streams)
     if not streams:
         return ["RTP   no streams"]
     scores = rated.scores
-    primary = [stream for stream in streams if stream.placement.role == "primary"]
+    primary = [stream for stream in streams if stream.role == "primary"]
     expected = sum(stream.expected for stream in primary)
     loss = 100 * sum(stream.lost for stream in primary) / expected if expected else None
-    jitters = [stream.jitter_ms.mean for stream in primary if stream.jitter_ms is not None]
+    jitters = [stream.jitter_mean_ms for stream in primary if stream.jitter_mean_ms is not None]
     again = len(streams) - len(primary)
     left = (
         f"RTP   {plural(len(primary), 'stream')}: {percent(loss)} % lost · "
@@ -252,13 +266,8 @@ def explained(lines: Iterable[str], texts: Iterable[str], screen: Screen) -> Ite
 
 
 def call_rank(rated: RatedCall) -> tuple[bool, float, bool, int]:
-    """Order of calls: failed ones, then those that sound worst, then those with findings, then by time."""
-    return (
-        rated.call.state is not CallState.FAILED,
-        5.0 if rated.mos is None else rated.mos,
-        not list(call_findings(rated)),
-        rated.call.start,
-    )
+    """Order of calls, with the findings of their streams."""
+    return call_order(rated.call, rated.mos, any(call_findings(rated)))
 
 
 def call_cells(rated: RatedCall, ids: CallIds) -> list[Cell]:
@@ -326,17 +335,6 @@ def mos_cell(mos: float | None, r_factor: float | None) -> Piece:
     return Piece(f"■ {text}", Style.VERMILION) if r_factor < POOR_R else Piece(f"▲ {text}", Style.AMBER)
 
 
-def stream_rank(rated: RatedStream) -> tuple[bool, float, float, float]:
-    """Order of streams: worst MOS, then loss, then jitter; those without a MOS last."""
-    stream, quality = rated
-    return (
-        quality.mos is None,
-        quality.mos or 0.0,
-        -(stream.loss_percent or 0.0),
-        -(stream.jitter_ms.mean if stream.jitter_ms else 0.0),
-    )
-
-
 STREAM_HEADINGS = (
     Heading("MOS", right=True),
     Heading("loss %", right=True),
@@ -350,15 +348,12 @@ STREAM_HEADINGS = (
 
 def streams_block(rated: Rated, options: TextOptions, ids: CallIds, screen: Screen) -> list[str]:
     """The worst streams, each with what was found of it on a line below."""
-    primary = [stream for stream in rated.streams if stream.stream.placement.role == "primary"]
+    worst, primary = worst_streams(rated.streams, options.top)
     if not primary:
         return []
-    worst = nsmallest(options.top, primary, key=stream_rank)
     if options.names is not None:
         worst = [mask_rated_stream(stream, options.names) for stream in worst]
-    title = (
-        "Streams, worst first" if len(worst) == len(primary) else f"Worst {len(worst):,} of {len(primary):,} streams"
-    )
+    title = "Streams, worst first" if len(worst) == primary else f"Worst {len(worst):,} of {primary:,} streams"
     wide = screen.width >= ALL_FITS
     headings = [heading for heading in STREAM_HEADINGS if wide or heading.name != "burst"]
     lines = table(headings, [stream_cells(stream, ids, wide) for stream in worst], screen)
@@ -392,18 +387,16 @@ def stream_cells(rated: RatedStream, ids: CallIds, wide: bool) -> list[Cell]:
 
 def findings_block(rated: Rated, ids: CallIds, options: TextOptions, screen: Screen) -> list[str]:
     """Findings, one line for each kind: how many, in words, where."""
-    groups: dict[tuple[str, str], list[FindingRow]] = {}
-    for row in finding_rows(rated):
-        groups.setdefault((row.subject, row.finding.code), []).append(row)
+    groups = finding_groups(rated)
     if not groups:
         return []
     ordered = sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     rows: list[list[Cell]] = []
-    for (subject, _), members in ordered[: max(options.top, 10)]:
-        where = list(dict.fromkeys(ids.short(row.call_id) for row in members if row.call_id is not None))
+    for (subject, code), members in ordered[: max(options.top, 10)]:
+        where = first_ids(members, ids)
         places = " ".join(map(clean, where[:2])) + (" …" if len(where) > 2 else "")
         how_many = "" if subject == "capture" else plural(len(members), subject)
-        if options.names is not None:
+        if options.names is not None and code not in OWN_WORDS:
             members = [row._replace(finding=mask_finding(row.finding, options.names)) for row in members]
         rows.append([how_many, group_words(members), places])
     headings = [Heading("", right=True), Heading("", least=30, prose=True), Heading("", least=SHORT_ID)]
@@ -412,6 +405,48 @@ def findings_block(rated: Rated, ids: CallIds, options: TextOptions, screen: Scr
     if hidden:
         lines.append(f"  {plural(hidden, 'more kind')} in the other formats")
     return [screen.paint("Findings", Style.BOLD), *lines]
+
+
+def finding_groups(rated: Rated) -> Mapping[tuple[str, str], list[FindingRow]]:
+    """Findings by subject and code; sentences that were not finished are where it shows."""
+    groups: dict[tuple[str, str], list[FindingRow]] = {}
+    streams = rated.streams
+    if not isinstance(streams, RatedStreams):
+        for row in finding_rows(rated):
+            groups.setdefault((row.subject, row.finding.code), []).append(row)
+        return groups
+    for row in finding_rows(rated._replace(streams=())):
+        groups.setdefault((row.subject, row.finding.code), []).append(row)
+    bursts: list[int] = []
+    for place, sketch in enumerate(streams.sketches):
+        for finding in sketch.findings:
+            groups.setdefault(("stream", finding.code), []).append(FindingRow("stream", sketch.call_id, None, finding))
+            if finding.code == UNFINISHED:
+                bursts.append(place)
+    if bursts:
+        groups["stream", UNFINISHED] = finished(groups["stream", UNFINISHED], bursts, streams)
+    return groups
+
+
+def finished(members: list[FindingRow], places: Sequence[int], streams: RatedStreams) -> list[FindingRow]:
+    """Findings of the streams at these places with whole sentences, as far as `group_words` can tell the difference."""
+    beginnings = {row.finding.text.partition(" over ")[0] for row in members}
+    largest = max(range(len(members)), key=lambda number: members[number].finding.packets or 0)
+    for number in [largest] if len(beginnings) > 1 else range(len(members)):
+        whole = next(each for each in streams[places[number]].stream.findings if each.code == UNFINISHED)
+        members[number] = members[number]._replace(finding=whole)
+    return members
+
+
+def first_ids(members: Iterable[FindingRow], ids: CallIds) -> list[str]:
+    """The first calls that are concerned, up to three."""
+    found: dict[str, None] = {}
+    for row in members:
+        if row.call_id is not None:
+            found[ids.short(row.call_id)] = None
+            if len(found) > 2:
+                break
+    return list(found)
 
 
 def group_words(members: Sequence[FindingRow]) -> str:

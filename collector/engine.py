@@ -22,13 +22,14 @@ from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import ACK, TcpStreams
-from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay
+from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay, Stream
 from collector.media.book import MediaBook
 from collector.media.describe import describe
 from collector.media.far_end import FarEnds
 from collector.media.findings import on_calls
 from collector.media.placement import shared_calls
 from collector.media.plausibility import is_plausible
+from collector.media.stream_list import Making, PlainStream, StreamList, listed, made_streams, plain_streams
 from collector.media.streams import StreamLimits, StreamTable
 from collector.media.table import WalkArrays, another_walk, hand_over, walk_arrays
 from collector.plain_calls import PlainLimits
@@ -301,24 +302,37 @@ class Engine:
         self._take_messages(self._tcp.finish())
         self._sctp.finish()
         self._fragments.finish()
-        reports = self._table.finish(self._walking)
-        events = self._table.events()
+        streams = self._streams()
+        sketches = streams.sketches if isinstance(streams, StreamList) else streams
+        self._signalling.join_by_media(shared_calls(made_streams(streams)))
+        calls, sip = self._signalling.finish(self._last if self._packets else 0)
+        calls = on_calls(calls, sketches)
+        if self._packets and not self._has_times:
+            streams = tuple(untimed_stream(stream) for stream in streams)
+            calls = tuple(untimed_call(call) for call in calls)
+            sip = untimed_totals(sip)
+        return Replay(self._capture(), sip, calls, streams, self._table.unlisted, self._notes())
+
+    def _streams(self) -> Sequence[Stream]:
+        """All streams in the order of their first packets; plain ones are made when they are looked at."""
+        table, book = self._table, self._book
+        groups = table.settle(self._walking)
+        plain: list[PlainStream] = []
+        if self._has_times and not self._far_ends.packets and not table.has_taken_out and table.may_list(len(groups)):
+            plain = plain_streams(groups, table.arrays, table.log(), book, table.ends)
+        rows = {each.row for each in plain}
+        reports = table.reports([group for group in groups if group[0] not in rows])
+        events = table.events()
         plausible = []
         for report in reports:
-            negotiated = self._book.lookup(report.src, report.dst, report.first, report.last)
+            negotiated = book.lookup(report.src, report.dst, report.first, report.last)
             if is_plausible(report, negotiated):
                 plausible.append((report, negotiated))
             else:
-                self._table.unvalidated_packets += report.packets
-        streams = describe(plausible, events, self._book, self._far_ends)
-        self._signalling.join_by_media(shared_calls(streams))
-        calls, sip = self._signalling.finish(self._last if self._packets else 0)
-        calls = on_calls(calls, streams)
-        if self._packets and not self._has_times:
-            streams = [untimed_stream(stream) for stream in streams]
-            calls = tuple(untimed_call(call) for call in calls)
-            sip = untimed_totals(sip)
-        return Replay(self._capture(), sip, calls, tuple(streams), self._table.unlisted, self._notes())
+                table.unvalidated_packets += report.packets
+        if not plain:
+            return tuple(describe(plausible, events, book, self._far_ends))
+        return listed(plain, plausible, Making(table.reports_of, events, book, self._far_ends))
 
     @property
     def _has_times(self) -> bool:

@@ -419,7 +419,8 @@ class Replay:
     sip: SipTotals
     calls: Sequence[Call]
     """In the order of their beginning; of large captures each is made when it is looked at (`call_list`)."""
-    streams: tuple[Stream, ...]
+    streams: Sequence[Stream]
+    """In the order of their first packets; of large captures each is made when it is looked at (`stream_list`)."""
     unlisted_streams: int = 0
     notes: tuple[Finding, ...] = field(default=())
     """Findings on the capture as a whole."""

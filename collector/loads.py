@@ -103,14 +103,15 @@ def _overload_bits() -> None:
     from numba.core import types
     from numba.extending import intrinsic, overload
 
-    @intrinsic
-    def bits(typing_context: Any, value: Any) -> Any:
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    def as_word(typing_context: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.bitcast(arguments[0], ir.IntType(64))
 
         return types.int64(types.float64), generate
 
-    options: Any = {"forceinline": True, "_nrt": False}
+    bits: Any = intrinsic(as_word)
 
     @overload(float_bits, jit_options=options)
     def compiled(value: Any) -> Any:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from analytics.quality.codecs import LEAST_BPL_FOR_BURSTS, CodecImpairment, impairment, why_missing
-from analytics.quality.emodel import DEFAULT_PARAMETERS, MODEL, EModelParameters, Rating, beyond_permitted, rate
+from analytics.quality.emodel import (
+    DEFAULT_PARAMETERS,
+    MODEL,
+    EModelParameters,
+    Rating,
+    beyond_permitted,
+    effective_equipment_impairment,
+    mos_from_r,
+    rate,
+)
 
 ECHO_FREE = "echo-free"
 FULL = "full"
@@ -129,6 +138,33 @@ def rate_stream(
     model = "; ".join((MODEL, codec_words(row), loss_words, f"delay {assumptions.delay_basis}, {delay_words}"))
     notes = beyond_permitted(parameters)
     return StreamRating(rating.MOS, rating.R, model, rating, None, row, assumptions.delay_basis, notes)
+
+
+class StreamScorer:
+    """MOS of streams that differ in loss alone, as `rate_stream` gives it, without the words beside it.
+
+    Only Ie,eff depends on loss: the other terms are worked out once.
+    """
+
+    def __init__(self, codec: str | None, plc: bool, ptime_ms: float | None, delay: NetworkDelay | None = None) -> None:
+        self._inputs = codec, plc, ptime_ms, delay
+        row = impairment(codec, plc)
+        self._row = row
+        terms = None if row is None else rate_stream(codec, plc, 0.0, None, ptime_ms, delay).terms
+        self._terms = terms
+
+    def mos(self, loss_percent: float | None, burst_ratio: float | None) -> float | None:
+        """MOS; None where there is none."""
+        row, terms = self._row, self._terms
+        if row is None or terms is None or loss_percent is None or not 0.0 <= loss_percent <= 100.0:
+            codec, plc, ptime_ms, delay = self._inputs
+            return rate_stream(codec, plc, loss_percent, burst_ratio, ptime_ms, delay).mos
+        if row.bpl is None and loss_percent > 0:
+            return None
+        bpl = terms.parameters.Bpl
+        ratio, _ = usable_burst_ratio(row.bpl, 1.0 if burst_ratio is None else burst_ratio)
+        loss = effective_equipment_impairment(row.ie, bpl, loss_percent, ratio)
+        return mos_from_r(terms.Ro - terms.Is - terms.Id - loss + terms.A)  # (7-1)
 
 
 def codec_words(row: CodecImpairment) -> str:

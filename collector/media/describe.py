@@ -43,20 +43,25 @@ def context_of(report: StreamReport, negotiated: Negotiated | None) -> Context:
     codec = None
     source = None
     if number is not None:
-        codec = formats.get(number) or STATIC_FORMATS.get(number)
-        source = "sdp" if number in formats and number >= 35 else "static" if number in STATIC_FORMATS else None
+        codec, source = codec_of(number, formats)
         if codec is None and number in report.event_types:
             codec, source = CodecFormat("TELEPHONE-EVENT", 8000), "static"  # RFC 4733 2.1: 8000 Hz unless SDP says more
     if codec is None and report.clock_rate:
         source = "inferred"
-    return Context(negotiated, codec, number, source, _ptime(report, negotiated, codec))
-
-
-def _ptime(report: StreamReport, negotiated: Negotiated | None, codec: CodecFormat | None) -> float | None:
-    """What the packets show, else what SDP asked for [ms]."""
     clock = report.clock_rate or (codec.clock_rate if codec else None)
-    if report.step and clock and report.step < 10 * clock:
-        return 1000.0 * report.step / clock
+    return Context(negotiated, codec, number, source, ptime_of(report.step, clock, negotiated))
+
+
+def codec_of(number: int, formats: Mapping[int, CodecFormat]) -> tuple[CodecFormat | None, str | None]:
+    """What a payload type is, and where its clock is known from."""
+    source = "sdp" if number in formats and number >= 35 else "static" if number in STATIC_FORMATS else None
+    return formats.get(number) or STATIC_FORMATS.get(number), source
+
+
+def ptime_of(step: int, clock: int | None, negotiated: Negotiated | None) -> float | None:
+    """What the packets show, else what SDP asked for [ms]."""
+    if step and clock and step < 10 * clock:
+        return 1000.0 * step / clock
     return negotiated.media.ptime_ms if negotiated else None
 
 
@@ -82,14 +87,21 @@ def describe(
     events: EventLog,
     book: MediaBook,
     far_ends: FarEnds,
+    places: Sequence[int] = (),
+    alone: Sequence[int] = (),
 ) -> list[Stream]:
-    """Streams of plausible reports and what was negotiated for them, in the same order."""
+    """Streams of plausible reports and what was negotiated for them, in the same order.
+
+    Media are numbered by their first streams. `places` says where each report stands among all streams, when there are
+    others besides, each alone in its medium, at the places `alone`.
+    """
     reports = [report for report, _ in found]
     contexts = [context_of(report, negotiated) for report, negotiated in found]
     calls = [context.negotiated.call_id if context.negotiated else None for context in contexts]
     ptimes = [round((context.ptime_ms or 20.0) * 1e6) for context in contexts]
     groups = placement.media_of(reports, ptimes, calls)
-    placed = placement.placements(reports, groups)
+    firsts = [places[group[0]] if places else group[0] for group in groups]
+    placed = placement.placements(reports, groups, placement.numbers(firsts, alone))
     elsewhere: dict[int, set[int]] = {}
     for group in groups:
         if len(group) > 1 and any(reports[index].event_packets for index in group):
@@ -201,11 +213,11 @@ def _findings(
     elif report.clock_rate is None and report.packets > report.event_packets:
         found.append(Finding("clock_unknown", "clock unknown: no jitter"))
     if encrypted:
-        found.append(Finding("srtp", "encrypted (SRTP)"))
+        found.append(findings.ENCRYPTED)
     if place.role == "hop":
         found.append(Finding("hop", f"medium {place.medium} on its way, heard in {place.heard} places"))
     elif place.role == "fork":
         found.append(Finding("fork", f"copy of medium {place.medium}, heard in {place.heard} places"))
     if report.dst.is_multicast:
-        found.append(Finding("multicast", f"sent to group {report.dst.ip}"))
+        found.append(findings.to_group(report.dst.ip))
     return found

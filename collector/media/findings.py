@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Protocol
 
-from collector.facts import Call, CallState, Endpoint, Finding, NegotiatedMedia, Stream
+from collector.facts import Call, CallState, Endpoint, Finding, NegotiatedMedia
 from collector.media.missing import Run
 from collector.media.reports import StreamReport
 
@@ -70,14 +71,50 @@ def of_loss(report: StreamReport, listed: Sequence[Run], not_network: Mapping[st
         bursts = [run for run in listed if run.cause == "network" and run.packets >= 2]
         first = min((run.at - run.duration_ns for run in bursts), default=None)
         last = max((run.at for run in bursts), default=None)
-        text = f"{plural(report.burst_lost, 'packet')} lost in {plural(report.bursts, 'burst')}"
+        text = burst_words(report.burst_lost, report.bursts)
         if first is not None and last is not None and last - first >= 1_000_000_000:
             text += f" over {(last - first) / 1e9:.0f} s"
         found.append(Finding("burst_loss", text, report.burst_lost, first))
     return found
 
 
-def of_packets(report: StreamReport) -> list[Finding]:
+def burst_words(lost: int, bursts: int) -> str:
+    """The beginning of what is said of bursts."""
+    return f"{plural(lost, 'packet')} lost in {plural(bursts, 'burst')}"
+
+
+ENCRYPTED = Finding("srtp", "encrypted (SRTP)")
+
+
+def to_group(ip: str) -> Finding:
+    """Media sent to a multicast group."""
+    return Finding("multicast", f"sent to group {ip}")
+
+
+class Marks(Protocol):
+    """What is read of packets for findings: a report, or columns of one (names as there)."""
+
+    @property
+    def copies(self) -> int: ...
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def packets(self) -> int: ...
+    @property
+    def reordered(self) -> int: ...
+    @property
+    def dscp(self) -> Mapping[int, int]: ...
+    @property
+    def serials(self) -> tuple[int, ...]: ...
+    @property
+    def timestamp_jumps(self) -> int: ...
+    @property
+    def max_delta_ms(self) -> float | None: ...
+    @property
+    def lost(self) -> int: ...
+
+
+def of_packets(report: Marks) -> list[Finding]:
     """Copies, duplicates, order, marks, silence, restarts."""
     found = []
     if report.copies:
@@ -105,9 +142,28 @@ def _times(count: int) -> str:
     return "once" if count == 1 else f"{count:,} times"
 
 
-def on_calls(calls: Sequence[Call], streams: Iterable[Stream]) -> Sequence[Call]:
+class Heard(Protocol):
+    """What calls need of a stream: a stream, or a sketch of one (names as there)."""
+
+    @property
+    def src(self) -> Endpoint: ...
+    @property
+    def dst(self) -> Endpoint: ...
+    @property
+    def call_id(self) -> str | None: ...
+    @property
+    def codec(self) -> str | None: ...
+    @property
+    def not_network(self) -> Mapping[str, int]: ...
+    @property
+    def first(self) -> int: ...
+    @property
+    def last(self) -> int: ...
+
+
+def on_calls(calls: Sequence[Call], streams: Iterable[Heard]) -> Sequence[Call]:
     """Calls with what their media says of them."""
-    by_call: dict[str, list[Stream]] = {}
+    by_call: dict[str, list[Heard]] = {}
     for stream in streams:
         if stream.call_id is not None:
             by_call.setdefault(stream.call_id, []).append(stream)
@@ -120,7 +176,7 @@ ANSWER_LEAST_MS = 2000.0
 """An answered call shorter than this need not have been heard from both sides."""
 
 
-def _on_call(call: Call, by_call: Mapping[str, Sequence[Stream]]) -> Call:
+def _on_call(call: Call, by_call: Mapping[str, Sequence[Heard]]) -> Call:
     if call.answered is None or call.state is CallState.FAILED:
         return call
     found = []
@@ -153,12 +209,12 @@ def _is_two_way(media: Sequence[NegotiatedMedia], answered: int) -> bool:
     return {"caller", "callee"} <= roles
 
 
-def one_way(streams: Sequence[Stream], listening: Mapping[Endpoint, str]) -> Finding | None:
+def one_way(streams: Sequence[Heard], listening: Mapping[Endpoint, str]) -> Finding | None:
     """Whether only one side of an answered two-way call was heard; `listening` says which side receives where.
 
     A stream's side is that of its sender: the side that does not own its destination.
     """
-    heard: dict[str, Stream] = {}
+    heard: dict[str, Heard] = {}
     for stream in streams:
         side = listening.get(stream.dst)
         if side is not None:

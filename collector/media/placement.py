@@ -7,6 +7,7 @@ device or call. A shared SSRC alone proves nothing: simple devices use the same 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from collector.facts import Placement, Stream
@@ -63,10 +64,27 @@ def media_of(reports: Sequence[StreamReport], ptimes_ns: Sequence[int], calls: S
     return sorted(groups)
 
 
-def placements(reports: Sequence[StreamReport], groups: Sequence[Sequence[int]]) -> Mapping[int, Placement]:
+def numbers(firsts: Sequence[int], alone: Sequence[int] = ()) -> list[int]:
+    """Numbers of media whose first streams stand at these places, among those of streams that are `alone` in theirs."""
+    others = sorted(alone)
+    ranks = {first: rank for rank, first in enumerate(sorted(firsts), start=1)}
+    return [ranks[first] + bisect_left(others, first) for first in firsts]
+
+
+def first_places(streams: Mapping[int, Stream], alone: Sequence[int]) -> list[int]:
+    """Places of the first streams of all media, in order, `alone` those of streams that are alone in theirs."""
+    firsts: dict[int, int] = {}
+    for place in sorted(streams):
+        firsts.setdefault(streams[place].placement.medium, place)
+    return sorted([*alone, *firsts.values()])
+
+
+def placements(
+    reports: Sequence[StreamReport], groups: Sequence[Sequence[int]], media: Sequence[int]
+) -> Mapping[int, Placement]:
     """The role of each stream in its medium; the last hop on the way counts: it has met all losses before it."""
     placed: dict[int, Placement] = {}
-    for number, group in enumerate(groups, start=1):
+    for number, group in zip(media, groups, strict=True):
         primary = _primary([reports[index] for index in group])
         for position, index in enumerate(group):
             role = "primary" if position == primary else _role(reports[index], [reports[k] for k in group])

@@ -250,16 +250,38 @@ class StreamTable:
 
     # --- reports ----------------------------------------------------------------------------------------------
 
-    def finish(self, context: Integers) -> list[StreamReport]:
-        """Settle every row; reports in order of first packet, rows of one stream put together."""
+    def settle(self, context: Integers) -> list[list[int]]:
+        """Settle what may be streams: their rows, put together in the order of first packets."""
         used = int(context[capture.ROWS_USED])
         rows = np.flatnonzero(self.arrays.counts[:used, m.STATE] != m.STATE_FREE)
         groups = self._worth_reporting(self._groups(rows.tolist()))
-        self._keep(self._report(groups, context))
+        self._settle(groups, context)
         self.take_log(context)
+        return groups
+
+    def finish(self, context: Integers) -> list[StreamReport]:
+        """Settle every row; reports in order of first packet."""
+        return self.reports(self.settle(context))
+
+    def reports(self, groups: list[list[int]]) -> list[StreamReport]:
+        """Reports of settled rows and of those taken out before, in the order of first packets."""
+        self._keep(self._reports(groups))
         return sorted(self._harvested, key=lambda report: (report.first, report.serials))
 
+    @property
+    def has_taken_out(self) -> bool:
+        """Whether streams were reported before the end."""
+        return bool(self._harvested)
+
+    def may_list(self, count: int) -> bool:
+        """Whether so many streams may be listed."""
+        return count <= self._limits.reports
+
     def _report(self, groups: list[list[int]], context: Integers) -> Iterator[StreamReport]:
+        self._settle(groups, context)
+        return self._reports(groups)
+
+    def _settle(self, groups: list[list[int]], context: Integers) -> None:
         a = self.arrays
         for row in (row for group in groups for row in group):
             if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:
@@ -267,10 +289,12 @@ class StreamTable:
             if a.counts[row, m.CLOCK] <= 0:
                 self._last_chance(row)
             settle(a, context, row)
-        for start in range(0, len(groups), ROWS_AT_A_TIME):
-            yield from self._reports_of(groups[start : start + ROWS_AT_A_TIME])
 
-    def _reports_of(self, groups: Sequence[Sequence[int]]) -> list[StreamReport]:
+    def _reports(self, groups: list[list[int]]) -> Iterator[StreamReport]:
+        for start in range(0, len(groups), ROWS_AT_A_TIME):
+            yield from self.reports_of(groups[start : start + ROWS_AT_A_TIME])
+
+    def reports_of(self, groups: Sequence[Sequence[int]]) -> list[StreamReport]:
         """A report for each group of rows."""
         a = self.arrays
         rows = [row for group in groups for row in group]
@@ -317,7 +341,11 @@ class StreamTable:
 
     def events(self) -> EventLog:
         """What was logged of all streams."""
-        return EventLog(np.concatenate(self._log) if self._log else np.zeros((0, m.LOG_COLUMNS), np.int64))
+        return EventLog(self.log())
+
+    def log(self) -> Integers:
+        """The same as the kernel wrote it."""
+        return np.concatenate(self._log) if self._log else np.zeros((0, m.LOG_COLUMNS), np.int64)
 
 
 def event_types(formats: Mapping[int, CodecFormat]) -> int:
