@@ -61,6 +61,8 @@ class EngineLimits(NamedTuple):
     calls: CallLimits = CallLimits()
     plain: PlainLimits = PlainLimits()
     """Of the calls that the kernel follows by itself; without them the result is the same."""
+    plain_streams: bool = True
+    """Whether streams may stay in columns until somebody looks at them; if not the result is the same."""
 
 
 class _Waiting(NamedTuple):
@@ -100,6 +102,7 @@ class Engine:
         self._dropped: int | None = None
         self._stopped: list[str] = []
         self._on_call = on_call
+        self._plain_streams = limits.plain_streams
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -318,7 +321,8 @@ class Engine:
         table, book = self._table, self._book
         groups = table.settle(self._walking)
         plain: list[PlainStream] = []
-        if self._has_times and not self._far_ends.packets and not table.has_taken_out and table.may_list(len(groups)):
+        alone = not self._far_ends.packets and not table.has_taken_out
+        if self._plain_streams and self._has_times and alone and table.may_list(len(groups)):
             plain = plain_streams(groups, table.arrays, table.log(), book, table.ends)
         rows = {each.row for each in plain}
         reports = table.reports([group for group in groups if group[0] not in rows])
