@@ -13,8 +13,9 @@ import numpy as np
 from collector.calls import CallLimits
 from collector.capture import columns as c
 from collector.facts import Endpoint
+from collector.media import columns as m
 from collector.media.book import MediaBook
-from collector.media.delay_numba_fns import work_out
+from collector.media.delay_numba_fns import work_out, work_through
 from collector.media.rtp_numba_fns import rebuild_slots, settle
 from collector.media.table import new_context, stream_arrays
 from collector.plain_calls import PlainCalls, PlainLimits
@@ -42,8 +43,9 @@ def compile_kernels() -> None:
     table = stream_arrays(1)
     settle(table, new_context(), 0)
     PlainCalls(SMALLEST, 1).row_of("a")
-    table.counts[0, :] = 1
+    table.counts[0, m.CLOCK] = 8000
     work_out(table, 0)
+    work_through(table)
     rebuild_slots(table, 0)
 
 

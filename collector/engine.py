@@ -185,6 +185,7 @@ class Engine:
         """One stretch of the kernel, and all that it left for Python."""
         context = arrays.context
         status = walk(window, len(window), arrays, self._table.arrays)
+        self._table.take_jobs()
         if context[c.PENDING_COUNT]:
             self._work_off(window, arrays)
         if status == c.STOP_FORMAT:

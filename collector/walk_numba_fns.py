@@ -38,6 +38,7 @@ from collector.capture.columns import (
     SRC_HI,
     SRC_LO,
     STOP_EVENTS,
+    STOP_JOBS,
     STOP_PENDING,
     STOP_TIME,
     STOP_VALUE,
@@ -64,6 +65,8 @@ from collector.capture.record_numba_fns import (
 )
 from collector.media.columns import (
     EVENT_ROWS,
+    JOB_ROWS,
+    JOB_SAMPLES,
 )
 from collector.media.rtp_numba_fns import take_rtp
 from collector.media.table import StreamArrays, WalkArrays
@@ -134,6 +137,8 @@ def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -
             return STOP_PENDING
         if context[EVENT_COUNT] > EVENT_ROWS - 8:
             return STOP_EVENTS
+        if table.jobs[0, JOB_SAMPLES] > JOB_ROWS - 2:
+            return STOP_JOBS
         status = next_record(window, length, context, arrays.interfaces, counters, record)
         if status >= 0:
             return status

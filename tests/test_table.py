@@ -55,11 +55,12 @@ def table_of(arrivals: Sequence[Arrival]) -> list[StreamReport]:
     with np.errstate(over="ignore"):  # hashes wrap, which plain numpy would remark on
         while True:
             status = walk(window, len(window), arrays, table.arrays)
+            table.take_jobs()
             if status == c.STOP_FORMAT:
                 table.answer_format(int(arrays.context[c.STOP_ROW]))
             elif status == c.STOP_EVENTS:
                 table.take_log(arrays.context)
-            else:
+            elif status != c.STOP_JOBS:
                 assert status == c.STOP_MORE
                 return table.finish(arrays.context)
 

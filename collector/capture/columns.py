@@ -98,6 +98,7 @@ STOP_FORMAT: Final = 4  # a stream row wants to know its payload type's clock
 STOP_ROWS: Final = 5  # no row is free for a new stream
 STOP_CORRUPT: Final = 6  # the record at POSITION cannot be one
 STOP_TIME: Final = 7  # the next packet is later than UNTIL; STOP_VALUE says when
+STOP_JOBS: Final = 8  # the list of what is to be worked out is full
 
 # --- counters ---------------------------------------------------------------------------------------------------
 COUNTER_NAMES: Final = (

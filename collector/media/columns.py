@@ -125,6 +125,15 @@ RECENT: Final = 128  # delays remembered by sequence number, as far back as a pa
 DELAYS_PER_ROW: Final = 512
 EVALUATION_NS: Final = 10_000_000_000
 
+# --- jobs: packets of a row that are to be worked out; the first row counts them ----------------------------------
+JOB_ROWS: Final = 512
+JOB_ROW: Final = 0
+JOB_CLOCK: Final = 1
+JOB_SAMPLES: Final = 2
+JOB_FORGET: Final = 3  # 1: what comes afterwards has another clock
+JOB_PACKETS: Final = 4  # where the samples begin
+JOB_COLUMNS: Final = JOB_PACKETS + 2 * SAMPLES_PER_ROW
+
 # --- events -------------------------------------------------------------------------------------------------------
 EVENT_ROWS: Final = 65536
 LOG_SERIAL: Final = 0

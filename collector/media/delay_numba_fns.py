@@ -27,6 +27,11 @@ from collector.media.columns import (
     JITTER_COUNT,
     JITTER_MAX,
     JITTER_SUM,
+    JOB_CLOCK,
+    JOB_FORGET,
+    JOB_PACKETS,
+    JOB_ROW,
+    JOB_SAMPLES,
     OFFSET,
     OFFSET_BASE,
     PDV_COUNT,
@@ -132,25 +137,23 @@ def delays_closed(
     return sums[row, OFFSET_BASE], sums[row, OFFSET], 0
 
 
-@njit
-def work_out(table: StreamArrays, row: int) -> None:
-    """Interarrival jitter (in order of arrival) and delay variation (in sequence) of the packets that wait.
+@njit_inline
+def measure(table: StreamArrays, row: int, samples: Integers, first: int, n: int, clock: int) -> None:
+    """Interarrival jitter (in order of arrival) and delay variation (in sequence) of `n` packets of a row.
 
     What changes with every packet stays in variables: the compiler cannot know that arrays do not overlap.
     """
-    counts, sums, samples = table.counts[row], table.sums[row], table.samples[row]
+    counts, sums = table.counts[row], table.sums[row]
     delays, recent, ipdv = table.delays[row], table.recent[row], table.ipdv[row]
-    n = counts[SAMPLES]
-    counts[SAMPLES] = 0
-    per_tick = 1000.0 / counts[CLOCK]
+    per_tick = 1000.0 / clock
     at_before = counts[PREVIOUS_AT]
     timestamp_before = counts[PREVIOUS_TIMESTAMP]
     jitter, jitter_sum, jitter_max, jitters = sums[JITTER], sums[JITTER_SUM], sums[JITTER_MAX], 0
     offset, base, ipdv_max = sums[OFFSET], sums[OFFSET_BASE], sums[IPDV_MAX]
     waiting, since = counts[PDV_COUNT], counts[PDV_SINCE]
     for k in range(n):
-        at = samples[2 * k]
-        word = samples[2 * k + 1]
+        at = samples[first + 2 * k]
+        word = samples[first + 2 * k + 1]
         timestamp = word & 0xFFFFFFFF
         closing = False
         if at_before >= 0:
@@ -193,6 +196,44 @@ def work_out(table: StreamArrays, row: int) -> None:
     counts[PDV_COUNT], counts[PDV_SINCE] = waiting, since
     sums[JITTER], sums[JITTER_SUM], sums[JITTER_MAX] = jitter, jitter_sum, jitter_max
     sums[OFFSET], sums[OFFSET_BASE], sums[IPDV_MAX] = offset, base, ipdv_max
+
+
+@njit
+def work_out(table: StreamArrays, row: int) -> None:
+    """Measure the packets of a row that wait; what was handed out of it before must be worked out."""
+    n = table.counts[row, SAMPLES]
+    table.counts[row, SAMPLES] = 0
+    measure(table, row, table.samples[row], 0, n, table.counts[row, CLOCK])
+
+
+@njit_inline
+def hand_out(table: StreamArrays, row: int, clock: int, forget: int) -> None:
+    """Let the packets of a row that wait be measured by whoever works through the jobs, in their order."""
+    counts, samples, jobs = table.counts, table.samples[row], table.jobs
+    n = counts[row, SAMPLES] if clock > 0 else 0
+    counts[row, SAMPLES] = 0
+    k = jobs[0, JOB_SAMPLES] + 1
+    jobs[0, JOB_SAMPLES] = k
+    job = jobs[k]
+    job[JOB_ROW] = row
+    job[JOB_CLOCK] = clock
+    job[JOB_SAMPLES] = n
+    job[JOB_FORGET] = forget
+    for i in range(2 * n):
+        job[JOB_PACKETS + i] = samples[i]
+
+
+@njit
+def work_through(table: StreamArrays) -> None:
+    """Do all jobs. Another thread may walk meanwhile: what is written here the walk neither reads nor writes."""
+    jobs = table.jobs
+    for k in range(1, jobs[0, JOB_SAMPLES] + 1):
+        job = jobs[k]
+        if job[JOB_SAMPLES] > 0:
+            measure(table, job[JOB_ROW], job, JOB_PACKETS, job[JOB_SAMPLES], job[JOB_CLOCK])
+        if job[JOB_FORGET]:
+            table.counts[job[JOB_ROW], PREVIOUS_AT] = -1
+    jobs[0, JOB_SAMPLES] = 0
 
 
 @njit_inline

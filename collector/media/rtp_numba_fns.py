@@ -71,7 +71,6 @@ from collector.media.columns import (
     PACKETS,
     PAYLOAD_TYPE,
     PAYLOAD_TYPE_RUN,
-    PREVIOUS_AT,
     RESTART_OF,
     SAMPLES,
     SAMPLES_PER_ROW,
@@ -88,7 +87,7 @@ from collector.media.columns import (
     TYPE_SLOTS,
     WINDOW_BITS,
 )
-from collector.media.delay_numba_fns import add_sample, close_delays, vote_step, work_out
+from collector.media.delay_numba_fns import add_sample, close_delays, hand_out, vote_step, work_out
 from collector.media.event_numba_fns import close_telephone_event, log_event, take_telephone_event
 from collector.media.sequence_numba_fns import (
     COPY,
@@ -228,10 +227,7 @@ def change_type(table: StreamArrays, context: Integers, row: int, payload_type: 
     slot = count_type(types, row, payload_type, 0)
     now = types[row, 3 * slot + TYPE_CLOCK]
     if now != before:
-        if before > 0:
-            work_out(table, row)
-        counts[row, SAMPLES] = 0
-        counts[row, PREVIOUS_AT] = -1
+        hand_out(table, row, before, 1)
     counts[row, CLOCK] = now
     counts[row, PAYLOAD_TYPE] = payload_type
     counts[row, PAYLOAD_TYPE_RUN] = 0
@@ -454,7 +450,7 @@ def take_rtp(
         else:
             take_voice(table, context, row, packet, at)
         if counts[row, SAMPLES] == SAMPLES_PER_ROW and counts[row, CLOCK] > 0:
-            work_out(table, row)
+            hand_out(table, row, counts[row, CLOCK], 0)
         if wants_format(counts, row):
             context[STOP_ROW] = row
             return STOP_FORMAT

@@ -7,6 +7,7 @@ is known before the media that needs it), and for room when no row is free.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -17,11 +18,11 @@ from collector.capture import columns as capture
 from collector.facts import CodecFormat, Endpoint
 from collector.media import columns as m
 from collector.media.book import MediaBook
-from collector.media.delay_numba_fns import work_out
+from collector.media.delay_numba_fns import work_out, work_through
 from collector.media.plausibility import PLAUSIBLE_PACKETS, is_plausible
 from collector.media.reports import RowBlock, StreamReport, merge, reports
 from collector.media.rtp_numba_fns import rebuild_slots, settle
-from collector.media.table import stream_arrays
+from collector.media.table import no_jobs, stream_arrays
 from collector.protocols.rtp import STATIC_FORMATS
 
 Integers = NDArray[np.int64]
@@ -108,6 +109,10 @@ class StreamTable:
 
     def __init__(self, book: MediaBook, limits: StreamLimits = StreamLimits()) -> None:  # noqa: B008  # immutable
         self.arrays = stream_arrays(limits.rows)
+        """As the kernel takes them next."""
+        self._other = self.arrays._replace(jobs=no_jobs())
+        self._helper: ThreadPoolExecutor | None = None
+        self._helping: Future[None] | None = None
         self.unvalidated_packets = 0
         self.unlisted = 0
         self._book = book
@@ -116,6 +121,29 @@ class StreamTable:
         self._log: list[Integers] = []
         self._attempts: dict[int, int] = {}
         self._harvested: list[StreamReport] = []
+
+    # --- what the kernel hands out --------------------------------------------------------------------------------
+
+    def take_jobs(self) -> None:
+        """When enough was handed out let a thread work it out, while the kernel walks on with an empty list."""
+        if self.arrays.jobs[0, m.JOB_SAMPLES] < m.JOB_ROWS // 2:
+            return
+        self._wait_for_helper()
+        if self._helper is None:
+            self._helper = ThreadPoolExecutor(1, thread_name_prefix="stream-measures")
+        self._helping = self._helper.submit(work_through, self.arrays)
+        self.arrays, self._other = self._other, self.arrays
+
+    def finish_jobs(self) -> None:
+        """Have all that was handed out worked out."""
+        self._wait_for_helper()
+        if self.arrays.jobs[0, m.JOB_SAMPLES]:
+            work_through(self.arrays)
+
+    def _wait_for_helper(self) -> None:
+        if self._helping is not None:
+            self._helping.result()
+            self._helping = None
 
     # --- what the kernel asks ---------------------------------------------------------------------------------
 
@@ -172,6 +200,7 @@ class StreamTable:
             if types[slot] == payload_type + 1:
                 types[slot + m.TYPE_CLOCK] = clock
         if clock > 0 and counts[m.SAMPLES] == m.SAMPLES_PER_ROW:
+            self.finish_jobs()
             work_out(self.arrays, row)
 
     def take_log(self, context: Integers) -> None:
@@ -200,6 +229,7 @@ class StreamTable:
         self._take_out(np.sort(np.lexsort((np.where(rank == 2, drawn, last), rank))[:wanted]), context)
 
     def _take_out(self, rows: Integers, context: Integers) -> None:
+        self.finish_jobs()
         groups = self._worth_reporting([[row] for row in rows.tolist()])
         self._keep(self._report(groups, context))
         self._clear(rows, np.array([row for group in groups for row in group], np.int64))
@@ -282,6 +312,7 @@ class StreamTable:
         return self._reports(groups)
 
     def _settle(self, groups: list[list[int]], context: Integers) -> None:
+        self.finish_jobs()
         a = self.arrays
         for row in (row for group in groups for row in group):
             if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:

@@ -28,6 +28,7 @@ class StreamArrays(NamedTuple):
     ipdv: NDArray[np.int32]
     pdv: NDArray[np.int32]
     log: Integers
+    jobs: Integers
 
 
 def stream_arrays(rows: int) -> StreamArrays:
@@ -45,7 +46,13 @@ def stream_arrays(rows: int) -> StreamArrays:
         ipdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         pdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         log=np.zeros((media.EVENT_ROWS, media.LOG_COLUMNS), np.int64),
+        jobs=no_jobs(),
     )
+
+
+def no_jobs() -> Integers:
+    """An empty list of what is to be worked out."""
+    return np.zeros((1 + media.JOB_ROWS, media.JOB_COLUMNS), np.int64)
 
 
 class WalkArrays(NamedTuple):
