@@ -207,6 +207,9 @@ class Engine:
         arrays.context[c.PENDING_COUNT] = 0
         pending = arrays.pending[:count]
         is_sip = pending[:, c.PENDING_KIND] == c.KIND_SIP
+        if is_sip.all():
+            self._signalling.take_packets(window, pending)
+            return
         # Runs of SIP datagrams are taken as a whole, everything else one by one between them.
         bounds = [0, *(np.flatnonzero(np.diff(is_sip)) + 1).tolist(), count]
         for begin, end in pairwise(bounds):

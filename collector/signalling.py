@@ -31,7 +31,7 @@ from collector.plain_calls_numba_fns import (
     VERDICT_CALL,
     VERDICT_COLUMNS,
 )
-from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
+from collector.protocols.sip import BatchIndex, SipError, SipMessage, messages_at
 from collector.transactions import TIMER_B
 
 Octets = NDArray[np.uint8]
@@ -47,6 +47,7 @@ class Signalling:
         self._endpoint = endpoint
         self._book = book
         self._assembler = CallAssembler(limits, book)
+        self._index = BatchIndex(c.PENDING_ROWS)
         self._plain: PlainCalls | None = None
         if min(plain.calls, limits.max_calls) > 0:
             self._plain = PlainCalls(plain._replace(calls=min(plain.calls, limits.max_calls)), limits.max_media)
@@ -58,9 +59,11 @@ class Signalling:
 
     def take_packets(self, window: Octets, packets: Integers) -> None:
         """Take datagrams that lie in a window, rows of `capture.columns`."""
-        offsets = np.ascontiguousarray(packets[:, c.PAYLOAD])
-        lengths = np.ascontiguousarray(packets[:, c.PAYLOAD_CAPTURED])
-        index = index_batch(window, offsets, lengths)
+        offsets, lengths, index = self._index.index(window, packets[:, c.PAYLOAD], packets[:, c.PAYLOAD_CAPTURED])
+        if self._plain is None:
+            for message, row in zip(messages_at(window, offsets, lengths, index), packets.tolist(), strict=True):
+                self._take(message, row)
+            return
 
         def messages(chosen: Integers) -> list[SipMessage | SipError]:
             return messages_at(window, offsets[chosen], lengths[chosen], index[chosen])

@@ -232,6 +232,33 @@ def index_batch(
     return rows
 
 
+class BatchIndex:
+    """Indexes batches in arrays of its own: with new ones each of many small batches costs more than its messages."""
+
+    def __init__(self, size: int) -> None:
+        self._offsets = np.zeros(size, np.int64)
+        self._lengths = np.zeros(size, np.int64)
+        self._rows = np.zeros((size, COLUMNS), np.int64)
+        self._given: npt.NDArray[np.uint8] | None = None
+        self._window = np.zeros(0, np.uint8)
+
+    def index(
+        self, window: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Offsets, lengths and `index_batch` of at most `size` messages, valid until the next call."""
+        count = len(offsets)
+        self._offsets[:count] = offsets
+        self._lengths[:count] = lengths
+        if self._given is not window:
+            self._given = window
+            self._window = window.view()
+            self._window.flags.writeable = False
+        index_messages(
+            self._window, self._offsets, self._lengths, count, self._rows, CLASSES, NAMES, PATTERNS, PATTERN_OF_HEADER
+        )
+        return self._offsets[:count], self._lengths[:count], self._rows[:count]
+
+
 def messages_at(
     window: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
