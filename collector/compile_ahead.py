@@ -16,7 +16,7 @@ from collector.facts import Endpoint
 from collector.media import columns as m
 from collector.media.book import MediaBook
 from collector.media.delay_numba_fns import work_out, work_through
-from collector.media.rtp_numba_fns import rebuild_slots, settle
+from collector.media.rtp_numba_fns import rebuild_slots, settle_rows
 from collector.media.table import new_context, stream_arrays
 from collector.plain_calls import PlainCalls, PlainLimits
 from collector.signalling import Signalling
@@ -41,7 +41,7 @@ def compile_kernels() -> None:
     packets[0, c.PAYLOAD_CAPTURED] = len(MESSAGE)
     signalling.take_packets(np.frombuffer(MESSAGE, np.uint8), packets)
     table = stream_arrays(1)
-    settle(table, new_context(), 0)
+    settle_rows(table, new_context(), np.zeros(1, np.int64), 0)
     PlainCalls(SMALLEST, 1).row_of("a")
     table.counts[0, m.CLOCK] = 8000
     work_out(table, 0)

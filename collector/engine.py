@@ -327,7 +327,7 @@ class Engine:
         plain: list[PlainStream] = []
         alone = not self._far_ends.packets and not table.has_taken_out
         if self._plain_streams and self._has_times and alone and table.may_list(len(groups)):
-            plain = plain_streams(groups, table.arrays, table.log(), book, table.ends)
+            plain = plain_streams(groups, table.arrays, table.log(), book, table.ends_of)
         rows = {each.row for each in plain}
         reports = table.reports([group for group in groups if group[0] not in rows])
         events = table.events()

@@ -15,6 +15,7 @@ from collector.capture.columns import (
     DSCP,
     DST_HI,
     DST_LO,
+    EVENT_COUNT,
     FREE_ROW,
     IP_ID,
     PAYLOAD,
@@ -51,6 +52,7 @@ from collector.media.columns import (
     COMFORT_NOISE,
     DSCP_NOW,
     DSCP_RUN,
+    EVENT_ROWS,
     EVENT_TYPE,
     HELD_AT,
     HELD_OCTETS,
@@ -474,7 +476,7 @@ def rebuild_slots(table: StreamArrays, used: int) -> None:
             slots[slot] = row + 1
 
 
-@njit
+@njit_inline
 def settle(table: StreamArrays, context: Integers, row: int) -> None:
     """A stream's end: work out what waits and let the window run empty."""
     counts = table.counts
@@ -486,3 +488,13 @@ def settle(table: StreamArrays, context: Integers, row: int) -> None:
     slide(counts, row, WINDOW_BITS)
     counts[row, MAX_SEQ] = newest
     close_cluster(counts, row)
+
+
+@njit
+def settle_rows(table: StreamArrays, context: Integers, rows: Integers, begin: int) -> int:
+    """Settle rows from place `begin` on; the place of the first for which the list of events had no room."""
+    for place in range(begin, rows.shape[0]):
+        if context[EVENT_COUNT] > EVENT_ROWS - 8:
+            return place
+        settle(table, context, rows[place])
+    return rows.shape[0]

@@ -26,7 +26,8 @@ from collector.media.table import StreamArrays
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Ends = Callable[[int], tuple[Endpoint, Endpoint]]
+Ends = tuple[Endpoint, Endpoint]
+EndsOf = Callable[[Integers], list[Ends]]
 
 AT_ONCE = 256
 """Streams that are made together when all are wanted."""
@@ -194,17 +195,17 @@ def listed(
 
 
 def plain_streams(
-    groups: Sequence[Sequence[int]], table: StreamArrays, log: Integers, book: MediaBook, ends: Ends
+    groups: Sequence[Sequence[int]], table: StreamArrays, log: Integers, book: MediaBook, ends_of: EndsOf
 ) -> list[PlainStream]:
     """The plain ones of settled streams, each the group of rows that it was measured in; `log` is all events."""
     rows = _plain_rows(groups, table, log)
     if not len(rows):
         return []
     negotiated = []
-    for row, first, last, lost in zip(
-        rows.tolist(), *table.counts[rows][:, (m.FIRST_AT, m.LAST_AT, m.LOST)].T.tolist(), strict=True
-    ):
-        found = book.lookup(*ends(row), first, last)
+    times = table.counts[rows][:, (m.FIRST_AT, m.LAST_AT, m.LOST)].tolist()
+    ends = ends_of(rows)
+    for (src, dst), (first, last, lost) in zip(ends, times, strict=True):
+        found = book.lookup(src, dst, first, last)
         negotiated.append(None if found is None or (lost and book.spans(found.call_id)) else found)
     codecs: dict[tuple[int, int], CodecFormat | None] = {}
     types = table.counts[rows, m.PAYLOAD_TYPE].tolist()
@@ -217,7 +218,8 @@ def plain_streams(
             codecs[key] = codec_of(number, found.formats)[0]
         if codecs[key] is not None:
             chosen.append((place, found, codecs[key]))
-    return _sketched(rows, chosen, table, ends)
+    places = [place for place, _, _ in chosen]
+    return _sketched(rows[places], [ends[place] for place in places], chosen, table)
 
 
 def _plain_rows(groups: Sequence[Sequence[int]], table: StreamArrays, log: Integers) -> Integers:
@@ -243,9 +245,11 @@ def _plain_rows(groups: Sequence[Sequence[int]], table: StreamArrays, log: Integ
 
 
 def _sketched(
-    rows: Integers, chosen: Sequence[tuple[int, Negotiated, CodecFormat | None]], table: StreamArrays, ends: Ends
+    rows: Integers,
+    ends: Sequence[Ends],
+    chosen: Sequence[tuple[int, Negotiated, CodecFormat | None]],
+    table: StreamArrays,
 ) -> list[PlainStream]:
-    rows = rows[[place for place, _, _ in chosen]]
     counts, sums = table.counts[rows], table.sums[rows]
     expected = counts[:, m.MAX_SEQ] - counts[:, m.BASE_SEQ] + 1
     lost, runs = counts[:, m.LOST], counts[:, m.LOSS_RUNS]
@@ -259,11 +263,10 @@ def _sketched(
         counts[:, m.STEP_VOTES],
     )  # fmt: skip
     result = []
-    for (_, negotiated, codec), about, values in zip(
-        chosen, found, zip(*(column.tolist() for column in columns), strict=True), strict=True
+    for (src, dst), (_, negotiated, codec), about, values in zip(
+        ends, chosen, found, zip(*(column.tolist() for column in columns), strict=True), strict=True
     ):
         row, serial, first, last, wanted, gone, percent, burst, is_bursty, jitter, clock, step, votes = values
-        src, dst = ends(row)
         if negotiated.media.encrypted:
             about = (*about, findings.ENCRYPTED)
         if dst.is_multicast:

@@ -21,7 +21,7 @@ from collector.media.book import MediaBook
 from collector.media.delay_numba_fns import work_out, work_through
 from collector.media.plausibility import PLAUSIBLE_PACKETS, is_plausible
 from collector.media.reports import RowBlock, StreamReport, merge, reports
-from collector.media.rtp_numba_fns import rebuild_slots, settle
+from collector.media.rtp_numba_fns import rebuild_slots, settle_rows
 from collector.media.table import no_jobs, stream_arrays
 from collector.protocols.rtp import STATIC_FORMATS
 
@@ -160,6 +160,13 @@ class StreamTable:
     def ends(self, row: int) -> tuple[Endpoint, Endpoint]:
         src_hi, src_lo, dst_hi, dst_lo, ports = self.arrays.counts[row, :5].tolist()
         return self.endpoint(src_hi, src_lo, ports >> 16), self.endpoint(dst_hi, dst_lo, ports & 0xFFFF)
+
+    def ends_of(self, rows: Integers) -> list[tuple[Endpoint, Endpoint]]:
+        """The same for many rows."""
+        return [
+            (self.endpoint(src_hi, src_lo, ports >> 16), self.endpoint(dst_hi, dst_lo, ports & 0xFFFF))
+            for src_hi, src_lo, dst_hi, dst_lo, ports in self.arrays.counts[rows, :5].tolist()
+        ]
 
     def answer_format(self, row: int) -> None:
         """Tell the kernel the clock of the row's payload type, and which types are telephone-events."""
@@ -313,13 +320,13 @@ class StreamTable:
 
     def _settle(self, groups: list[list[int]], context: Integers) -> None:
         self.finish_jobs()
-        a = self.arrays
-        for row in (row for group in groups for row in group):
-            if context[capture.EVENT_COUNT] > m.EVENT_ROWS - 8:
-                self.take_log(context)
-            if a.counts[row, m.CLOCK] <= 0:
-                self._last_chance(row)
-            settle(a, context, row)
+        rows = np.array([row for group in groups for row in group], np.int64)
+        for row in rows[self.arrays.counts[rows, m.CLOCK] <= 0].tolist():
+            self._last_chance(row)
+        settled = settle_rows(self.arrays, context, rows, 0)
+        while settled < len(rows):
+            self.take_log(context)
+            settled = settle_rows(self.arrays, context, rows, settled)
 
     def _reports(self, groups: list[list[int]]) -> Iterator[StreamReport]:
         for start in range(0, len(groups), ROWS_AT_A_TIME):
