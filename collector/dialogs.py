@@ -225,6 +225,8 @@ class LegRecord:
         self.from_uri = _uri_text(message.header("from"))
         self.to_uri = _uri_text(message.header("to"))
         self.caller_tags = (message.from_tag,)
+        if not message.may_join:
+            return
         replaces = message.header("replaces")
         if replaces:
             self.replaces = replaces.partition(";")[0].strip()[:TEXT_LIMIT]

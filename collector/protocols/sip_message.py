@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from collector.facts import Reason
-from collector.protocols.sip_numba_fns import SDP, presence_bit
+from collector.protocols.sip_numba_fns import HEADERS, JOINING_BITS, SDP, presence_bit
 from collector.protocols.sip_values import NameAddr, Via, parse_name_addr, parse_parameters, parse_via, split_unquoted
 
 HEADER_SECTION_LIMIT = 65536
@@ -83,6 +83,7 @@ _SECTION_END = re.compile(rb"\r?\n\r?\n")
 _MULTIPART_BOUNDARY_LIMIT = 70  # RFC 2046 5.1.1
 _PART_LIMIT = 64
 _SESSION_ID = presence_bit("session-id")
+_PRESENCE = {name: presence_bit(name) for name in HEADERS}
 _REASON = presence_bit("reason")
 
 
@@ -264,7 +265,14 @@ class SipMessage:
         """First value of a header, unfolded and not split at commas; compact and long names are the same."""
         wanted = name.lower()
         wanted = LONG_NAMES.get(wanted, wanted)
-        for field_name, value in self.fields:
+        fields: Iterable[tuple[str, str]] = self._fields or ()
+        if self._fields is None and self.presence:
+            if not self.presence & _PRESENCE.get(wanted, self.presence):
+                return None
+            fields = _plain_fields(self.raw[: self.body_start].decode())
+        elif self._fields is None:
+            fields = self.fields
+        for field_name, value in fields:
             if field_name == wanted:
                 return value
         return None
@@ -325,6 +333,11 @@ class SipMessage:
         if content_type is None:
             return self.body if self.body.startswith(b"v=0") else None
         return _find_sdp(content_type, self.body)
+
+    @property
+    def may_join(self) -> bool:
+        """Whether it may hold evidence that joins its leg to others (`joining`)."""
+        return not self.presence or bool(self.presence & JOINING_BITS) or b"sipSessionID" in self.raw
 
     @property
     def session_id(self) -> tuple[str, str] | None:
