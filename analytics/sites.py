@@ -103,7 +103,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class NumberRange:
-    """Extensions or public numbers of a site, first to last, digits of one length, within a partition if one is named."""
+    """Numbers of a site, first to last, digits of one length, within a partition if one is named."""
 
     first: str
     last: str
