@@ -52,7 +52,7 @@ class Section:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     plot: str = ""
-    """Which plot draws it: `waterfall`, `months`, `dumbbells`, `tornado`, `bars`, `histogram`, `heatmap`; empty: none."""
+    """`waterfall`, `months`, `dumbbells`, `tornado`, `bars`, `histogram`, `heatmap`; empty: no plot."""
 
 
 @dataclass(frozen=True, slots=True)
