@@ -6,6 +6,7 @@ Numbers are never text here: a cell refers to a figure of the book, so every for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from analytics.cost.figures import Book
 
@@ -40,6 +41,39 @@ class Row:
     """Shown beside the row: a reason, a name of a source."""
 
 
+class Shape(StrEnum):
+    """Shape of a plot, with the columns that it reads unless a plot names others. Column 0 names its rows.
+
+    Rows that are totals are drawn in `waterfall` alone.
+    """
+
+    WATERFALL = "waterfall"
+    """One column: a total row is a level from 0, each other row a step between levels."""
+    MONTHS = "months"
+    """One row a month. Two columns: legacy, IP; and two more: lowest and highest legacy."""
+    DUMBBELLS = "dumbbells"
+    """Two columns: from (legacy), to (IP); a row each."""
+    TORNADO = "tornado"
+    """Two columns: result at the low and at the high end of an estimate; `lines` holds the result itself."""
+    BARS = "bars"
+    """One column or several; a bar each."""
+    HISTOGRAM = "histogram"
+    """A row of bars for each row of the table; a column's label is its bucket, `≤ 10` or `> 60`."""
+    HEATMAP = "heatmap"
+    """A shaded cell for each figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """How a section is drawn."""
+
+    shape: Shape
+    columns: tuple[int, ...] = ()
+    """Columns of figures in the order that the shape reads them; empty: all columns of figures, left to right."""
+    lines: tuple[tuple[str, str], ...] = ()
+    """Lines drawn across: label, and key of the figure that says where (a claim, a target)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Section:
     """One question answered: a sentence, and its table."""
@@ -51,8 +85,8 @@ class Section:
     heads: tuple[Head, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
-    plot: str = ""
-    """`waterfall`, `months`, `dumbbells`, `tornado`, `bars`, `histogram`, `heatmap`; empty: no plot."""
+    plot: Plot | None = None
+    """How it is drawn as well; None: a table alone."""
 
 
 @dataclass(frozen=True, slots=True)

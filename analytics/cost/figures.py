@@ -66,6 +66,8 @@ class Figure:
     """Where an input comes from: file:line, or table and version of the lake."""
     why: str = ""
     """Reason why there is no value."""
+    shown: str = ""
+    """What stands where a value is held back, e.g. `<5`; empty: a dash."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -112,6 +114,12 @@ class Book:
     def miss(self, key: str, label: str, unit: str, why: str, source: str = "") -> Figure:
         """Enter a figure that is missing, with the reason."""
         return self._enter(Figure(key, label, unit, None, Evidence.MISSING, source=source, why=why))
+
+    def hold_back(
+        self, key: str, label: str, unit: str, evidence: Evidence, shown: str, why: str, source: str = ""
+    ) -> Figure:
+        """Enter a figure that is known and not told (a small count), with what is shown in its place."""
+        return self._enter(Figure(key, label, unit, None, evidence, source=source, why=why, shown=shown))
 
     def compute(self, key: str, label: str, unit: str, formula: str, evidence: Evidence | None = None) -> Figure:
         """Enter what a formula gives; missing, with the reason, where an input is missing or a divisor is 0."""
