@@ -1,0 +1,287 @@
+"""The lake: a folder of Delta tables, appended to atomically and read with DuckDB."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import uuid
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.transaction import AddAction, RemoveAction
+
+from analytics.store import pruning, schema
+from analytics.store.delta import (
+    DataFile,
+    add_action,
+    commit,
+    create_table,
+    data_files,
+    is_done,
+    open_table,
+    remove_action,
+)
+from analytics.store.files import WrittenFile, discard, identifier, partition_day, projection, write_files
+from analytics.store.schema import Table
+from analytics.store.settings import LakeSettings, StoreError
+
+MARKER = "callgauge-store.json"
+FORMAT = 1
+TEMPORARY = "_temporary"
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of an append."""
+
+    rows: int
+    """Rows that went into the table."""
+    version: int | None
+    """Version of the table that holds them; None where nothing was ever written to it."""
+    already: bool = False
+    """Whether the batch was there before, and nothing was appended now."""
+
+
+class Lake:
+    """A store in a folder. Many processes may append and read at once; a reader sees whole commits only."""
+
+    def __init__(self, root: Path, settings: LakeSettings) -> None:
+        self.root = root
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._appending = threading.RLock()
+        self._handles: dict[str, DeltaTable] = {}
+        self._files: dict[str, tuple[int, list[DataFile]]] = {}
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    @classmethod
+    def open(cls, root: Path, *, create: bool = False, settings: LakeSettings | None = None) -> Lake:
+        """Open a store; `create` makes one where there is none. StoreError where it is none or of another format."""
+        root = root.absolute()
+        if "=" in str(root) or "*" in str(root):
+            raise StoreError(f"the path of a store must hold neither = nor *: {root}")
+        marker = root / MARKER
+        if not marker.exists():
+            if not create:
+                raise StoreError(f"there is no store in {root}")
+            _make(root)
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{marker} cannot be read") from error
+        if found != FORMAT:
+            raise StoreError(f"the store in {root} has format {found}; this version reads format {FORMAT}")
+        return cls(root, settings or LakeSettings())
+
+    def folder(self, table: str) -> Path:
+        """Return the folder of a table."""
+        return self.root / _table(table).name
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a new DuckDB connection in memory: bounded, spilling inside the store, downloading nothing.
+
+        Times are fetched as `epoch_us(...)` or through Arrow: DuckDB gives a TIMESTAMPTZ to Python only with pytz.
+        """
+        temporary = self.root / TEMPORARY / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "memory_limit": f"{self.settings.memory_mb}MB",
+                "threads": self.settings.threads,
+                "temp_directory": str(temporary),
+                "max_temp_directory_size": f"{self.settings.temporary_mb}MB",
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
+    def version(self, table: str) -> int | None:
+        """Return the newest version of a table; None where it was never written."""
+        handle = self._newest(_table(table))
+        return None if handle is None else handle.version()
+
+    def transaction(self, table: str, app: str) -> int | None:
+        """Return the number of the newest transaction of an application (a batch's name), None where there is none."""
+        handle = self._newest(_table(table))
+        return None if handle is None else handle.transaction_version(app)
+
+    def files(self, table: str, *, version: int | None = None) -> list[DataFile]:
+        """Return the files of a table at a version, by default the newest."""
+        declared = _table(table)
+        if version is not None:
+            handle = open_table(self.root, declared, version)
+            if handle is None:
+                raise StoreError(f"table {table} was never written")
+            return data_files(handle, declared)
+        with self._lock:
+            newest = self._newest(declared)
+            if newest is None:
+                return []
+            known = self._files.get(table)
+            if known is None or known[0] != newest.version():
+                known = (newest.version(), data_files(newest, declared))
+                self._files[table] = known
+            return known[1]
+
+    def view(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        *,
+        name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        only: Mapping[str, Collection[Any]] | None = None,
+        version: int | None = None,
+    ) -> str:
+        """Make a view of rows with since <= clock < until, and with only these values of columns; return its name.
+
+        It stands on the files of one version: later commits do not change what it shows.
+        """
+        declared = _table(table)
+        named = name or table
+        only = only or {}
+        files = pruning.needed(declared, self.files(table, version=version), since, until, only)
+        query = pruning.select(
+            connection, declared, self.folder(table), files, pruning.conditions(declared, since, until, only)
+        )
+        connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+        return named
+
+    def append(
+        self, table: str, rows: pa.Table | pa.RecordBatch | pa.RecordBatchReader, *, batch: str, sequence: int = 0
+    ) -> Appended:
+        """Append rows in one commit; `batch` names the data, so that the same again appends nothing.
+
+        With `sequence`, `batch` names a source that numbers its data: what is not above the last number is there.
+        """
+        with self._private() as connection:
+            connection.register("rows_to_append", rows)
+            try:
+                return self.append_query(
+                    table, connection, "SELECT * FROM rows_to_append", batch=batch, sequence=sequence
+                )
+            finally:
+                connection.unregister("rows_to_append")
+
+    def append_query(
+        self,
+        table: str,
+        connection: duckdb.DuckDBPyConnection,
+        sql: str,
+        *,
+        batch: str | None,
+        sequence: int = 0,
+        replace: Sequence[date] | None = None,
+    ) -> Appended:
+        """Append the rows of a query in one commit, never through Python's memory.
+
+        `replace` names partitions (days, or first days of months) whose present rows go in the same commit.
+        """
+        declared = _table(table)
+        app = None if batch is None else (batch, sequence)
+        handle = self._writable(declared)
+        if app is not None and is_done(handle, app):
+            return Appended(0, handle.version(), already=True)
+        written = write_files(
+            self.folder(table),
+            declared,
+            connection,
+            projection(declared, connection, sql),
+            durable=self.settings.durable,
+        )
+        return self._commit(declared, written, app, replace or ())
+
+    def _commit(
+        self, table: Table, written: Sequence[WrittenFile], app: tuple[str, int] | None, replace: Sequence[date]
+    ) -> Appended:
+        replaced = {partition_day(table, day).isoformat() for day in replace}
+
+        def actions(handle: DeltaTable) -> list[AddAction | RemoveAction]:
+            wanted: list[AddAction | RemoveAction] = [
+                add_action(file.path, file.size, file.partition, file.statistics) for file in written
+            ]
+            if replaced:
+                present = data_files(handle, table)
+                wanted += [remove_action(file) for file in present if file.partition[table.partition] in replaced]
+            return wanted
+
+        folder = self.folder(table.name)
+        rows = sum(file.rows for file in written)
+        # Nothing is removed after an error here: a commit that was interrupted may stand all the same.
+        version = commit(
+            folder, lambda: self._writable(table), table, self.settings, actions, app=app, metadata={"rows": rows}
+        )
+        if version is None:
+            discard(folder, written)
+            return Appended(0, self.version(table.name), already=True)
+        return Appended(rows, version)
+
+    def _newest(self, table: Table) -> DeltaTable | None:
+        with self._lock:
+            handle = self._handles.get(table.name)
+            if handle is None:
+                handle = open_table(self.root, table)
+                if handle is not None:
+                    self._handles[table.name] = handle
+            else:
+                handle.update_incremental()
+            return handle
+
+    def _writable(self, table: Table) -> DeltaTable:
+        handle = self._newest(table)
+        if handle is None:
+            create_table(self.root, table, self.settings)
+            handle = self._newest(table)
+        if handle is None:
+            raise StoreError(f"table {table.name} cannot be made in {self.root}")
+        return handle
+
+    @contextmanager
+    def _private(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend the connection that appends use; one thread at a time."""
+        with self._appending:
+            if self._connection is None:
+                self._connection = self.connect()
+            yield self._connection
+
+    def close(self) -> None:
+        """Let go of the private connection."""
+        with self._appending:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+
+def _table(name: str) -> Table:
+    try:
+        return schema.table(name)
+    except KeyError as error:
+        raise StoreError(str(error.args[0])) from error
+
+
+def _make(root: Path) -> None:
+    """Make the folder, which only its owner may look into, and mark it as a store."""
+    try:
+        if root.is_dir():
+            if any(root.iterdir()):
+                raise StoreError(f"{root} is neither a store nor empty")
+            root.chmod(0o700)
+        else:
+            root.mkdir(mode=0o700, parents=True)
+        scratch = root / f"{MARKER}.{os.getpid()}"
+        scratch.write_text(json.dumps({"format": FORMAT}) + "\n", encoding="utf-8")
+        scratch.replace(root / MARKER)
+    except OSError as error:
+        raise StoreError(f"no store can be made in {root}: {error.strerror}") from error
