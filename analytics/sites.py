@@ -169,6 +169,15 @@ class Benefit:
     cost: Decimal
 
 
+class IntersiteCalls(StrEnum):
+    """What calls between two sites cost under the system that was replaced."""
+
+    CHARGED = "charged"
+    """They went over the public network, and were billed."""
+    CARRIED = "carried"
+    """Private circuits carried them: the rental of those is their price."""
+
+
 @dataclass(frozen=True, slots=True)
 class EstateSettings:
     """What `estate.toml` says."""
@@ -186,6 +195,7 @@ class EstateSettings:
     target_seconds: int = 20
     target_share: Decimal = Decimal("0.90")
     benefits: tuple[Benefit, ...] = ()
+    intersite_calls: IntersiteCalls = IntersiteCalls.CHARGED
 
 
 @dataclass(frozen=True, slots=True)

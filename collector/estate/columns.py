@@ -108,6 +108,9 @@ HOLIDAYS = TableFile(
     "Public holidays, for tariffs that treat them apart.",
     (Column("date", "local day, YYYY-MM-DD", needed=True), Column("name", "name of the holiday")),
 )
+OTHER_FILES = ("elements.csv", "keys.csv", "baseline.csv", "invoices.csv")
+"""Files of what things cost, declared where they are read."""
+TARIFFS_FOLDER = "tariffs"
 FILES = (SITES, SUBNETS, POOLS, DEVICES, NUMBERS, TRUNKS, DIAL_PLANS, PUBLIC_NUMBERS, HOLIDAYS)
 
 SETTINGS_KEYS: dict[str, dict[str, str]] = {
@@ -120,6 +123,10 @@ SETTINGS_KEYS: dict[str, dict[str, str]] = {
     "tariffs": {
         "ip": "folder under tariffs/ with today's prices, ip by default",
         "legacy": "folder under tariffs/ with the old system's prices, legacy by default",
+    },
+    "legacy": {
+        "intersite_calls": "calls between sites under the old system: charged (billed, the default) or carried "
+        "(private circuits carried them)",
     },
     "claim": {
         "percent": 'saving that is claimed [%], "30" by default',

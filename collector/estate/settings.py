@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from analytics.sites import Benefit, EstateSettings, Origin
+from analytics.sites import Benefit, EstateSettings, IntersiteCalls, Origin
 from collector.estate.columns import SETTINGS_FILE, SETTINGS_KEYS
 from collector.estate.problems import Problems, nearest, shown
 
@@ -104,9 +104,18 @@ class _Reader:
             minutes_tolerance_percent=self._decimal(
                 "claim", "minutes_tolerance_percent", default.minutes_tolerance_percent, 100
             ),
-            target_seconds=int(self._decimal("access", "target_seconds", Decimal(default.target_seconds), 86_400)),
+            target_seconds=self._whole("access", "target_seconds", default.target_seconds, 86_400),
             target_share=self._decimal("access", "target_share", default.target_share, 1),
             benefits=tuple(self._benefit(table) for table in self._benefits),
+            intersite_calls=IntersiteCalls(
+                self._matching(
+                    "legacy",
+                    "intersite_calls",
+                    "|".join(IntersiteCalls),
+                    "neither charged nor carried",
+                    default.intersite_calls,
+                )
+            ),
         )
 
     def _wrong(self, key: str, code: str, sentence: str) -> None:
@@ -149,6 +158,13 @@ class _Reader:
             )
             return default
         return number
+
+    def _whole(self, section: str, key: str, default: int, most: int) -> int:
+        number = self._decimal(section, key, Decimal(default), most)
+        if number == int(number):
+            return int(number)
+        self._wrong(key, "bad_value", f"{key} must be a whole number")
+        return default
 
     def _benefit(self, table: Mapping[str, Any]) -> Benefit:
         name, cost = table.get("name"), _exact(table.get("cost"))
