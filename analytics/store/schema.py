@@ -339,7 +339,12 @@ USAGE = Table(
         _c("answered", B, "whether it was answered"),
         _c("seconds_to_answer", I, "attempt to answer", "s", _NEVER_ANSWERED),
         _c("kind", T, "outbound, inbound, on_net, on_site, transit, recording, consultation or conference"),
-        _c("excluded", T, "why the line is no usage: recording, consultation, conference", missing="it is usage"),
+        _c(
+            "excluded",
+            T,
+            "why the line is no usage: recording, consultation, conference, inner_leg",
+            missing="it is usage",
+        ),
         _c(
             "number_class",
             T,
@@ -393,6 +398,25 @@ USAGE = Table(
     "origination",
     ("origination",),
     keep_days=761,
+)
+
+RATINGS = Table(
+    "ratings",
+    "Days that were joined and rated into `usage`, and from what: the newest row of a day counts.",
+    (
+        _c("month", DAY, "first day of the UTC month of `rated`"),
+        _c("rated_day", DAY, "day of `usage`"),
+        _c("rated", TIME, "moment from which on records were not seen by it"),
+        _c("records", L, "records of the day, copies counted once", "records"),
+        _c("lines", L, "usage lines made", "lines"),
+        _c("estate", T, "SHA-256 of the estate's files", missing="rated without an estate"),
+        _c("tariffs", T, "SHA-256 of the tariffs' files", missing="rated without tariffs"),
+    ),
+    "month",
+    Grain.MONTH,
+    "rated",
+    ("rated_day",),
+    keep_days=2_557,
 )
 
 ELEMENTS = Table(
@@ -473,6 +497,7 @@ TABLES: tuple[Table, ...] = (
     CDR_ROWS,
     PHONE_REPORTS,
     USAGE,
+    RATINGS,
     ELEMENTS,
     IMPORTS,
     ALERTS,
