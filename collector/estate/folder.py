@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -28,7 +28,7 @@ from analytics.sites import (
 )
 from collector.estate import columns
 from collector.estate.checks import check_estate
-from collector.estate.problems import EstateError, Problem, Problems, shown
+from collector.estate.problems import EstateError, Problem, Problems, nearest, shown
 from collector.estate.settings import read_settings
 from collector.estate.table import Cells, TableFile, read_table
 
@@ -63,10 +63,14 @@ def read_estate(root: Path) -> tuple[Estate, list[Problem]]:
         trunks=rows(columns.TRUNKS, _trunk),
         plans=rows(columns.DIAL_PLANS, _plan),
         public_numbers=rows(columns.PUBLIC_NUMBERS, lambda cells: _public_number(cells, settings)),
-        holidays=frozenset(day for day in rows(columns.HOLIDAYS, _holiday) if day is not None),
+        holidays=_holidays(read_table(root, columns.HOLIDAYS.name, columns.HOLIDAYS, problems)),
         digest=_digest(root),
     )
-    check_estate(estate, problems)
+    if estate.sites:
+        check_estate(estate, problems)
+    elif not any(problem.origin.file == columns.SITES.name for problem in problems):
+        problems.error(Origin(columns.SITES.name, 1), "no_sites", "the file has no row")
+    _check_files(root, problems)
     return estate, list(problems)
 
 
@@ -82,13 +86,20 @@ def load_estate(root: Path) -> Estate:
     return estate
 
 
-def files_of(root: Path) -> Iterator[Path]:
-    """Files that belong to an estate, in a fixed order: `.csv` and `.toml`, in subfolders too."""
-    for folder, folders, names in os.walk(root):
-        folders.sort()
-        for name in sorted(names):
-            if name.endswith((".csv", ".toml")) and not name.startswith("."):
-                yield Path(folder, name)
+def files_of(root: Path) -> list[Path]:
+    """Files that an estate consists of, in a fixed order: `.csv` and `.toml` in its folder, and its tariffs."""
+    tariffs = f"{columns.TARIFFS_FOLDER}/*/*/*"
+    found = [path for pattern in ("*", tariffs) for path in root.glob(pattern) if path.suffix in (".csv", ".toml")]
+    return sorted(path for path in found if path.is_file() and not path.name.startswith("."))
+
+
+def _check_files(root: Path, problems: Problems) -> None:
+    """Note files that nothing reads: most often a name with a slip in it."""
+    known = {columns.SETTINGS_FILE, *columns.OTHER_FILES, *(declared.name for declared in columns.FILES)}
+    for path in files_of(root):
+        name = path.relative_to(root).as_posix()
+        if name not in known and not name.startswith(f"{columns.TARIFFS_FOLDER}/"):
+            problems.warning(Origin(name, 0), "unknown_file", f"nothing reads this file{nearest(name, known)}")
 
 
 def _digest(root: Path) -> str:
@@ -218,5 +229,10 @@ def _public_number(cells: Cells, settings: EstateSettings) -> PublicNumber:
     )
 
 
-def _holiday(cells: Cells) -> date | None:
-    return cells.day("date")
+def _holidays(rows: Iterable[Cells]) -> frozenset[date]:
+    lines: dict[date, int] = {}
+    for cells in rows:
+        day = cells.day("date")
+        if day is not None and lines.setdefault(day, cells.origin.line) != cells.origin.line:
+            cells.warn("duplicate_row", f"{day} is on line {lines[day]} too")
+    return frozenset(lines)

@@ -22,8 +22,12 @@ _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 def read_settings(root: Path, problems: Problems) -> EstateSettings:
     """Settings of the folder; what is absent or wrong has its default."""
+    path = root / SETTINGS_FILE
+    if path.exists() and not path.is_file():
+        problems.error(Origin(SETTINGS_FILE, 0), "unreadable_file", "this is no file")
+        return EstateSettings("")
     try:
-        with (root / SETTINGS_FILE).open("rb") as file:
+        with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         problems.error(Origin(SETTINGS_FILE, 0), "missing_file", "the file is missing")
@@ -52,7 +56,11 @@ def parse_settings(data: bytes, problems: Problems) -> EstateSettings:
         return EstateSettings("")
     except ValueError as error:
         at = _AT_LINE.search(str(error))
-        problems.error(Origin(SETTINGS_FILE, int(at[1]) if at else 1), "bad_toml", f"the file is no TOML: {error}")
+        problems.error(
+            Origin(SETTINGS_FILE, int(at[1]) if at else text.count("\n") + 1),
+            "bad_toml",
+            f"the file is no TOML: {error}",
+        )
         return EstateSettings("")
     return _Reader(text, document, problems).settings()
 

@@ -158,6 +158,9 @@ def read_table(root: Path, name: str, declared: TableFile, problems: Problems) -
     """
     path = root / name
     try:
+        if not path.is_file() and path.exists():
+            problems.error(Origin(name, 0), "unreadable_file", "this is no file")
+            return []
         if path.stat().st_size > MOST_BYTES:
             problems.error(Origin(name, 0), "file_too_large", f"the file is larger than {MOST_BYTES >> 20} MB")
             return []
