@@ -121,6 +121,9 @@ class _Country:
         regions = COUNTRY_CODE_TO_REGION_CODE.get(code, ())
         self._code = code
         self._regions = [_Region(region) for region in regions if region != "001"]
+        # One look that mostly says that none of these need be asked: there are two dozen under +1.
+        leading = [f"(?:{region.leading.pattern})" for region in self._regions if region.leading]
+        self._leading = re.compile("|".join(leading) or "(?!)")
         self._cut = BLOCK_DIGITS.get(code, 0)
         self._blocks: dict[tuple[int, str], _National] = {}
 
@@ -140,9 +143,10 @@ class _Country:
         if len(self._regions) == 1:
             only = self._regions[0]
             return _National(only.region, only.kind(national))
+        may_lead = self._leading.match(national) is not None
         for region in self._regions:
             if region.leading is not None:
-                if region.leading.match(national):
+                if may_lead and region.leading.match(national):
                     return _National(region.region, region.kind(national))
             elif kind := region.kind(national):
                 return _National(region.region, kind)

@@ -72,6 +72,7 @@ class _Prices:
         self.line = column(row.origin.line for row in rows)
         self.per_call = column(row.connection_fee + row.service_per_call for row in rows)
         self.per_second = column(row.per_second + row.service_per_second for row in rows)
+        self.without_service = column(row.per_second for row in rows)
         self.minimum = column(row.minimum_seconds for row in rows)
         self.first = column(row.first_increment for row in rows)
         self.next = column(row.next_increment for row in rows)
@@ -107,6 +108,23 @@ class _Place(NamedTuple):
     """Seconds until another band may begin."""
 
 
+class _Calls(NamedTuple):
+    """Calls with what their start decides."""
+
+    start: Seconds
+    group: NDArray[np.int32]
+    version: Seconds
+    place: _Place
+    row: Seconds
+    charged: Seconds
+
+    def some(self, which: NDArray[np.intp]) -> _Calls:
+        """Return these calls alone."""
+        place = _Place(self.place.band[which], self.place.left[which])
+        start, group, version, _, row, charged = self
+        return _Calls(start[which], group[which], version[which], place, row[which], charged[which])
+
+
 class Rater:
     """Rates calls under all versions of one tariff."""
 
@@ -115,7 +133,8 @@ class Rater:
         ordered = sorted(versions, key=lambda version: version.valid_from)
         if not ordered or len({version.valid_from for version in ordered}) != len(ordered):
             raise TariffError("a tariff needs versions, each with a day of its own")
-        self.tariff = ordered
+        self.tariff = tuple(ordered)
+        self.holidays = frozenset(holidays)
         self.versions = tuple(version.label for version in ordered)
         self.reasons = REASONS
         self.local = LocalTime(zone)
@@ -205,30 +224,54 @@ class Rater:
         if not is_sound.any():
             return
         if not is_sound.all():
+            # Their columns must hold something that can be looked up; it is not used.
             start, seconds = np.where(is_sound, start, start[is_sound][0]), np.where(is_sound, seconds, 0)
-        self.local.cover(int(start.min()), int(start.max()) + LONGEST_CALL_SECONDS + LONGEST_INCREMENT_SECONDS)
-        version = np.searchsorted(self._begins, start, side="right") - 1
-        why[(version < 0) & is_sound] = NO_VERSION
-        version = np.maximum(version, 0)
-        place = self._place(version, start)
-        why[(place.band < 0) & (why == RATED)] = NO_BAND
-        row = self._table[group, version, place.band]
-        why[(row == self._no_row) & (why == RATED)] = NO_RATE
+        calls = self._begin(start, seconds, group)
+        why[(calls.version < 0) & is_sound] = NO_VERSION
+        why[(calls.place.band < 0) & (why == RATED)] = NO_BAND
+        why[(calls.row == self._no_row) & (why == RATED)] = NO_RATE
         prices = self._prices
-        charged = self._charged(row, seconds)
-        cost = prices.per_call[row] + prices.per_second[row] * charged
-        segments = np.ones(len(start), np.int16)
-        crossing = self._crossing(version, start, charged, place) & (why == RATED)
-        if crossing.any():
-            self._split(np.flatnonzero(crossing), start, version, place.band, group, charged, row, cost, segments, why)
-        np.minimum(cost, prices.cap[row], out=cost)
-        is_charged = (charged > 0) & (why == RATED)
+        cost, segments = self._sums(calls, prices.per_second, why)
+        cost = np.minimum(cost + prices.per_call[calls.row], prices.cap[calls.row])
         is_rated = why == RATED
-        out.version[:] = np.where(is_rated, version, -1)
-        out.row[:] = np.where(is_rated, prices.line[row], 0)
-        out.rated_seconds[:] = np.where(is_rated, charged, 0)
+        is_charged = is_rated & (calls.charged > 0)
+        out.version[:] = np.where(is_rated, calls.version, -1)
+        out.row[:] = np.where(is_rated, prices.line[calls.row], 0)
+        out.rated_seconds[:] = np.where(is_rated, calls.charged, 0)
         out.segments[:] = np.where(is_charged, segments, 0)
         out.cost[:] = np.where(is_charged, cost, 0)
+
+    def credit(
+        self,
+        start: NDArray[np.int64],
+        seconds: NDArray[np.int32],
+        group: NDArray[np.int32],
+        covered: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """Return what rated calls cost less [atoms] when their first `covered` charged seconds have no price a minute.
+
+        Connection fee and service charges stay; a cap bounds the price before and after.
+        """
+        credit = np.zeros(len(start), np.int64)
+        concerned = np.flatnonzero(covered > 0)
+        for first in range(0, len(concerned), BLOCK):
+            which = concerned[first : first + BLOCK]
+            calls = self._begin(start[which].astype(np.int64), seconds[which].astype(np.int64), group[which])
+            why = np.zeros(len(which), np.int8)
+            row, prices = calls.row, self._prices
+            full = self._sums(calls, prices.per_second, why)[0] + prices.per_call[row]
+            begun = calls._replace(charged=np.minimum(covered[which], calls.charged))
+            free = self._sums(begun, prices.without_service, why)[0]
+            credit[which] = np.minimum(full, prices.cap[row]) - np.minimum(full - free, prices.cap[row])
+        return credit
+
+    def _begin(self, start: Seconds, seconds: Seconds, group: NDArray[np.int32]) -> _Calls:
+        """Look up what the start of calls decides; a version of −1 is none, and the first stands for it."""
+        self.local.cover(int(start.min()), int(start.max()) + LONGEST_CALL_SECONDS + LONGEST_INCREMENT_SECONDS)
+        version = np.searchsorted(self._begins, start, side="right") - 1
+        place = self._place(np.maximum(version, 0), start)
+        row = self._table[group, version, place.band]
+        return _Calls(start, group, version, place, row, self._charged(row, seconds))
 
     def _place(self, version: Seconds, instants: Seconds) -> _Place:
         local = self.local.at(instants)
@@ -247,51 +290,50 @@ class Rater:
         charged[seconds == 0] = 0
         return charged
 
-    def _crossing(self, version: Seconds, start: Seconds, charged: Seconds, place: _Place) -> Mask:
+    def _sums(self, calls: _Calls, per_second: Seconds, why: NDArray[np.int8]) -> tuple[Seconds, NDArray[np.int16]]:
+        """Price of all charged seconds, and the spans they lie in; why there is none is noted."""
+        cost: Seconds = per_second[calls.row] * calls.charged
+        segments = np.ones(len(cost), np.int16)
+        crossing = self._crossing(calls) & (why == RATED)
+        if crossing.any():
+            which = np.flatnonzero(crossing)
+            cost[which], segments[which], why[which] = self._split(calls.some(which), per_second)
+        return cost, segments
+
+    def _crossing(self, calls: _Calls) -> Mask:
         """Calls that may lie in several spans."""
-        splits = (self._splits_bands | self._splits_tariffs)[version]
-        end = start + charged
-        crossing: Mask = charged > place.left
-        if self.local.changes_within(int(start.min()), int(end.max())):
-            crossing |= self.local.next_change(start) < end
-        crossing &= splits
+        crossing: Mask = calls.charged > calls.place.left
+        end = calls.start + calls.charged
+        if self.local.changes_within(int(calls.start.min()), int(end.max())):
+            crossing |= self.local.next_change(calls.start) < end
+        crossing &= (self._splits_bands | self._splits_tariffs)[calls.version]
         return crossing
 
-    def _split(
-        self,
-        calls: NDArray[np.intp],
-        start: Seconds,
-        version: Seconds,
-        band: Seconds,
-        group: NDArray[np.int32],
-        charged: Seconds,
-        row: Seconds,
-        cost: Seconds,
-        segments: NDArray[np.int16],
-        why: NDArray[np.int8],
-    ) -> None:
-        """Price these calls span by span, all at once: a turn is the next span of each that still lasts."""
-        cost[calls] = self._prices.per_call[row[calls]]
-        segments[calls] = 0
-        at, left = start[calls], charged[calls]
-        first_version = version[calls]
-        own_version, own_band = np.full(len(calls), -1, np.int64), band[calls]
-        while len(calls):
+    def _split(self, calls: _Calls, per_second: Seconds) -> tuple[Seconds, NDArray[np.int16], NDArray[np.int8]]:
+        """Price calls span by span, all at once: a turn is the next span of each that still lasts."""
+        cost = np.zeros(len(calls.start), np.int64)
+        segments = np.zeros(len(cost), np.int16)
+        why = np.zeros(len(cost), np.int8)
+        version, band = np.full(len(cost), -1, np.int64), calls.place.band
+        which = np.arange(len(cost))
+        at, left = calls.start, calls.charged
+        while len(which):
             begun = np.searchsorted(self._begins, at, side="right") - 1
-            now_version = np.where(self._splits_tariffs[first_version], begun, first_version)
-            place = self._place(now_version, at)
-            is_new_version = now_version != own_version
-            now_band = np.where(self._splits_bands[first_version] | is_new_version, place.band, own_band)
-            segments[calls] += is_new_version | (now_band != own_band)
-            now_row = self._table[group[calls], now_version, now_band]
-            now_row[now_band < 0] = self._no_row
-            why[calls[now_row == self._no_row]] = NO_RATE
-            why[calls[now_band < 0]] = NO_BAND
+            own = calls.version[which]
+            now = np.where(self._splits_tariffs[own], begun, own)
+            place = self._place(now, at)
+            is_new = now != version
+            now_band = np.where(self._splits_bands[own] | is_new, place.band, band)
+            segments[which] += is_new | (now_band != band)
+            row = self._table[calls.group[which], now, now_band]
+            why[which[row == self._no_row]] = NO_RATE
+            why[which[now_band < 0]] = NO_BAND
             step = np.minimum(np.minimum(left, place.left), self.local.next_change(at) - at)
-            cost[calls] += self._prices.per_second[now_row] * step
+            cost[which] += per_second[row] * step
             lasts = left > step
-            calls, at, left = calls[lasts], (at + step)[lasts], (left - step)[lasts]
-            first_version, own_version, own_band = first_version[lasts], now_version[lasts], now_band[lasts]
+            which, at, left = which[lasts], (at + step)[lasts], (left - step)[lasts]
+            version, band = now[lasts], now_band[lasts]
+        return cost, segments, why
 
 
 def _check_range(rows: Sequence[RateRow]) -> None:
