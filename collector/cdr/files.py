@@ -140,7 +140,7 @@ def discover(paths: Sequence[Path], now_ns: int, settle_ns: int = 0) -> Found:
             skipped[path] = left
             continue
         stamps[path] = (left.st_size, left.st_mtime_ns)
-        is_fresh = not named and now_ns - left.st_mtime_ns < settle_ns
+        is_fresh = not named and settle_ns > 0 and now_ns - left.st_mtime_ns < settle_ns
         (fresh if is_fresh else files)[path] = None
     return Found(tuple(files), tuple(fresh), tuple(skipped.values()), stamps)
 
