@@ -7,6 +7,7 @@ Clocks of Europe/London went back on 2025-10-26 at 01:00 UTC (02:00 BST became 0
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -131,13 +132,13 @@ def test_an_unknown_zone_is_refused() -> None:
 def test_a_call_written_in_local_time_comes_back_as_it_was_unless_it_is_marked(
     start: datetime, ring: int, talk: int
 ) -> None:
-    zone = LONDON._zone
+    zone = ZoneInfo("Europe/London")
     first = int(start.replace(tzinfo=UTC, microsecond=0).timestamp())
-    walls = [
-        datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M:%S")
+    begin, answer, end = (
+        LONDON.read(datetime.fromtimestamp(moment, zone).strftime("%Y-%m-%d %H:%M:%S"))
         for moment in (first, first + ring, first + ring + talk)
-    ]
-    times = resolve(*(LONDON.read(wall) for wall in walls), duration=ring + talk)
+    )
+    times = resolve(begin, answer, end, ring + talk)
     got = [time // SECOND for time in times[:3] if isinstance(time, int)]
     if times.note is None:
         assert got == [first, first + ring, first + ring + talk]

@@ -1,4 +1,4 @@
-"""Any CSV through a mapping file: what it may say, what is wrong with it by key and line, and the rows that come out."""
+"""Any CSV through a mapping file: what it may say, what is wrong with it by key and line, and the rows it gives."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analytics.store.schema import CDR_ROWS, PHONE_REPORTS, Table
-from collector.capture.files import Source, open_source
+from collector.capture.files import CaptureError, Source, open_source
 from collector.cdr.rows import Batch, ReadSettings
 from collector.cdr.staging import Staged, staged_table
 
@@ -33,6 +34,8 @@ class SourceStream(io.RawIOBase):
     def __init__(self, source: Source) -> None:
         super().__init__()
         self._source = source
+        self.digest = hashlib.sha256()
+        """Of what was read so far."""
 
     def readable(self) -> bool:
         """Streams of sources can be read."""
@@ -40,7 +43,10 @@ class SourceStream(io.RawIOBase):
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill the buffer with what comes next; 0 at the end."""
-        return self._source.read_into(memoryview(buffer).cast("B"))
+        view = memoryview(buffer).cast("B")
+        count = self._source.read_into(view)
+        self.digest.update(view[:count])
+        return count
 
 
 Read: TypeAlias = Callable[[BinaryIO, ReadSettings], Iterator[Batch]]
@@ -53,18 +59,27 @@ def stage_batches(
     settings: ReadSettings,
     read: Read,
 ) -> dict[int, Staged]:
-    """Put the records of files into the temporary tables, batch by batch, and say what became of each file."""
+    """Put the records of files into the temporary tables, batch by batch, and say what became of each file.
+
+    Raises `FileChangedError` for a file that is not what was hashed.
+    """
     return {file.file_key: _stage_file(connection, file, rejects, settings, read) for file in files}
 
 
 def _stage_file(
     connection: duckdb.DuckDBPyConnection, file: CdrFile, rejects: Rejects, settings: ReadSettings, read: Read
 ) -> Staged:
-    source = open_source(str(file.path))
+    from collector.cdr.cutting import FileChangedError  # brings kernels, which only an import needs
+
     rows = kept = 0
     first: int | None = None
     last: int | None = None
-    with source, io.BufferedReader(SourceStream(source), PIECE) as stream:
+    try:
+        source = open_source(str(file.path))
+    except CaptureError:
+        raise FileChangedError(file) from None
+    octets = SourceStream(source)
+    with source, io.BufferedReader(octets, PIECE) as stream:
         for batch in read(stream, replace(settings, file_key=file.file_key)):
             for one in batch.rejects:
                 rejects.add(file, one.line, one.reason, one.record)
@@ -77,8 +92,8 @@ def _stage_file(
                 span = pc.min_max(batch.cdr_rows[CDR_ROWS.clock].cast(pa.int64())).as_py()
                 first = span["min"] if first is None else min(first, span["min"])
                 last = span["max"] if last is None else max(last, span["max"])
-        if source.problem is not None:
-            rejects.refuse(file, source.problem)
+    if source.problem is not None or octets.digest.hexdigest() != file.sha256:
+        raise FileChangedError(file)
     return Staged(rows, kept, moment(first), moment(last))
 
 
