@@ -59,6 +59,8 @@ class Tally:
     """What was seen of one file."""
 
     file: CdrFile
+    octets: int = 0
+    """Read so far."""
     rows: int = 0
     kept: int = 0
     first_us: int | None = None
@@ -152,6 +154,7 @@ class Cutter:
             if not size:
                 self._pass_header(file)
             size += got
+            tally.octets = size
             if is_discarding:
                 is_discarding = not self._pass_line()
             while not is_discarding and (stopped := self._run(binding, is_last)):

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self, TextIO
 
 if TYPE_CHECKING:
     from collector.cdr.files import CdrFile
@@ -25,6 +25,16 @@ class Writer(Protocol):
 
     def writerow(self, row: Iterable[object], /) -> object:
         """Write one row."""
+
+
+class Mark(NamedTuple):
+    """What stood in `Rejects` at a moment."""
+
+    reasons: Counter[str]
+    of_file: Counter[int]
+    refused: dict[Path, str]
+    written: int
+    size: int
 
 
 class Rejects:
@@ -74,6 +84,26 @@ class Rejects:
     def refuse(self, file: CdrFile, sentence: str) -> None:
         """Say that a file could not be read to its end; what came before stays."""
         self.refused.setdefault(file.path, sentence)
+
+    def mark(self) -> Mark:
+        """What stands here now, to come back to with `undo`."""
+        if self._file is not None:
+            self._file.flush()
+        size = 0 if self._file is None else os.fstat(self._file.fileno()).st_size
+        return Mark(Counter(self.reasons), Counter(self._of_file), dict(self.refused), self._written, size)
+
+    def undo(self, mark: Mark) -> None:
+        """Take back what was rejected since the mark: the files are read again another time."""
+        self.reasons, self._of_file, self.refused = mark.reasons, mark.of_file, mark.refused
+        self._written = mark.written
+        if self._file is not None:
+            self._file.flush()
+            self._file.truncate(mark.size)
+            self._file.seek(mark.size)
+            if not mark.size:
+                self._writer = None
+                self._file.close()
+                self._file = None
 
     def close(self) -> None:
         """Write out what is left."""
