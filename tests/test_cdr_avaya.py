@@ -61,6 +61,9 @@ def test_segments_of_one_call_share_the_line() -> None:
     assert first["call_ref"] == other["call_ref"]
     assert first["dest_leg"] == other["dest_leg"]
     assert first["orig_leg"] != other["orig_leg"]
+    # 5 s of ringing, 663 s and 45 s on hold: the second segment begins then, with its own ringing.
+    assert (first["disconnect"], other["origination"]) == ("2015-03-01 03:40:48", "2015-03-01 03:40:48")
+    assert (other["connect"], other["seconds"]) == ("2015-03-01 03:40:53", 708)
 
 
 def test_a_call_id_that_comes_again_after_a_restart_is_another_call() -> None:

@@ -4,8 +4,8 @@
   the call's start plus the ring time, `disconnect` that plus the rest.
 - `seconds` is connected + hold + park time: what other systems record as answer to end, and what a line is charged
   for. `hold_seconds` is the part on hold or parked. A record with a connected time of 0 was never answered.
-- All segments of a transferred call carry the call id and the start of the first one; the length of each is its own.
-  The manual gives no start of a later segment, so its times are those of its length counted from the call's start.
+- All segments of a transferred call carry the call id and the start of the first one, and Continuation is 1 on all but
+  the last. The length of each is its own, so a segment begins where the one before it in the file has ended.
 - `call_ref` is a hash of call id and call start: the id begins again when the system restarts.
 - `orig_leg` and `dest_leg` are hashes of the call and the two party devices, so segments of a call share the line.
 - For calls from outside the line (`T…`) is the calling side whichever party it is, for calls to outside the called one.
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 from collector.cdr.local_time import SECOND, LocalClock, resolve
 from collector.cdr.row_staging import stage_batches
 from collector.cdr.rows import (
+    MOST,
     UNTOLD,
     Batch,
     Parsed,
@@ -78,6 +79,8 @@ COLUMNS: Final = (
     "external_targeter_id",
     "external_targeted_number",
 )
+OPEN_CALLS: Final = 4_096
+"""Calls of several segments that are followed at once."""
 MOST_COLUMNS: Final = 40
 """Later releases add columns at the end, which are left out."""
 _START = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d", re.ASCII)
@@ -113,6 +116,7 @@ def stage(
 
 
 def _records(stream: BinaryIO, settings: ReadSettings, clock: LocalClock) -> Iterator[tuple[int, Parsed | Reject]]:
+    passed = Passed()
     for number, line in text_lines(stream, settings.encoding):
         if isinstance(line, Reject):
             yield number, line
@@ -120,12 +124,28 @@ def _records(stream: BinaryIO, settings: ReadSettings, clock: LocalClock) -> Ite
         if line.lower().startswith(("call start,", "callstart,")):  # a heading that exports put in front
             continue
         try:
-            yield number, parse(split(line), clock)
+            yield number, parse(split(line), clock, passed)
         except RowError as error:
             yield number, reject(number, error.reason, line)
 
 
-def parse(fields: Sequence[str], clock: LocalClock) -> Parsed:
+class Passed:
+    """How long calls have lasted whose next segments are still to come; the oldest are forgotten."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[tuple[str, str], int] = {}
+
+    def add(self, call: tuple[str, str], seconds: int, continues: bool) -> int:
+        """Add a segment; return how long its call had lasted before it [s]."""
+        before = self._seconds.pop(call, 0)
+        if continues:
+            if len(self._seconds) >= OPEN_CALLS:
+                self._seconds.pop(next(iter(self._seconds)))
+            self._seconds[call] = min(before + seconds, MOST)
+        return before
+
+
+def parse(fields: Sequence[str], clock: LocalClock, passed: Passed) -> Parsed:
     """Read one record; RowError names what is wrong with it."""
     if not len(COLUMNS) <= len(fields) <= MOST_COLUMNS:
         raise RowError("column_count")
@@ -140,9 +160,12 @@ def parse(fields: Sequence[str], clock: LocalClock) -> Parsed:
     connected = _length(record["connected_time"])
     held = whole(record["hold_time"] or "0") + whole(record["park_time"] or "0")
     answered = connected > 0
-    answer = times.start + whole(record["ring_time"] or "0") * SECOND
+    ring = whole(record["ring_time"] or "0")
+    call = (record["call_id"], record["call_start"])
+    start = times.start + passed.add(call, ring + connected + held, record["continuation"] == "1") * SECOND
+    answer = start + ring * SECOND
     row: Row = {
-        "origination": times.start,
+        "origination": start,
         "connect": answer if answered else None,
         "disconnect": answer + (connected + held) * SECOND,
         "seconds": connected + held if answered else 0,

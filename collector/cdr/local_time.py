@@ -63,9 +63,14 @@ class LocalClock:
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f"no time zone is called {zone!r}") from error
         self._minutes: dict[tuple[int, int, int, int, int], Wall] = {}
+        self._texts: dict[str, Wall] = {}
+        """Minutes by their first 17 characters, `2025-10-26 01:30:`."""
 
     def read(self, text: str) -> Wall:
         """Read `2025-10-26 01:30:00`, with `/`, a fraction, no seconds, or as epoch seconds; RowError otherwise."""
+        known = self._texts.get(text[:17])
+        if known is not None and len(text) == 19 and "00" <= text[17:] <= "59" and text[17:].isdecimal():
+            return self._later(known, int(text[17:]) * SECOND)
         match = _STAMP.fullmatch(text)
         if match is None:
             return _epoch(text)
@@ -75,8 +80,11 @@ class LocalClock:
             return wall._replace(step=60 * SECOND)
         if int(second) > 59:
             raise RowError("bad_time")
-        more = int(second) * SECOND + int((fraction or "").ljust(6, "0"))
-        return wall._replace(early=wall.early + more, late=wall.late + more)
+        if len(text) == 19:
+            if len(self._texts) >= CACHED:
+                self._texts.clear()
+            self._texts[text[:17]] = wall
+        return self._later(wall, int(second) * SECOND + int((fraction or "").ljust(6, "0")))
 
     def of(self, moment: datetime) -> Wall:
         """Read a datetime: by its own offset where it has one. RowError outside the years that are taken."""
@@ -84,8 +92,11 @@ class LocalClock:
             exact = _micros(moment)
             return Wall(exact, exact)
         wall = self._minute(moment.year, moment.month, moment.day, moment.hour, moment.minute)
-        more = moment.second * SECOND + moment.microsecond
-        return wall._replace(early=wall.early + more, late=wall.late + more)
+        return self._later(wall, moment.second * SECOND + moment.microsecond)
+
+    @staticmethod
+    def _later(wall: Wall, more: int) -> Wall:
+        return Wall(wall.early + more, wall.late + more, wall.note, wall.step)
 
     def _minute(self, year: int, month: int, day: int, hour: int, minute: int) -> Wall:
         key = (year, month, day, hour, minute)

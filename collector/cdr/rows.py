@@ -108,12 +108,15 @@ def arrow_schema(table: Table) -> pa.Schema:
 def arrow_rows(table: Table, rows: Sequence[Row]) -> pa.Table:
     """Turn rows into a table of the lake; `day` follows from the table's clock."""
     days = [int(row[table.clock] or 0) // _DAY for row in rows]
-    columns = [
-        pa.array(days, type=pa.int32()).cast(pa.date32())
-        if column.name == table.partition
-        else pa.array([row.get(column.name) for row in rows], type=_ARROW[column.kind])
-        for column in table.columns
-    ]
+    present = set().union(*rows)
+    columns: list[pa.Array] = []
+    for column in table.columns:
+        if column.name == table.partition:
+            columns.append(pa.array(days, type=pa.int32()).cast(pa.date32()))
+        elif column.name in present:
+            columns.append(pa.array([row.get(column.name) for row in rows], type=_ARROW[column.kind]))
+        else:
+            columns.append(pa.nulls(len(rows), _ARROW[column.kind]))
     return pa.Table.from_arrays(columns, schema=arrow_schema(table))
 
 
