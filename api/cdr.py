@@ -14,6 +14,7 @@ import typer
 from api.progress import Bar, say
 
 if TYPE_CHECKING:
+    from analytics.usage.derive import Book, Derived
     from collector.cdr.importing import ImportSettings, Summary
     from collector.cdr.rejects import Rejects
 
@@ -40,7 +41,10 @@ def import_(
     estate: Annotated[
         Path | None,
         typer.Option(
-            "--estate", metavar="DIR", envvar="CALLGAUGE_ESTATE", help="The estate: its zone reads local times."
+            "--estate",
+            metavar="DIR",
+            envvar="CALLGAUGE_ESTATE",
+            help="The estate: its zone reads local times, its tariffs rate.",
         ),
     ] = None,
     format_: Annotated[
@@ -67,6 +71,7 @@ def import_(
 ) -> int:
     """Import call detail records, each file once."""
     from analytics.store.settings import StoreError
+    from api.usage import load_book
     from collector.cdr.files import CdrError
     from collector.cdr.mapping import MappingError
     from collector.cdr.rejects import Rejects
@@ -75,17 +80,20 @@ def import_(
     bar = Bar(sys.stderr.isatty() if progress is None else progress, "records")
     try:
         settings = _settings(format_, mapping, zone, estate, system)
+        book = None if estate is None or dry_run else load_book(estate)
         with Rejects(rejects) as refused:
-            summary = _run(paths, store, settings, refused, settle, dry_run, bar)
+            summary, rated = _run(paths, store, settings, refused, settle, dry_run, book, bar)
     except (CdrError, MappingError, EstateError, StoreError) as error:
         say(str(error))
         return UNUSABLE
     finally:
         bar.close()
-    from api.cdr_summary import lines
+    from api.cdr_summary import lines, rated_line
 
     for line in lines(summary, refused, dry_run):
         typer.echo(line)
+    if not dry_run:
+        typer.echo(rated_line(rated))
     return PARTLY if summary.failed else 0
 
 
@@ -123,8 +131,15 @@ def _zone_of(estate: Path | None) -> str:
 
 
 def _run(
-    paths: list[Path], store: Path, settings: ImportSettings, rejects: Rejects, settle: float, dry_run: bool, bar: Bar
-) -> Summary:
+    paths: list[Path],
+    store: Path,
+    settings: ImportSettings,
+    rejects: Rejects,
+    settle: float,
+    dry_run: bool,
+    book: Book | None,
+    bar: Bar,
+) -> tuple[Summary, Derived | None]:
     from collector.cdr.files import discover, settled
     from collector.cdr.importing import Import
 
@@ -140,10 +155,12 @@ def _run(
         with duckdb.connect(config={"memory_limit": "384MB", "threads": 2}) as connection:
             connection.execute("SET TimeZone = 'UTC'")
             run.try_out(connection, files)
-        return run.summary
+        return run.summary, None
     from analytics.store.lake import Lake
+    from api.usage import rate_pending
     from collector.cdr.journal import sole_import
 
     with closing(Lake.open(store, create=True)) as lake, sole_import(lake.root, bar.note) as journal:
         run.into(lake, journal, files, datetime.now(UTC))
-    return run.summary
+        rated = None if book is None else rate_pending(lake, book, datetime.now(UTC))
+    return run.summary, rated

@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from analytics.usage.derive import Derived
     from collector.cdr.importing import Summary
     from collector.cdr.rejects import Rejects
     from collector.cdr.sequence import Gap, Silence
@@ -38,6 +39,15 @@ def lines(summary: Summary, rejects: Rejects, dry_run: bool) -> Iterator[str]:
     yield from _silent(summary.silences)
     if dry_run:
         yield _line("", "nothing was kept: this was a dry run")
+
+
+def rated_line(rated: Derived | None) -> str:
+    """What was made of the records; None where no estate was named."""
+    if rated is None:
+        return _line("rated", "nothing: name the estate with --estate, now or later (callgauge rerate)")
+    if not rated.days:
+        return _line("rated", "nothing new")
+    return _line("rated", f"{rated.lines:,} usage lines of {rated.days:,} days")
 
 
 def _line(what: str, text: str) -> str:

@@ -16,8 +16,11 @@ from typing import Annotated
 import typer
 
 from api import __version__
+from api.cdr import app as cdr
+from api.estate import app as estate
 from api.mos import mos
 from api.progress import say
+from api.usage import rerate
 
 PARTLY_READ = 1
 """Exit status: a report was made, but the input ended before its end."""
@@ -118,6 +121,9 @@ def replay(
 
 
 app.command()(mos)
+app.command()(rerate)
+app.add_typer(cdr, name="cdr")
+app.add_typer(estate, name="estate")
 
 
 def complain(sentence: str) -> None:

@@ -26,7 +26,8 @@ from analytics.sites import (
     Validity,
 )
 from analytics.store.lake import Lake
-from analytics.usage.derive import Book, draw
+from analytics.usage.derive import Book, prepare
+from analytics.usage.lines import draw
 from tests.records_made import record, records, reports
 
 T = 1_759_306_500  # 2025-10-01 09:15 BST, a Wednesday
@@ -66,13 +67,19 @@ class Desk:
         if heard is not None:
             self.lake.append("phone_reports", heard, batch="heard")
         connection = self.lake.connect()
-        draw(self.lake, connection, Book(estate, None, None, None), date(2025, 9, 30), date(2025, 10, 2))
-        found = connection.execute(
-            "SELECT d.* EXCLUDE (origination, start), r.redial_of FROM drawn d "
-            "LEFT JOIN redialled r USING (day, line_key) ORDER BY d.began, d.line_key"
-        )
-        names = [column[0] for column in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        days = [date(2025, 9, 30), date(2025, 10, 1)]
+        book = Book(estate, None, None, None)
+        prepare(self.lake, connection, book, days)
+        made: list[Line] = []
+        for day in days:
+            draw(connection, book.zone, day)
+            found = connection.execute(
+                "SELECT d.* EXCLUDE (origination, start), r.redial_of FROM drawn d "
+                "LEFT JOIN redialled r USING (line_key) ORDER BY d.began, d.line_key"
+            )
+            names = [column[0] for column in found.description]
+            made += [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return made
 
 
 @pytest.fixture
@@ -247,8 +254,8 @@ def test_a_call_again_within_a_minute_of_a_dropped_one_is_a_redial(desk: Desk) -
 def test_a_report_of_heavy_loss_makes_a_call_poor(desk: Desk) -> None:
     def heard(key: int, ref: int, lost: int) -> dict[str, Any]:
         return {
-            "day": date(2025, 10, 1), "source": "cucm", "system": "Cluster1", "file_key": 2, "line": key, "row_key": key,
-            "call_ref": ref, "leg": 1, "reported": record(1, 1, (1, 2), T, 1, "", "")["origination"],
+            "day": date(2025, 10, 1), "source": "cucm", "system": "Cluster1", "file_key": 2, "line": key,
+            "row_key": key, "call_ref": ref, "leg": 1, "reported": record(1, 1, (1, 2), T, 1, "", "")["origination"],
             "packets_received": 900, "packets_lost": lost,
         }  # fmt: skip
 

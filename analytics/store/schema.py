@@ -324,7 +324,7 @@ USAGE = Table(
     "usage",
     "Usage lines: one row a leg of a call, attributed, classed and rated under both tariffs; names no person.",
     (
-        _c("day", DAY, "UTC day of the call's first record"),
+        _c("day", DAY, "UTC day of `origination`"),
         _c("line_key", L, "64-bit hash of system, leg and start: unique within the day"),
         _c("call_key", L, "64-bit hash of the call's first record: lines of one call share it"),
         _c("source", T, "cucm, asterisk, …"),
@@ -408,7 +408,6 @@ RATINGS = Table(
         _c("rated_day", DAY, "day of `usage`"),
         _c("rated", TIME, "moment from which on records were not seen by it"),
         _c("records", L, "records of the day, copies counted once", "records"),
-        _c("lines", L, "usage lines made", "lines"),
         _c("estate", T, "SHA-256 of the estate's files", missing="rated without an estate"),
         _c("tariffs", T, "SHA-256 of the tariffs' files", missing="rated without tariffs"),
     ),

@@ -144,52 +144,63 @@ def chunks(days: Sequence[date], held: dict[date, int]) -> list[list[date]]:
 def derive_chunk(
     lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date], now: datetime
 ) -> Derived:
-    """Make the usage of consecutive days and put it into the lake in one commit."""
+    """Make the usage of consecutive days and put each into the lake in one commit."""
+    window = prepare(lake, connection, book, days)
+    made = 0
+    for day in days:
+        lines.draw(connection, book.zone, day)
+        sql = rated_sql(connection, book, window.destinations)
+        made += lake.append_query("usage", connection, sql, batch=None, replace=[day]).rows
+    held = dict(connection.execute("SELECT day, count(*) FROM records GROUP BY day").fetchall())
+    told = _ratings([(day, held.get(day, 0)) for day in days], book, now)
+    lake.append("ratings", told, batch=f"ratings {days[0]} {days[-1]} {now.isoformat()}")
+    return Derived(len(days), sum(held.get(day, 0) for day in days), window.copies, window.joined, made)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Records of some days, joined and attributed, in temporary tables."""
+
+    destinations: list[Destination]
+    """What `lined.number` is an index of."""
+    copies: int
+    """Records that were there already, from another file or another export."""
+    joined: int
+    """Records that share their call with another one."""
+
+
+def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date]) -> Window:
+    """Join and attribute the records of consecutive days, with a day on each side for calls that cross midnight."""
     first, last = days[0] - _DAY, days[-1] + _DAY
-    loaded, made = draw(lake, connection, book, first, last)
-    sql = rated_sql(connection, book, made, days)
-    appended = lake.append_query("usage", connection, sql, batch=None, replace=days)
-    counts = _counts(connection)
-    lake.append("ratings", _ratings(days, counts, book, now), batch=f"ratings {days[0]} {days[-1]} {now.isoformat()}")
-    inside = sum(counts.get(day, (0, 0))[0] for day in days)
-    return Derived(len(days), inside, loaded.copies, loaded.joined, appended.rows)
-
-
-def draw(
-    lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, first: date, last: date
-) -> tuple[records.Loaded, list[Destination]]:
-    """Join the records of a window into lines without prices, in the temporary table `drawn`."""
     begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = datetime(last.year, last.month, last.day, tzinfo=UTC) + _DAY
     view = lake.view(connection, "cdr_rows", name="records_of_window", since=begin, until=end)
     reports = lake.view(connection, "phone_reports", name="reports_of_window", since=begin, until=end)
-    loaded = records.load(connection, view, first, last)
     attributor = Attributor(book.estate)
+    copies = records.select(connection, view, first, last)
     parties.sides(connection, attributor, book.zone, first, last)
+    joined = records.join(connection)
     destinations = parties.dialled(connection, attributor, book.estate.settings.country)
     lines.mark(connection)
     lines.talks(connection)
     parties.redirected(connection, attributor)
     parties.listed(connection, attributor)
     lines.hear(connection, reports, first, last)
-    lines.draw(connection, book.zone, first, last)
-    lines.redials(connection)
-    return loaded, destinations
+    lines.line_up(connection)
+    return Window(destinations, copies, joined)
 
 
-def rated_sql(
-    connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination], days: Sequence[date]
-) -> str:
-    """Rate the lines of `drawn` that begin on these days; return the query that gives them as `usage` has them."""
+def rated_sql(connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination]) -> str:
+    """Rate the lines of `drawn`; return the query that gives them as `usage` has them."""
     inner = len(destinations)
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE priced AS
+        CREATE OR REPLACE TEMP VIEW priced AS
         SELECT *, CASE WHEN excluded IS NOT NULL OR kind = 'inbound' THEN NULL WHEN inner_class = 'onsite' THEN {inner}
             WHEN inner_class = 'intersite' THEN {inner + 1} ELSE number END::INTEGER AS destination_id
-        FROM drawn WHERE day BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
+        FROM drawn
     """)
     columns = connection.execute(
-        "SELECT started, seconds, coalesce(destination_id, -1) AS destination_id FROM priced ORDER BY rowid"
+        "SELECT started, seconds, coalesce(destination_id, -1) AS destination_id FROM priced"
     ).fetchnumpy()
     named = [(found.number_class, found.number) for found in destinations] + [("onsite", ""), ("intersite", "")]
     for side in _SIDES:
@@ -207,12 +218,11 @@ def rated_sql(
         for side in _SIDES
     )
     return f"""
-        SELECT p.* EXCLUDE (inner_class, number, calling, called, started, began, stopped, destination_id),
+        SELECT p.* EXCLUDE (inner_class, number, sid, calling, called, began, started, destination_id),
             d.number_class, CASE WHEN p.kind = 'outbound' THEN d.destination END AS destination, {prices}, n.redial_of
         FROM priced p POSITIONAL JOIN ip_priced ip POSITIONAL JOIN legacy_priced legacy
         LEFT JOIN destinations d ON d.id = p.destination_id
-        LEFT JOIN redialled n ON n.day = p.day AND n.line_key = p.line_key
-        ORDER BY p.day, p.origination, p.line_key
+        LEFT JOIN redialled n ON n.line_key = p.line_key
     """
 
 
@@ -264,23 +274,16 @@ def _rate(rater: Rater | None, columns: dict[str, NDArray[Any]], named: Sequence
     )
 
 
-def _counts(connection: duckdb.DuckDBPyConnection) -> dict[date, tuple[int, int]]:
-    """Return records and lines of each day of the window."""
-    held = dict(connection.execute("SELECT day, count(*) FROM records GROUP BY day").fetchall())
-    made = dict(connection.execute("SELECT day, count(*) FROM priced GROUP BY day").fetchall())
-    return {day: (held.get(day, 0), made.get(day, 0)) for day in held.keys() | made.keys()}
-
-
-def _ratings(days: Sequence[date], counts: dict[date, tuple[int, int]], book: Book, now: datetime) -> pa.Table:
+def _ratings(records_of: Sequence[tuple[date, int]], book: Book, now: datetime) -> pa.Table:
     """Return the rows that say these days were rated."""
+    count = len(records_of)
     return pa.table(
         {
-            "month": pa.array([now.astimezone(UTC).date().replace(day=1)] * len(days), pa.date32()),
-            "rated_day": pa.array(list(days), pa.date32()),
-            "rated": pa.array([now] * len(days), pa.timestamp("us", tz="UTC")),
-            "records": pa.array([counts.get(day, (0, 0))[0] for day in days], pa.int64()),
-            "lines": pa.array([counts.get(day, (0, 0))[1] for day in days], pa.int64()),
-            "estate": pa.array([book.estate.digest or None] * len(days), pa.string()),
-            "tariffs": pa.array([book.tariffs] * len(days), pa.string()),
+            "month": pa.array([now.astimezone(UTC).date().replace(day=1)] * count, pa.date32()),
+            "rated_day": pa.array([day for day, _ in records_of], pa.date32()),
+            "rated": pa.array([now] * count, pa.timestamp("us", tz="UTC")),
+            "records": pa.array([records for _, records in records_of], pa.int64()),
+            "estate": pa.array([book.estate.digest or None] * count, pa.string()),
+            "tariffs": pa.array([book.tariffs] * count, pa.string()),
         }
     )

@@ -8,7 +8,7 @@ record is found again, but they are excluded from usage and say why.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -36,52 +36,40 @@ _SPLIT = "(393216, 458752)"
 
 
 def mark(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill `marked`: what each record is, seen alone."""
+    """Make the view `marked`: what each record is, seen alone."""
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE marked AS
-        SELECT r.rid, r.began, epoch(r.connect)::BIGINT AS up, r.seconds, r.orig_leg, r.dest_leg, r.call_ref,
-            s.o_site, s.d_site, s.d_known, s.o_trunk, s.d_trunk,
-            r.source = 'cucm' AS cucm,
-            coalesce(s.o_trunk = 'recording' OR s.d_trunk = 'recording' OR r.redirect_reason = 354
-                OR r.redirect_behalf = 27, false) AS recording,
-            coalesce(r.source = 'cucm' AND r.called LIKE 'b00%', false) AS bridge,
-            coalesce(r.orig_cause IN {_SPLIT} OR r.dest_cause IN {_SPLIT}, false) AS split,
-            coalesce(CASE r.direction WHEN 'in' THEN true WHEN 'out' THEN false WHEN 'internal' THEN false END,
-                s.o_trunk = 'pstn' OR (s.o_trunk IS NULL AND NOT s.o_known AND NOT c.internal), false) AS o_out,
-            coalesce(CASE r.direction WHEN 'out' THEN true WHEN 'in' THEN false WHEN 'internal' THEN false END,
-                s.d_trunk = 'pstn' OR (s.d_trunk IS NULL AND NOT s.d_known AND NOT d.internal), false) AS d_far,
-            d.number
-        FROM records r
-        JOIN sided s USING (rid)
-        JOIN spoken p USING (rid)
-        LEFT JOIN dialled d ON d.text = p.text AND d.plan = p.plan AND d.sent = p.sent
-        LEFT JOIN dialled c ON NOT s.o_known AND c.text = r.calling AND c.plan = p.plan AND c.sent
+        CREATE OR REPLACE TEMP VIEW marked AS
+        -- A call that came in from outside goes out again only through a trunk: what it called may be a public number.
+        SELECT *, d_far AND (NOT o_out OR coalesce(d_trunk = 'pstn', false)) AS d_out FROM (
+            SELECT r.rowid AS rid, r.*, d.number,
+                coalesce(o_trunk = 'recording' OR d_trunk = 'recording' OR redirect_reason = 354
+                    OR redirect_behalf = 27, false) AS recording,
+                coalesce(source = 'cucm' AND called LIKE 'b00%', false) AS bridge,
+                coalesce(orig_cause IN {_SPLIT} OR dest_cause IN {_SPLIT}, false) AS split,
+                coalesce(CASE direction WHEN 'in' THEN true WHEN 'out' THEN false WHEN 'internal' THEN false END,
+                    o_trunk = 'pstn' OR (o_trunk IS NULL AND NOT o_known AND NOT c.inside), false) AS o_out,
+                coalesce(CASE direction WHEN 'out' THEN true WHEN 'in' THEN false WHEN 'internal' THEN false END,
+                    d_trunk = 'pstn' OR (d_trunk IS NULL AND NOT d_known AND NOT d.inside), false) AS d_far
+            FROM records r
+            JOIN planned p ON p.site = coalesce(r.o_site, '') AND p.lday = r.lday
+            LEFT JOIN dialled d ON d.text = coalesce(r.outpulsed_called, r.called) AND d.plan = p.plan
+                AND d.sent = (r.outpulsed_called IS NOT NULL)
+            LEFT JOIN dialled c ON NOT r.o_known AND c.text = r.calling AND c.plan = p.plan AND c.sent
+        )
     """)
-    # A call that came in from outside goes out again only through a trunk: its called number may well be a public one.
-    connection.execute("ALTER TABLE marked ADD COLUMN d_out BOOLEAN")
-    connection.execute("UPDATE marked SET d_out = d_far AND (NOT o_out OR coalesce(d_trunk = 'pstn', false))")
 
 
 def talks(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill `talks`: which record heads each line, which way it goes, how long it lasted over all its records."""
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE talks AS
-        WITH lone AS (FROM marked ANTI JOIN joined USING (rid))
-        SELECT rid, rid AS call, CASE
-                WHEN recording THEN 'recording' WHEN d_out THEN 'out' WHEN o_out THEN 'in'
-                WHEN bridge THEN 'conference' ELSE 'net' END AS way,
-            up, seconds, 1 AS records
-        FROM lone
-        UNION ALL
-        SELECT rid, rid, 'in', up, seconds, 1 FROM lone WHERE o_out AND d_out AND NOT recording
-    """)
+    """Fill `talks`: of calls of several records, which heads each line, which way it goes and how long it lasted."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE several AS SELECT m.*, j.call FROM marked m JOIN joined j USING (rid)"
+    )
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE pieces AS
-        WITH m AS (SELECT marked.*, j.call, f.call_ref AS first_ref, f.outside
-            FROM marked JOIN joined j USING (rid) JOIN (
-                SELECT call, arg_min(call_ref, (began, rid)) AS call_ref,
+        WITH m AS (SELECT several.*, source = 'cucm' AS cucm, f.first_ref, f.outside FROM several JOIN (
+                SELECT call, arg_min(call_ref, (began, rid)) AS first_ref,
                     bool_or((o_out OR d_out) AND NOT recording) AS outside
-                FROM marked JOIN joined USING (rid) GROUP BY call) f USING (call))
+                FROM several GROUP BY call) f USING (call))
         SELECT rid, call, began, up, seconds, 'out' AS way, CASE dest_leg WHEN 0 THEN -1 - rid ELSE dest_leg END AS leg
         FROM m WHERE d_out AND NOT recording
         UNION ALL
@@ -98,7 +86,7 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
     """)
     # A leg runs while any of its records says so: overlapping records (forks, whole seconds) are not added twice.
     connection.execute("""
-        INSERT INTO talks
+        CREATE OR REPLACE TEMP TABLE talks AS
         WITH ordered AS (
             SELECT *, max(up + seconds) OVER (PARTITION BY call, leg ORDER BY up NULLS LAST, rid
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until_
@@ -109,71 +97,105 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                 ELSE arg_min(rid, (began, rid)) END AS head,
             call, arg_min(way, (began, rid)) AS way, min(up) AS up,
             coalesce(sum(greatest(0, up + seconds - greatest(up, coalesce(until_, up))))
-                FILTER (up IS NOT NULL), 0)::INTEGER,
-            count(*)::INTEGER
+                FILTER (up IS NOT NULL), 0)::INTEGER AS seconds,
+            count(*)::INTEGER AS records
         FROM ordered GROUP BY call, leg
     """)
 
 
-def draw(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo, first: date, last: date) -> int:
-    """Fill `drawn`, one row a line in a fixed order, all but its prices; return how many there are."""
-    month = offset_sql(zone, "start", first, last)
+_COLUMNS = f"""
+    l.day, line_key, first_key AS call_key, source, system,
+    file_key, line, records::SMALLINT AS records, origination, start,
+    (date_part('year', clock) * 100 + date_part('month', clock))::INTEGER AS month,
+    CASE WHEN up IS NULL THEN 0 ELSE seconds END AS seconds,
+    up IS NOT NULL AS answered,
+    CASE WHEN up >= began THEN up - began END::INTEGER AS seconds_to_answer,
+    CASE way WHEN 'out' THEN 'outbound' WHEN 'in' THEN 'inbound' WHEN 'part' THEN 'transit'
+        WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'on_site' ELSE 'on_net' END ELSE way END AS kind,
+    excluded,
+    CASE way WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'onsite'
+        WHEN o_site IS NOT NULL AND d_site IS NOT NULL THEN 'intersite' END END AS inner_class,
+    CASE WHEN way = 'out' THEN l.number END AS number,
+    CASE way WHEN 'in' THEN d_site WHEN 'out' THEN CASE WHEN o_out THEN b.site ELSE o_site END ELSE o_site END AS site,
+    CASE way WHEN 'in' THEN d_evidence WHEN 'out' THEN CASE WHEN o_out THEN coalesce(b.evidence, 'none')
+        ELSE o_evidence END ELSE o_evidence END AS site_evidence,
+    CASE way WHEN 'net' THEN d_site END AS other_site,
+    CASE way WHEN 'in' THEN dest_device ELSE orig_device END AS device,
+    CASE way WHEN 'in' THEN CASE WHEN o_trunk IS NOT NULL THEN orig_device END
+        WHEN 'out' THEN CASE WHEN d_trunk IS NOT NULL THEN dest_device END END AS trunk,
+    CASE way WHEN 'in' THEN coalesce(p1.listed, p2.listed, p3.listed, hunt_pilot) END AS public_number,
+    CASE WHEN way = 'in' AND up IS NOT NULL THEN d_site END AS answered_by,
+    ((last_redirect IS NOT NULL)::INT
+        + coalesce(original_called <> last_redirect, false)::INT)::SMALLINT AS transfers_before_answer,
+    cause::SMALLINT AS cause,
+    up IS NOT NULL AND coalesce(cause IN {DROPPED_CAUSES}, false) AS dropped,
+    poor, CASE WHEN poor IS NOT NULL THEN 'reported' END AS quality_evidence,
+    sid, calling, called, began, epoch(start)::BIGINT AS started
+"""
+
+_HEAD = (
+    "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
+    "original_called", "called", "last_redirect", "hunt_pilot", "orig_device", "dest_device", "orig_cause",
+    "dest_cause", "o_site", "o_evidence", "o_trunk", "d_site", "d_evidence", "d_trunk", "number", "o_out", "d_out",
+)  # fmt: skip
+"""What a line has of the record that heads it."""
+
+
+def line_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the view `lined`: every line of the window, and the table `troubled`: those that were poor or dropped."""
+    head = ", ".join(_HEAD)
+    of_head = ", ".join(f"m.{name}" for name in _HEAD)
+    way = """CASE WHEN recording THEN 'recording' WHEN d_out THEN 'out' WHEN o_out THEN 'in'
+        WHEN bridge THEN 'conference' ELSE 'net' END"""
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE drawn AS
-        WITH line AS (
-            SELECT t.*, m.o_out, m.d_out, m.number, r.*,
-                coalesce(make_timestamptz(t.up * 1000000), r.origination) AS start,
-                first.row_key AS first_key, CAST(first.origination AT TIME ZONE 'UTC' AS DATE) AS first_day,
-                s.o_site, s.d_site, s.o_evidence, s.d_evidence, s.o_trunk, s.d_trunk,
-                b.site AS b_site, b.evidence AS b_evidence, u.label AS listed, q.poor AS heard_poor
-            FROM talks t
-            JOIN marked m USING (rid)
-            JOIN (SELECT * EXCLUDE (day, seconds) FROM records) r USING (rid)
-            JOIN sided s USING (rid)
-            JOIN records first ON first.rid = t.call
-            LEFT JOIN redirected b ON b.rid = t.rid
-            LEFT JOIN listed u ON u.rid = t.rid
-            LEFT JOIN heard q ON q.call = t.call
+        CREATE OR REPLACE TEMP VIEW lined AS
+        WITH lone AS NOT MATERIALIZED (SELECT * FROM marked ANTI JOIN joined USING (rid)),
+        line AS NOT MATERIALIZED (
+            SELECT {head}, {way} AS way, up, seconds, 1 AS records, day, row_key AS first_key, rid AS call FROM lone
+            UNION ALL
+            SELECT {head}, 'in', up, seconds, 1, day, row_key, rid FROM lone WHERE o_out AND d_out AND NOT recording
+            UNION ALL
+            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.row_key, t.call
+            FROM talks t JOIN several m ON m.rid = t.head JOIN several f ON f.rid = t.call
         )
-        SELECT first_day AS day,
+        SELECT line.*, CASE WHEN up IS NULL THEN origination ELSE make_timestamptz(up * 1000000) END AS start,
             xor(row_key, CASE way WHEN 'in' THEN 1 ELSE 0 END) AS line_key,
-            first_key AS call_key, source, system, file_key, line, records::SMALLINT AS records, origination, start,
-            (date_part('year', local) * 100 + date_part('month', local))::INTEGER AS month,
-            CASE WHEN up IS NULL THEN 0 ELSE seconds END AS seconds,
-            up IS NOT NULL AS answered,
-            CASE WHEN up >= began THEN up - began END::INTEGER AS seconds_to_answer,
-            CASE way WHEN 'out' THEN 'outbound' WHEN 'in' THEN 'inbound' WHEN 'part' THEN 'transit'
-                WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'on_site' ELSE 'on_net' END ELSE way END AS kind,
+            coalesce(up + seconds, began) AS stopped,
+            coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0)) AS cause,
             CASE WHEN way IN ('recording', 'conference', 'consultation') THEN way WHEN way = 'part' THEN 'inner_leg' END
                 AS excluded,
-            CASE way WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'onsite'
-                WHEN o_site IS NOT NULL AND d_site IS NOT NULL THEN 'intersite' END END AS inner_class,
-            CASE WHEN way = 'out' THEN number END AS number,
-            CASE way WHEN 'in' THEN d_site WHEN 'out' THEN CASE WHEN o_out THEN b_site ELSE o_site END
-                ELSE o_site END AS site,
-            CASE way WHEN 'in' THEN d_evidence WHEN 'out' THEN CASE WHEN o_out THEN coalesce(b_evidence, 'none')
-                ELSE o_evidence END ELSE o_evidence END AS site_evidence,
-            CASE way WHEN 'net' THEN d_site END AS other_site,
-            CASE way WHEN 'in' THEN dest_device ELSE orig_device END AS device,
-            CASE way WHEN 'in' THEN CASE WHEN o_trunk IS NOT NULL THEN orig_device END
-                WHEN 'out' THEN CASE WHEN d_trunk IS NOT NULL THEN dest_device END END AS trunk,
-            CASE way WHEN 'in' THEN coalesce(listed, hunt_pilot) END AS public_number,
-            CASE WHEN way = 'in' AND up IS NOT NULL THEN d_site END AS answered_by,
-            ((last_redirect IS NOT NULL AND last_redirect <> '')::INT
-                + (original_called IS NOT NULL AND last_redirect IS NOT NULL AND original_called <> last_redirect)::INT
-            )::SMALLINT AS transfers_before_answer,
-            cause::SMALLINT AS cause,
-            up IS NOT NULL AND coalesce(cause IN {DROPPED_CAUSES}, false) AS dropped,
-            heard_poor AS poor,
-            CASE WHEN heard_poor IS NOT NULL THEN 'reported' END AS quality_evidence,
-            calling, called, epoch(start)::BIGINT AS started, began, epoch(start)::BIGINT + seconds AS stopped
-        FROM (SELECT *, start AT TIME ZONE 'UTC' + to_seconds({month}) AS local,
-                coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0)) AS cause FROM line)
-        ORDER BY day, origination, line_key
+            q.poor
+        FROM line LEFT JOIN heard q USING (call)
     """)
-    row = connection.execute("SELECT count(*) FROM drawn").fetchone()
-    assert row is not None
-    return int(row[0])
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE troubled AS
+        SELECT sid, calling, called, line_key, stopped FROM lined
+        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL AND (poor OR cause IN {DROPPED_CAUSES})
+    """)
+
+
+def draw(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo, day: date) -> None:
+    """Fill `drawn`, one row a line that began on a UTC day: all but its prices."""
+    month = offset_sql(zone, "start", day, day + timedelta(days=1))
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE drawn AS
+        WITH l AS NOT MATERIALIZED (
+            SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock FROM lined WHERE day = DATE '{day}'
+        )
+        SELECT {_COLUMNS}
+        FROM l
+        LEFT JOIN redirecting b ON b.number = CASE WHEN l.o_out AND l.d_out THEN l.last_redirect END AND b.lday = l.lday
+        LEFT JOIN public p1 ON p1.number = CASE WHEN l.way = 'in' THEN l.original_called END AND p1.lday = l.lday
+        LEFT JOIN public p2 ON p2.number = CASE WHEN l.way = 'in' THEN l.hunt_pilot END AND p2.lday = l.lday
+        LEFT JOIN public p3 ON p3.number = CASE WHEN l.way = 'in' THEN l.called END AND p3.lday = l.lday
+    """)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE redialled AS
+        SELECT n.line_key, arg_max(t.line_key, t.stopped) AS redial_of
+        FROM drawn n JOIN troubled t ON n.calling = t.calling AND n.called = t.called AND n.sid = t.sid
+            AND n.began BETWEEN t.stopped AND t.stopped + {REDIAL_SECONDS} AND n.line_key <> t.line_key
+        WHERE n.excluded IS NULL GROUP BY n.line_key
+    """)
 
 
 def hear(connection: duckdb.DuckDBPyConnection, reports: str, first: date, last: date) -> None:
@@ -194,19 +216,7 @@ def hear(connection: duckdb.DuckDBPyConnection, reports: str, first: date, last:
             bool_or(coalesce(said.poor, CASE WHEN severe IS NOT NULL AND r.seconds > 0
                 THEN severe > r.seconds * CASE WHEN r.seconds >= {LONG_SECONDS}
                     THEN {POOR_SEVERE_LONG} ELSE {POOR_SEVERE_SHORT} END END)) AS poor
-        FROM said JOIN records r USING (source, system, call_ref) LEFT JOIN joined j USING (rid)
+        FROM said JOIN (SELECT rowid AS rid, * FROM records) r USING (source, system, call_ref)
+        LEFT JOIN joined j USING (rid)
         GROUP BY ALL HAVING poor IS NOT NULL
-    """)
-
-
-def redials(connection: duckdb.DuckDBPyConnection) -> None:
-    """Fill `redialled` (line_key, day, redial_of): lines that repeat a poor or dropped one of the same party."""
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE redialled AS
-        SELECT n.day, n.line_key, arg_max(b.line_key, b.stopped) AS redial_of
-        FROM drawn b JOIN drawn n ON n.calling = b.calling AND n.called = b.called AND n.source = b.source
-            AND n.system = b.system AND n.began >= b.stopped AND n.began <= b.stopped + {REDIAL_SECONDS}
-            AND (n.line_key <> b.line_key)
-        WHERE (b.dropped OR b.poor) AND b.excluded IS NULL AND n.excluded IS NULL
-        GROUP BY n.day, n.line_key
     """)

@@ -18,12 +18,13 @@ from analytics.attribution import Attribution, Attributor
 from analytics.cost.number_classes import UNKNOWN
 from analytics.cost.numbers import Destination, classify
 from analytics.sites import DialPlan
+from analytics.usage.records import NEEDED
 
 _DAY = timedelta(days=1)
 
 
 def offset_sql(zone: ZoneInfo, column: str, first: date, last: date) -> str:
-    """Return SQL for the zone's offset from UTC [s] at a time column whose values lie in UTC days first to last.
+    """Return SQL for the zone's offset from UTC [µs] at a time column whose values lie in UTC days first to last.
 
     The offset is sought hour by hour around days on which it differs: exact for zones that change on whole hours.
     """
@@ -43,11 +44,12 @@ def offset_sql(zone: ZoneInfo, column: str, first: date, last: date) -> str:
         before = after
         day += _DAY
     if not steps:
-        return str(base)
+        return f"{base}000000::BIGINT"
     cases = " ".join(
-        f"WHEN {column} >= TIMESTAMPTZ '{moment:%Y-%m-%d %H:%M:%S}+00' THEN {now}" for moment, now in reversed(steps)
+        f"WHEN {column} >= TIMESTAMPTZ '{moment:%Y-%m-%d %H:%M:%S}+00' THEN {now}000000"
+        for moment, now in reversed(steps)
     )
-    return f"(CASE {cases} ELSE {base} END)"
+    return f"(CASE {cases} ELSE {base}000000 END)::BIGINT"
 
 
 def _offset(zone: ZoneInfo, moment: datetime) -> int:
@@ -62,35 +64,57 @@ _SIDE = pa.schema([("site", pa.string()), ("evidence", pa.string()), ("trunk", p
 def sides(
     connection: duckdb.DuckDBPyConnection, attributor: Attributor, zone: ZoneInfo, first: date, last: date
 ) -> None:
-    """Fill `sided`: the records with site, evidence and trunk of both sides."""
-    began = offset_sql(zone, "origination", first, last)
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE keyed AS SELECT rid, "
-        f"CAST(make_timestamp((began + {began}) * 1000000) AS DATE) AS lday, orig_device, dest_device, "
-        "orig_ip, dest_ip, calling, calling_partition, called, called_partition FROM records"
-    )
+    """Fill `records` from `once`: each with its local day, and site, evidence and trunk of both sides."""
+    offset = offset_sql(zone, "origination", first, last)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW keyed AS
+        SELECT *, CAST(make_timestamp(epoch_us(origination) + {offset}) AS DATE) AS lday FROM once
+    """)
     _devices(connection, attributor)
     _addresses(connection, attributor)
     _numbers(connection, attributor)
     connection.execute("""
-        CREATE OR REPLACE TEMP TABLE sided AS
-        SELECT k.rid, k.lday,
-            coalesce(od.site, oa.site, onr.site) AS o_site,
-            coalesce(od.evidence, oa.evidence, onr.evidence, 'none') AS o_evidence,
-            od.trunk AS o_trunk, coalesce(od.known, oa.known, onr.known, false) AS o_known,
-            coalesce(dd.site, da.site, dnr.site) AS d_site,
-            coalesce(dd.evidence, da.evidence, dnr.evidence, 'none') AS d_evidence,
-            dd.trunk AS d_trunk, coalesce(dd.known, da.known, dnr.known, false) AS d_known
-        FROM keyed k
-        LEFT JOIN by_device od ON od.device = k.orig_device AND od.lday = k.lday
-        LEFT JOIN by_address oa ON od.known IS NULL AND oa.address = k.orig_ip AND oa.lday = k.lday
-        LEFT JOIN by_number onr ON od.known IS NULL AND oa.known IS NULL AND onr.number = k.calling
-            AND onr.partition IS NOT DISTINCT FROM k.calling_partition AND onr.lday = k.lday
-        LEFT JOIN by_device dd ON dd.device = k.dest_device AND dd.lday = k.lday
-        LEFT JOIN by_address da ON dd.known IS NULL AND da.address = k.dest_ip AND da.lday = k.lday
-        LEFT JOIN by_number dnr ON dd.known IS NULL AND da.known IS NULL AND dnr.number = k.called
-            AND dnr.partition IS NOT DISTINCT FROM k.called_partition AND dnr.lday = k.lday
+        CREATE OR REPLACE TEMP TABLE systems AS
+        SELECT source, system, row_number() OVER (ORDER BY source, system)::SMALLINT AS sid
+        FROM (SELECT DISTINCT source, system FROM once)
     """)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE records AS
+        SELECT systems.sid, k.lday, {", ".join(f"k.{name}" for name in NEEDED)},
+            epoch(k.origination)::BIGINT AS began, epoch(k.connect)::BIGINT AS up,
+            coalesce(epoch(k.disconnect), epoch(k.connect) + k.seconds, epoch(k.origination))::BIGINT AS ended,
+            {_side("o")}, {_side("d")}
+        FROM keyed k JOIN systems ON systems.source = k.source AND systems.system = k.system
+        {_joins("orig", "calling", "o")} {_joins("dest", "called", "d")}
+    """)
+
+
+_WHERE = ("device", "address", "number")
+
+
+def _side(short: str) -> str:
+    """Columns of one side."""
+    found = {name: f"{short}_{name}" for name in _WHERE}
+    site = ", ".join(f"{table}.site" for table in found.values())
+    evidence = ", ".join(f"{table}.evidence" for table in found.values())
+    known = " OR ".join(f"{table}.known IS NOT NULL" for table in found.values())
+    return (
+        f"coalesce({site}) AS {short}_site, coalesce({evidence}, 'none') AS {short}_evidence, "
+        f"{short}_device.trunk AS {short}_trunk, ({known}) AS {short}_known"
+    )
+
+
+def _joins(side: str, number: str, short: str) -> str:
+    """Join the looked-up values, each only where what comes before it in the stated order knew nothing."""
+    device, address, numbered = (f"{short}_{name}" for name in _WHERE)
+    return f"""
+        LEFT JOIN by_device {device} ON {device}.device = k.{side}_device AND {device}.lday = k.lday
+        LEFT JOIN by_address {address} ON {address}.lday = k.lday
+            AND {address}.address = CASE WHEN {device}.known IS NULL THEN k.{side}_ip END
+        LEFT JOIN by_number {numbered} ON {numbered}.lday = k.lday
+            AND {numbered}.number = CASE WHEN {device}.known IS NULL AND {address}.known IS NULL THEN k.{number} END
+            AND {numbered}.partition = coalesce(k.{number}_partition, '')
+    """
 
 
 def _fill(
@@ -109,8 +133,8 @@ def _said(found: Attribution) -> str:
 def _devices(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
     """Fill `by_device` with the devices and trunks that the estate knows."""
     rows = connection.execute("""
-        SELECT DISTINCT orig_device AS device, lday FROM keyed WHERE orig_device IS NOT NULL
-        UNION SELECT DISTINCT dest_device, lday FROM keyed WHERE dest_device IS NOT NULL
+        SELECT orig_device AS device, lday FROM keyed WHERE orig_device IS NOT NULL
+        UNION SELECT dest_device, lday FROM keyed WHERE dest_device IS NOT NULL
     """).fetchall()
     kept: list[tuple[object, ...]] = []
     for device, day in rows:
@@ -170,7 +194,7 @@ def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> N
     for number, partition, day in rows:
         found = attributor.attribute(device=None, address=None, number=number, partition=partition, day=day)
         if found.site is not None:
-            kept.append((number, partition, day, found.site, _said(found), True))
+            kept.append((number, partition or "", day, found.site, _said(found), True))
     types = [
         ("number", pa.string()),
         ("partition", pa.string()),
@@ -184,36 +208,27 @@ def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> N
 
 
 def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, country: str) -> list[Destination]:
-    """Fill `dialled` (text, plan, number) and `planned` (site, lday, plan); return the destinations by `number`.
+    """Fill `dialled` (text, plan, sent, number, inside) and `planned` (site, lday, plan); return the destinations.
 
     What the network was sent (outpulsed digits) is read without the access digit that the dialled digits have.
     """
-    rows = connection.execute("SELECT DISTINCT o_site, lday FROM sided").fetchall()
+    rows = connection.execute("SELECT DISTINCT coalesce(o_site, ''), lday FROM records").fetchall()
     plans: list[DialPlan | None] = []
     kept = []
     for site, day in rows:
-        plan = attributor.plan(site, day)
+        plan = attributor.plan(site or None, day)
         if plan not in plans:
             plans.append(plan)
         kept.append((site, day, plans.index(plan)))
-    _fill(
-        connection,
-        "planned",
-        _columns(("site", "lday", "plan"), kept),
-        pa.schema([("site", pa.string()), ("lday", pa.date32()), ("plan", pa.int32())]),
-    )
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE spoken AS
-        SELECT r.rid, p.plan, coalesce(r.outpulsed_called, r.called) AS text, r.outpulsed_called IS NOT NULL AS sent
-        FROM records r JOIN sided s USING (rid)
-        JOIN planned p ON p.site IS NOT DISTINCT FROM s.o_site AND p.lday = s.lday
-    """)
+    types = [("site", pa.string()), ("lday", pa.date32()), ("plan", pa.int32())]
+    _fill(connection, "planned", _columns(("site", "lday", "plan"), kept), pa.schema(types))
     texts = connection.execute("""
-        SELECT DISTINCT text, plan, sent FROM spoken WHERE text IS NOT NULL
+        SELECT coalesce(outpulsed_called, called) AS text, plan, outpulsed_called IS NOT NULL AS sent
+        FROM records r JOIN planned p ON p.site = coalesce(r.o_site, '') AND p.lday = r.lday WHERE text IS NOT NULL
         UNION
-        SELECT DISTINCT r.calling, p.plan, true FROM records r JOIN sided s USING (rid)
-        JOIN planned p ON p.site IS NOT DISTINCT FROM s.o_site AND p.lday = s.lday
-        WHERE r.calling IS NOT NULL AND NOT s.o_known
+        SELECT calling, plan, true
+        FROM records r JOIN planned p ON p.site = coalesce(r.o_site, '') AND p.lday = r.lday
+        WHERE calling IS NOT NULL AND NOT o_known
     """).fetchall()
     found: list[Destination] = []
     index: dict[Destination, int] = {}
@@ -232,9 +247,9 @@ def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, count
         ("plan", pa.int32()),
         ("sent", pa.bool_()),
         ("number", pa.int32()),
-        ("internal", pa.bool_()),
+        ("inside", pa.bool_()),
     ]
-    _fill(connection, "dialled", _columns(("text", "plan", "sent", "number", "internal"), numbers), pa.schema(types))
+    _fill(connection, "dialled", _columns(("text", "plan", "sent", "number", "inside"), numbers), pa.schema(types))
     return found
 
 
@@ -245,11 +260,10 @@ def _without_access(plan: DialPlan | None) -> DialPlan | None:
 
 
 def redirected(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
-    """Fill `redirected` (rid, site, evidence): who sent a call from outside on to the outside, and so pays for it."""
-    rows = connection.execute("""
-        SELECT DISTINCT r.last_redirect, s.lday FROM marked m JOIN records r USING (rid) JOIN sided s USING (rid)
-        WHERE m.o_out AND m.d_out AND r.last_redirect IS NOT NULL
-    """).fetchall()
+    """Fill `redirecting` (number, lday, site, evidence): who sent calls from outside out again and so pays for them."""
+    rows = connection.execute(
+        "SELECT DISTINCT last_redirect, lday FROM marked WHERE o_out AND d_out AND last_redirect IS NOT NULL"
+    ).fetchall()
     kept = []
     for number, day in rows:
         found = attributor.attribute(device=None, address=None, number=number, partition=None, day=day)
@@ -258,35 +272,19 @@ def redirected(connection: duckdb.DuckDBPyConnection, attributor: Attributor) ->
     names = ("number", "lday", "site", "evidence")
     types = [("number", pa.string()), ("lday", pa.date32()), ("site", pa.string()), ("evidence", pa.string())]
     _fill(connection, "redirecting", _columns(names, kept), pa.schema(types))
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE redirected AS
-        SELECT m.rid, d.site, d.evidence FROM marked m JOIN records r USING (rid) JOIN sided s USING (rid)
-        JOIN redirecting d ON d.number = r.last_redirect AND d.lday = s.lday WHERE m.o_out AND m.d_out
-    """)
 
 
 def listed(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
-    """Fill `listed` (rid, label): inbound records whose pilot, first or final called number is a public one."""
+    """Fill `public` (number, lday, listed): which numbers that were called from outside are public ones."""
     rows = connection.execute("""
-        WITH inward AS (
-            SELECT r.*, s.lday FROM marked m JOIN records r USING (rid) JOIN sided s USING (rid) WHERE m.o_out)
-        SELECT hunt_pilot, lday FROM inward WHERE hunt_pilot IS NOT NULL
-        UNION SELECT original_called, lday FROM inward WHERE original_called IS NOT NULL
-        UNION SELECT called, lday FROM inward WHERE called IS NOT NULL
+        SELECT hunt_pilot, lday FROM marked WHERE o_out AND hunt_pilot IS NOT NULL
+        UNION SELECT original_called, lday FROM marked WHERE o_out AND original_called IS NOT NULL
+        UNION SELECT called, lday FROM marked WHERE o_out AND called IS NOT NULL
     """).fetchall()
     kept = []
     for number, day in rows:
         public = attributor.public_number(number, day)
         if public is not None:
             kept.append((number, day, public.number))
-    types = [("number", pa.string()), ("lday", pa.date32()), ("label", pa.string())]
-    _fill(connection, "public", _columns(("number", "lday", "label"), kept), pa.schema(types))
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE listed AS
-        SELECT m.rid, coalesce(o.label, h.label, c.label) AS label
-        FROM marked m JOIN records r USING (rid) JOIN sided s USING (rid)
-        LEFT JOIN public o ON o.number = r.original_called AND o.lday = s.lday
-        LEFT JOIN public h ON h.number = r.hunt_pilot AND h.lday = s.lday
-        LEFT JOIN public c ON c.number = r.called AND c.lday = s.lday
-        WHERE m.o_out AND coalesce(o.label, h.label, c.label) IS NOT NULL
-    """)
+    types = [("number", pa.string()), ("lday", pa.date32()), ("listed", pa.string())]
+    _fill(connection, "public", _columns(("number", "lday", "listed"), kept), pa.schema(types))

@@ -7,7 +7,6 @@ identifiers come round again after a restart, and no party is parked that long.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 import duckdb
@@ -23,75 +22,57 @@ _COPY_KEY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What a window holds."""
-
-    records: int
-    copies: int
-    """Records that were there already, from another file or another export."""
-    joined: int
-    """Records that share their call with another one."""
+NEEDED = (
+    "day", "source", "system", "file_key", "line", "row_key", "call_ref", "orig_leg", "dest_leg", "origination",
+    "connect", "seconds", "calling", "original_called", "called", "outpulsed_called", "last_redirect", "hunt_pilot",
+    "orig_device", "dest_device", "orig_cause", "dest_cause", "redirect_reason", "redirect_behalf", "direction",
+)  # fmt: skip
+"""Columns of `cdr_rows` that lines are made of, beside those that say where a party is."""
 
 
-def load(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> Loaded:
-    """Fill the temporary tables `records` and `joined` (rid, call) with the records of UTC days first to last."""
+def select(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> int:
+    """Make the view `once`: the records of UTC days first to last without copies. Return how many copies there are."""
     days = f"day BETWEEN DATE '{first}' AND DATE '{last}'"
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE twice AS SELECT row_key FROM {view} WHERE {days} "
+        f"CREATE OR REPLACE TEMP TABLE twice AS SELECT row_key, count(*) AS n FROM {view} WHERE {days} "
         "GROUP BY row_key HAVING count(*) > 1"
     )
     (repeated,) = _one(connection, "SELECT count(*) FROM twice")
-    (seen,) = _one(connection, f"SELECT count(*) FROM {view} WHERE {days}")
-    if repeated:
-        source = (
-            f"SELECT * FROM {view} WHERE {days} AND row_key NOT IN (FROM twice) UNION ALL "
-            f"(SELECT * FROM {view} WHERE {days} AND row_key IN (FROM twice) "
-            f"QUALIFY row_number() OVER (PARTITION BY {_COPY_KEY} ORDER BY file_key, line) = 1)"
-        )
-    else:
-        source = f"SELECT * FROM {view} WHERE {days}"
-    connection.execute(
-        "CREATE OR REPLACE TEMP TABLE records AS SELECT row_number() OVER () - 1 AS rid, *, "
-        "epoch(origination)::BIGINT AS began, "
-        "coalesce(epoch(disconnect)::BIGINT, epoch(connect)::BIGINT + seconds, epoch(origination)::BIGINT) AS ended "
-        f"FROM ({source})"
-    )
-    (records,) = _one(connection, "SELECT count(*) FROM records")
-    joined = _join(connection)
-    return Loaded(records, seen - records, joined)
-
-
-def _join(connection: duckdb.DuckDBPyConnection) -> int:
-    """Fill `joined` (rid, call) with the records that share their call with another; `call` is one rid of it."""
-    connection.execute("""
-        CREATE OR REPLACE TEMP TABLE systems AS
-        SELECT source, system, row_number() OVER (ORDER BY source, system)::SMALLINT AS sid
-        FROM (SELECT DISTINCT source, system FROM records)
+    if not repeated:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW once AS SELECT * FROM {view} WHERE {days}")
+        return 0
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE repeated AS
+        SELECT * FROM {view} WHERE {days} AND row_key IN (SELECT row_key FROM twice)
+        QUALIFY row_number() OVER (PARTITION BY {_COPY_KEY} ORDER BY file_key, line) = 1
     """)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW once AS
+        SELECT * FROM {view} WHERE {days} AND row_key NOT IN (SELECT row_key FROM twice) UNION ALL FROM repeated
+    """)
+    return _one(connection, "SELECT (SELECT sum(n) FROM twice) - (SELECT count(*) FROM repeated)")[0]
+
+
+def join(connection: duckdb.DuckDBPyConnection) -> int:
+    """Fill `joined` (rid, call) with the records that share their call with another; `call` is one rid of it."""
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE shared AS
         WITH legs AS (
-            SELECT sid, orig_leg AS leg FROM records JOIN systems USING (source, system) WHERE orig_leg <> 0
+            SELECT sid, orig_leg AS leg FROM records WHERE orig_leg <> 0
             UNION ALL
-            SELECT sid, dest_leg FROM records JOIN systems USING (source, system)
-            WHERE dest_leg <> 0 AND dest_leg <> orig_leg
-        ), references_ AS (
-            SELECT sid, call_ref FROM records JOIN systems USING (source, system) WHERE call_ref <> 0
+            SELECT sid, dest_leg FROM records WHERE dest_leg <> 0 AND dest_leg <> orig_leg
         )
         SELECT sid, leg AS key, 0::TINYINT AS what FROM legs GROUP BY sid, leg HAVING count(*) > 1
         UNION ALL
-        SELECT sid, call_ref, 1::TINYINT FROM references_ GROUP BY sid, call_ref HAVING count(*) > 1
+        SELECT sid, call_ref, 1::TINYINT FROM records WHERE call_ref <> 0 GROUP BY sid, call_ref HAVING count(*) > 1
     """)
     found = connection.execute("""
         WITH named AS (
-            SELECT rid, began, ended, sid, 0::TINYINT AS what, orig_leg AS key
-            FROM records JOIN systems USING (source, system)
+            SELECT rowid AS rid, began, ended, sid, 0::TINYINT AS what, orig_leg AS key FROM records
             UNION ALL
-            SELECT rid, began, ended, sid, 0::TINYINT, dest_leg
-            FROM records JOIN systems USING (source, system) WHERE dest_leg <> orig_leg
+            SELECT rowid, began, ended, sid, 0::TINYINT, dest_leg FROM records WHERE dest_leg <> orig_leg
             UNION ALL
-            SELECT rid, began, ended, sid, 1::TINYINT, call_ref FROM records JOIN systems USING (source, system)
+            SELECT rowid, began, ended, sid, 1::TINYINT, call_ref FROM records
         )
         SELECT rid, began, ended, sid, what, key FROM named SEMI JOIN shared USING (sid, what, key)
         ORDER BY sid, what, key, began, ended, rid
