@@ -249,31 +249,25 @@ def _baseline(book: Book, site: SiteMonth, name: str) -> None:
     book.enter(index, label, "factor", baseline.index_factor, evidence, said)
 
 
-def method_formula(site: SiteMonth, method: int, end: str = "", *, has_usage: bool = True) -> str:
-    """Return the formula of a method at one end of its inputs."""
-
-    def ref(name: str) -> str:
-        return f"{{{site.key(name)}{end}}}" if end else f"{{{site.key(name)}}}"
-
-    if method == 2:
-        return f"round(({ref('fixed')} + {ref('rerated')}) * {ref('index')}, 2)"
-    if not has_usage:
-        return f"round({ref('fixed')} * {ref('index')}, 2)"
-    scaled = f"{ref('usage')} * ({ref('seconds')} / 60) / {{{site.key('baseline_minutes')}}}"
-    return f"round(({ref('fixed')} + {scaled}) * {ref('index')}, 2)"
+def scaled_usage(usage: str, seconds: str, baseline_minutes: str) -> str:
+    """Return the formula of the baseline's call charges scaled to the minutes of the month."""
+    return f"{{{usage}}} * ({{{seconds}}} / 60) / {{{baseline_minutes}}}"
 
 
 def _methods(book: Book, site: SiteMonth, name: str, when: str, has_usage: bool) -> None:
     """Enter both methods, their difference, the savings and their shares."""
-    spared = not has_usage and book.value(site.key("seconds")) == 0
-    if has_usage or spared:
-        book.compute(
-            site.key("m1"), f"Legacy by method 1, {name}, {when}", "money", method_formula(site, 1, has_usage=has_usage)
-        )
+    fixed, index = f"{{{site.key('fixed')}}}", f"{{{site.key('index')}}}"
+    m1, label = site.key("m1"), f"Legacy by method 1, {name}, {when}"
+    if has_usage:
+        scaled = scaled_usage(site.key("usage"), site.key("seconds"), site.key("baseline_minutes"))
+        book.compute(m1, label, "money", f"round(({fixed} + {scaled}) * {index}, 2)")
+    elif book.value(site.key("seconds")) == 0:
+        book.compute(m1, label, "money", f"round({fixed} * {index}, 2)")
     else:
         why = f"calls were made, and no call charges of the baseline bill are stated for {name}"
-        book.miss(site.key("m1"), f"Legacy by method 1, {name}, {when}", "money", why)
-    book.compute(site.key("m2"), f"Legacy by method 2, {name}, {when}", "money", method_formula(site, 2))
+        book.miss(m1, label, "money", why)
+    formula = f"round(({fixed} + {{{site.key('rerated')}}}) * {index}, 2)"
+    book.compute(site.key("m2"), f"Legacy by method 2, {name}, {when}", "money", formula)
     savings(book, site.prefix, name)
 
 
@@ -287,7 +281,14 @@ def savings(book: Book, prefix: str, name: str) -> None:
     book.compute(f"{prefix}.gap", f"Method 2 less method 1, {name}", "money", f"{{{prefix}.m2}} - {{{prefix}.m1}}")
 
 
-def total(book: Book, prefix: str, label: str, compared: Sequence[str], nowhere: Sequence[str] = ()) -> None:
+def total(
+    book: Book,
+    prefix: str,
+    label: str,
+    compared: Sequence[str],
+    nowhere: Sequence[str] = (),
+    why: str = "no site can be compared",
+) -> None:
     """Enter totals: `ip`, `billed`, `m1`, `m2` and what follows, from the prefixes of the lines they add up.
 
     What is at no site (`nowhere`) costs today, and saves nothing.
@@ -297,5 +298,5 @@ def total(book: Book, prefix: str, label: str, compared: Sequence[str], nowhere:
         if compared:
             book.compute(f"{prefix}.{name}", f"{shown}, {label}", "money", sum_of([f"{part}.{name}" for part in parts]))
         else:
-            book.miss(f"{prefix}.{name}", f"{shown}, {label}", "money", "no site can be compared")
+            book.miss(f"{prefix}.{name}", f"{shown}, {label}", "money", why)
     savings(book, prefix, label)
