@@ -12,7 +12,7 @@ from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE
 from analytics.cost.money import ATOMS_PER_UNIT, from_atoms
 from analytics.cost.months import spoken
-from analytics.cost.names import key_of
+from analytics.cost.names import key_of, sum_of
 from analytics.cost.statement import SiteMonth
 from analytics.store.cost_queries import Usage
 
@@ -54,16 +54,9 @@ def class_charges(book: Book, sites: Sequence[SiteMonth]) -> Section:
         name = NO_SITE_NAME if site.site == NO_SITE else site.site
         counts = _counts(book, site)
         for number_class, (lines, minutes) in counts.items():
-            costs = (today.get(number_class), legacy.get(number_class))
-            rows.append(
-                Row((name, number_class, Ref(lines), Ref(minutes), *(Ref(key) if key else "" for key in costs)))
-            )
-        totals = []
-        for column, unit in ((0, "count"), (1, "minutes")):
-            terms = ", ".join(f"{{{keys[column]}}}" for keys in counts.values())
-            key = site.key(f"class.all.{unit}")
-            label = f"{'Lines' if unit == 'count' else 'Minutes'}, {name}, all classes"
-            totals.append(Ref(book.compute(key, label, unit, f"sum({terms})").key))
+            costs = [Ref(keys[number_class]) if number_class in keys else "" for keys in (today, legacy)]
+            rows.append(Row((name, number_class, Ref(lines), Ref(minutes), *costs)))
+        totals = [Ref(key) for key in _count_totals(book, site, name, list(counts))]
         rows.append(Row((name, "All", *totals, Ref(site.key("ip_calls")), Ref(site.key("rerated"))), total=True))
     heads = (
         Head("Site"),
@@ -95,9 +88,19 @@ def _counts(book: Book, site: SiteMonth) -> dict[str, tuple[str, str]]:
         key, label = site.key(f"class.{number_class}"), f"{site.site}, {number_class}"
         book.enter(f"{key}.lines", f"Lines, {label}", "count", lines, Evidence.MEASURED, source)
         book.enter(f"{key}.seconds", f"Talk time, {label}", "seconds", seconds, Evidence.MEASURED, source)
-        book.compute(f"{key}.minutes", f"Minutes, {label}", "minutes", f"{{{key}.seconds}} / 60")
+        book.compute(f"{key}.minutes", f"Minutes, {label}", "minutes", f"round({{{key}.seconds}} / 60, 4)")
         keys[number_class] = (f"{key}.lines", f"{key}.minutes")
     return keys
+
+
+def _count_totals(book: Book, site: SiteMonth, name: str, classes: Sequence[str]) -> tuple[str, str]:
+    """Enter lines and minutes of all classes; return the figures' keys."""
+    lines, minutes = site.key("class.all.lines"), site.key("class.all.minutes")
+    prefixes = [site.key(f"class.{number_class}") for number_class in classes]
+    book.compute(lines, f"Lines, {name}, all classes", "count", sum_of([f"{one}.lines" for one in prefixes]))
+    seconds = sum_of([f"{one}.seconds" for one in prefixes])
+    book.compute(minutes, f"Minutes, {name}, all classes", "minutes", f"round({seconds} / 60, 4)")
+    return lines, minutes
 
 
 def unrated(book: Book, usage: Usage, months: Collection[int], site: str | None = None) -> Section:
