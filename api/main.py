@@ -20,6 +20,7 @@ from api.cdr import app as cdr
 from api.estate import app as estate
 from api.mos import mos
 from api.progress import say
+from api.tariff import app as tariff
 from api.usage import rerate
 
 PARTLY_READ = 1
@@ -124,6 +125,7 @@ app.command()(mos)
 app.command()(rerate)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
+app.add_typer(tariff, name="tariff")
 
 
 def complain(sentence: str) -> None:

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
-from analytics.cost.money import ATOMS_PER_UNIT, DECIMALS, Rounding
+from analytics.cost.money import Rounding
 from analytics.sites import Origin
 
 DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun", "holiday")
@@ -181,13 +181,3 @@ def match_rows(rows: Iterable[RateRow], number_class: str, number: str) -> list[
         and (not row.prefix or ((has_e164 or row.number_class) and digits.startswith(row.prefix)))
     ]
     return sorted(found, key=lambda row: (-len(row.prefix), not row.number_class, not row.band, row.origin.line))
-
-
-def price(atoms: int) -> Decimal:
-    """Return a price in atoms as currency units; exact for every price that a tariff file can state."""
-    return Decimal(atoms // (ATOMS_PER_UNIT // 10**DECIMALS)).scaleb(-DECIMALS)
-
-
-def price_per_minute(atoms_per_second: int) -> Decimal:
-    """Return atoms per second as currency units per minute, exactly."""
-    return Decimal(atoms_per_second).scaleb(-DECIMALS)

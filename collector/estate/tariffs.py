@@ -106,21 +106,23 @@ def read_tariffs(root: Path, settings: EstateSettings) -> tuple[TariffBook, list
     """Every version of every tariff without an error, and all problems by file and line."""
     problems = Problems()
     versions = []
-    for folder in _version_folders(root, problems):
+    folders = _version_folders(root, problems)
+    for folder in folders:
         version = _read_version(root, folder, settings, problems)
         if version is not None:
             versions.append(version)
     book = TariffBook(tuple(versions))
-    check_book(book, settings, problems)
+    check_book(book, {folder.parent.name for folder in folders}, settings, problems)
     return book, list(problems)
 
 
 def load_tariffs(root: Path, settings: EstateSettings) -> TariffBook:
     """Every version of every tariff; EstateError with file:line where one has an error."""
     book, problems = read_tariffs(root, settings)
-    for problem in problems:
-        if problem.severity == "error":
-            raise EstateError(str(problem))
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1:,} more: callgauge tariff check)" if len(errors) > 1 else ""
+        raise EstateError(f"{root / str(errors[0].origin)}: {errors[0].sentence}{more}")
     return book
 
 
