@@ -129,7 +129,7 @@ def _what(row: RateRow) -> str:
     parts = [
         f"prefix {row.prefix}" if row.prefix else "",
         row.number_class,
-        f"in {row.band}" if row.band else "any band",
+        f"in {row.band}" if row.band else "in any band",
     ]
     return " ".join(part for part in parts if part)
 
