@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from uuid import NAMESPACE_OID, uuid5
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -178,3 +179,75 @@ def by_month(usage: Usage) -> dict[int, int]:
     for one in usage.sums:
         lines[one.month] += one.lines
     return dict(lines)
+
+
+CLUSTER = "StandAloneCluster"
+COPIES = 10_000
+"""Room between the identifiers of the example's rows for their copies."""
+WITHOUT_CONNECT = {"c4b": 1_759_496_510, "c9": 1_759_975_200}
+"""When attempts that were never answered began: during the transfer, and an hour after the emergency calls."""
+
+
+def write_cucm_files(example: Path, fields: Path, out: Path, *, files: int = 1) -> list[Path]:
+    """Write the example as CUCM writes call detail records: each row n times, with identifiers of its own.
+
+    `fields` lists the columns of a record; rows are dealt out over so many files, which are numbered in sequence.
+    """
+    with fields.open(newline="") as file:
+        columns = [(row["field"], row["type"]) for row in csv.DictReader(file) if row["record"] == "CDR"]
+    records = [cucm_record(row, copy) for row in read_rows(example) for copy in range(int(row["n"]))]
+    records.sort(key=lambda record: int(record["dateTimeDisconnect"]))
+    written = []
+    size = -(-len(records) // files)
+    for number in range(files):
+        path = out / f"cdr_{CLUSTER}_01_2025110100{number:02d}_{number + 1}"
+        lines = [",".join(f'"{name}"' for name, _ in columns), ",".join(kind for _, kind in columns)]
+        for record in records[number * size : (number + 1) * size]:
+            lines.append(",".join(cucm_field(record.get(name, ""), kind) for name, kind in columns))
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        written.append(path)
+    return written
+
+
+def cucm_field(value: object, kind: str) -> str:
+    """A field as CUCM writes it: text in quotes, a number that is not set as 0."""
+    return str(value or 0) if kind == "INTEGER" else f'"{value}"'
+
+
+def cucm_record(row: dict[str, str], copy: int) -> dict[str, int | str]:
+    """One record of the example, by the names of its columns."""
+
+    def apart(identifier: str) -> int:
+        return int(identifier) * COPIES + copy if int(identifier) else 0
+
+    connect, seconds = int(row["connect"]), int(row["duration"])
+    began = connect - 5 if connect else WITHOUT_CONNECT[row["row"]]
+    recorded = row["redirect_reason"] == "354"
+    return {
+        "cdrRecordType": 1,
+        "globalCallID_callManagerId": 1,
+        "globalCallID_callId": apart(row["callid"]),
+        "globalCallId_ClusterID": CLUSTER,
+        "origLegCallIdentifier": apart(row["orig_leg"]),
+        "destLegIdentifier": apart(row["dest_leg"]),
+        "dateTimeOrigination": connect if row["row"] == "c4c" else began,
+        "dateTimeConnect": connect,
+        "dateTimeDisconnect": connect + seconds if connect else began + 8,
+        "duration": seconds,
+        "callingPartyNumber": row["calling"],
+        "originalCalledPartyNumber": row["called"],
+        "finalCalledPartyNumber": row["called"],
+        "origDeviceName": row["orig_dev"],
+        "destDeviceName": row["dest_dev"],
+        "origCause_value": int(row["orig_cause"]),
+        "destCause_value": int(row["dest_cause"]),
+        "origCalledPartyRedirectReason": int(row["redirect_reason"]),
+        "lastRedirectRedirectReason": int(row["redirect_reason"]),
+        "origCalledPartyRedirectOnBehalfOf": 27 if recorded else 0,
+        "lastRedirectRedirectOnBehalfOf": 27 if recorded else 0,
+        "joinOnBehalfOf": int(row["join_on_behalf"]),
+        "origConversationId": apart(row["orig_conv_id"]),
+        "origNodeId": 1,
+        "destNodeId": 1,
+        "pkid": str(uuid5(NAMESPACE_OID, f"{row['row']}/{copy}")),
+    }

@@ -13,7 +13,7 @@ from analytics.cost.sensitivity import private_circuits
 from analytics.cost.statement import CostFacts, Standing
 from analytics.cost.usage_sections import unrated
 from analytics.cost.verdict import Outcome
-from analytics.cost.words import said_list, said_money, said_number, said_percent, said_range
+from analytics.cost.words import said_claim, said_list, said_money, said_number, said_percent, said_range
 from analytics.sites import IntersiteCalls
 
 
@@ -52,7 +52,7 @@ def document_of(savings: Savings) -> Document:
 def answer(savings: Savings) -> str:
     """Return the verdict as a person would say it, with every reason where the claim is not established."""
     book, outcome = savings.book, savings.verdict.outcome
-    claim = f"Claim: more than {said_percent(book.value(CLAIM))}."
+    claim = f"Claim: more than {said_claim(book.value(CLAIM))}."
     word = str(outcome).capitalize()
     span = f"in {savings.span}" if len(savings.months) < YEAR else f"in the {len(savings.months)} months {savings.span}"
     saved = book.value(HEADLINE)
@@ -78,7 +78,7 @@ def _facts(savings: Savings) -> list[tuple[str, str]]:
     gap = said_money(book.value(f"{TOTAL}.gap"), currency)
     how = "twelve months" if savings.annual_months == YEAR else f"estimated from {savings.annual_months}"
     facts = [
-        ("Claim", f"more than {said_percent(book.value(CLAIM))}"),
+        ("Claim", f"more than {said_claim(book.value(CLAIM))}"),
         ("Methods differ by", f"{gap}, {said_number(book.value(f'{TOTAL}.gap.p'))} points"),
         ("Sites covered", covered),
         ("Allocated by a key", f"{said_percent(book.value('share.allocated'))} of today's cost"),

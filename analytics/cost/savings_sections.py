@@ -14,7 +14,7 @@ from analytics.cost.names import key_of, sum_of
 from analytics.cost.savings import LAST_LEGACY_MONTH, TOTAL, YEAR, Savings, month_prefix
 from analytics.cost.statement import SiteMonth, Standing
 from analytics.cost.usage_sections import NO_SITE_NAME
-from analytics.cost.words import said_list, said_money, said_number, said_percent, said_range
+from analytics.cost.words import said_claim, said_list, said_money, said_number, said_range
 
 HEADLINE = "headline"
 """Prefix of the result that stands first: by the method that saves less."""
@@ -285,7 +285,7 @@ def checks(savings: Savings) -> Section:
     ]
     book = savings.book
     low, high = book.value(f"{HEADLINE}.low"), book.value(f"{HEADLINE}.high")
-    claim = said_percent(book.value(CLAIM))
+    claim = said_claim(book.value(CLAIM))
     sentence = f"The claim of more than {claim} is {verdict.outcome}: {said_range(low, high)}."
     return Section(
         "checks", "Why this verdict", sentence, (Head("Rule"), Head("What it asks"), Head("Result")), tuple(rows)

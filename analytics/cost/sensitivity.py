@@ -14,6 +14,7 @@ from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import Line
 from analytics.cost.money import ATOMS_PER_UNIT
 from analytics.cost.names import key_of
+from analytics.cost.number_classes import INTERSITE
 from analytics.cost.statement import SiteMonth, Standing
 
 PREFIX = "sensitivity"
@@ -185,13 +186,13 @@ def _intersite(book: Book, sites: Sequence[SiteMonth], total: str) -> list[Estim
     """Calls between sites, counted as billed, where a private circuit was paid for as well."""
     m1, m2 = [], []
     for site in sites:
-        atoms = f"{site.key('rerated')}.intersite.atoms"
+        atoms = f"{site.key('rerated')}.{INTERSITE}.atoms"
         if site.standing is not Standing.COMPARED or atoms not in book or not private_circuits([site]):
             continue
         index = f"{{{site.key('index')}}}"
         m2.append(f"(0 - {{{atoms}}} / {ATOMS_PER_UNIT} * {index})")
         if site.of(Side.LEGACY, ElementKind.USAGE):
-            spoken = sum(one.legacy_chargeable_seconds for one in site.usage if one.number_class == "intersite")
+            spoken = sum(one.legacy_chargeable_seconds for one in site.usage if one.number_class == INTERSITE)
             seconds = site.key("seconds.intersite")
             if seconds not in book:
                 point = book[site.key("seconds")]

@@ -19,6 +19,7 @@ from analytics.cost.lines import NO_SITE, Line, element_lines
 from analytics.cost.money import ATOMS_PER_UNIT
 from analytics.cost.months import days_held, last_day, spoken
 from analytics.cost.names import key_of, sum_of
+from analytics.cost.number_classes import INTERSITE
 from analytics.sites import EstateSettings, IntersiteCalls, Site
 from analytics.store.cost_queries import Usage, UsageSum
 
@@ -147,7 +148,7 @@ def _standing(book: Book, site: SiteMonth, is_open: bool | None, had_legacy: set
 def chargeable(sums: Iterable[UsageSum], intersite: IntersiteCalls) -> list[UsageSum]:
     """Return the sums whose calls the legacy system charged: not those that its private circuits carried."""
     carried = intersite is IntersiteCalls.CARRIED
-    return [one for one in sums if not (carried and one.number_class == "intersite")]
+    return [one for one in sums if not (carried and one.number_class == INTERSITE)]
 
 
 def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:

@@ -24,6 +24,11 @@ def said_percent(value: Decimal | None) -> str:
     return NOT_KNOWN if value is None else f"{said_number(round_money(value))} %"
 
 
+def said_claim(value: Decimal | None) -> str:
+    """Return a percentage as it was claimed, without needless zeros: 30 %."""
+    return NOT_KNOWN if value is None else f"{value.normalize():f} %"
+
+
 def said_number(value: Decimal | None) -> str:
     """Return a number with separators."""
     return NOT_KNOWN if value is None else f"{value:,}".replace("-", "−")
