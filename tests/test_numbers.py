@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import csv
+import random
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from itertools import product
 from pathlib import Path
+from typing import Any
 
+import phonenumbers
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from phonenumbers import PhoneNumber, PhoneNumberType
+from phonenumbers.phonemetadata import PhoneMetadata
 
 from analytics.cost.number_classes import CLASSES
-from analytics.cost.numbers import classify
+from analytics.cost.numbers import BLOCK_DIGITS, Destination, NumberReader, classify
 from analytics.sites import DialPlan, Origin
 
 STATION = DialPlan(None, "9", (4, 5), "5678", "0113", ("999", "112"), Origin("dialplans.csv", 2))
@@ -136,3 +146,147 @@ def test_an_unknown_country_is_an_error() -> None:
 def test_every_class_is_a_named_one() -> None:
     for dialled in ("999", "02079460018", "07400123456", "nobody", "61016"):
         assert classify(dialled).number_class in CLASSES
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_destination(dialled: str) -> None:
+    read = classify(dialled, STATION)
+    assert read.number_class in CLASSES
+    assert (read.number == "") == (read.number_class == "unknown") == bool(read.why)
+
+
+@given(st.text("0123456789+#* ()", max_size=25))
+def test_no_digits_after_an_emergency_number_hide_it(dialled: str) -> None:
+    for number in ("999", "112", "9999", "9112", " 999 ", "999#"):
+        assert classify(number, STATION).emergency
+    read = classify(dialled, STATION)
+    assert read.emergency == (read.number_class == "emergency")
+    assert read.internal == (read.number_class == "internal")
+
+
+def test_leading_digits_never_show_the_last_four() -> None:
+    read = classify("902079460018", STATION)
+    assert (read.leading(5), read.leading(99), read.leading(0)) == ("+44207", "+44207946", "+")
+    assert classify("5501", STATION).leading(9) == ""
+    assert Destination("unknown", "").leading(3) == ""
+
+
+KINDS = {
+    PhoneNumberType.FIXED_LINE: "geographic",
+    PhoneNumberType.FIXED_LINE_OR_MOBILE: "geographic",
+    PhoneNumberType.MOBILE: "mobile",
+    PhoneNumberType.TOLL_FREE: "freephone",
+    PhoneNumberType.PREMIUM_RATE: "premium",
+    PhoneNumberType.SHARED_COST: "shared_cost",
+    PhoneNumberType.VOIP: "voip",
+    PhoneNumberType.PERSONAL_NUMBER: "personal",
+    PhoneNumberType.PAGER: "pager",
+    PhoneNumberType.UAN: "uan",
+    PhoneNumberType.VOICEMAIL: "voicemail",
+    PhoneNumberType.UNKNOWN: "",
+}
+
+
+def look_up(reader: NumberReader, national: str) -> tuple[str, str]:
+    return tuple(reader._numbers.look_up(national))  # type: ignore[return-value]
+
+
+def by_library(code: int, national: str) -> tuple[str, str]:
+    number = PhoneNumber(country_code=code, national_number=int(national))
+    return phonenumbers.region_code_for_number(number) or "", KINDS[phonenumbers.number_type(number)]
+
+
+def test_every_prefix_under_44_has_the_type_of_the_library() -> None:
+    rnd = random.Random(44)
+    reader = NumberReader(None, "GB")
+    for prefix in range(1_000, 10_000):
+        for length in rnd.sample((7, 9, 10, 10, 10, 11), 2):
+            national = f"{prefix}{rnd.randrange(10 ** (length - 4)):0{length - 4}}"
+            assert look_up(reader, national) == by_library(44, national), national
+    for national in ("8001111", "8454647", "8001112", "8454657", "1697723456", "169772345", "7624000000"):
+        assert look_up(reader, national) == by_library(44, national), national
+
+
+@pytest.mark.parametrize("country", ["US", "CA", "DE", "FR", "IE", "IT", "ES", "NL", "AU", "IN", "JM", "KZ", "JE"])
+def test_other_countries_have_the_types_of_the_library(country: str) -> None:
+    rnd = random.Random(country)
+    reader = NumberReader(None, country)
+    code = phonenumbers.country_code_for_region(country)
+    examples = [phonenumbers.example_number_for_type(country, kind) for kind in KINDS]
+    nationals = [str(one.national_number) for one in examples if one is not None]
+    nationals += [str(rnd.randrange(10 ** rnd.randint(6, 10), 10**11)) for _ in range(300)]
+    nationals += [f"{rnd.choice(nationals)[:5]}{rnd.randrange(10**5):05}" for _ in range(700)]
+    for national in nationals:
+        assert look_up(reader, national) == by_library(code, national), national
+
+
+DESCRIPTIONS = (
+    *("general_desc", "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "voip", "uan"),
+    *("personal_number", "pager", "voicemail"),
+)
+ANY_DIGIT = frozenset(range(10))
+Sequences = list[tuple[frozenset[int], ...]]
+
+
+def one_place(items: Sequence[Any]) -> frozenset[int]:
+    """Digits that a set of a pattern takes."""
+    taken: set[int] = set()
+    for name, value in items:
+        match str(name):
+            case "LITERAL":
+                taken.add(value - 48)
+            case "RANGE":
+                taken.update(range(value[0] - 48, value[1] - 47))
+            case "CATEGORY":
+                assert str(value) == "CATEGORY_DIGIT"
+                taken |= ANY_DIGIT
+            case other:
+                raise AssertionError(other)
+    return frozenset(taken)
+
+
+def expand(tokens: Sequence[Any]) -> Sequences:
+    """Every way to match a pattern, place by place. The patterns of the library have no loops."""
+    ways: Sequences = [()]
+    for name, value in tokens:
+        match str(name):
+            case "LITERAL" | "IN":
+                places = one_place(value if str(name) == "IN" else [(name, value)])
+                found: Sequences = [(places,)]
+            case "BRANCH":
+                found = [way for branch in value[1] for way in expand(branch)]
+            case "SUBPATTERN":
+                found = expand(value[-1])
+            case "MAX_REPEAT":
+                once = expand(value[2])
+                counts = range(value[0], value[1] + 1)
+                found = [sum(parts, ()) for count in counts for parts in product(once, repeat=count)]
+            case other:
+                raise AssertionError(other)
+        ways = [before + after for before in ways for after in found]
+    return ways
+
+
+def patterns(code: int) -> Iterator[tuple[bool, str]]:
+    """Every pattern that numbers under a code are held against, and whether it is one of leading digits."""
+    for region in phonenumbers.COUNTRY_CODE_TO_REGION_CODE[code]:
+        metadata: Any = PhoneMetadata.metadata_for_region(region)
+        if metadata.leading_digits:
+            yield True, metadata.leading_digits
+        for name in DESCRIPTIONS:
+            described = getattr(metadata, name)
+            if described is not None and described.national_number_pattern:
+                yield False, described.national_number_pattern
+
+
+@pytest.mark.parametrize("code", sorted(BLOCK_DIGITS))
+def test_the_last_digits_of_a_block_never_matter(code: int) -> None:
+    """In no pattern does any way to match nine digits or more ask for one of the last digits."""
+    cut = BLOCK_DIGITS[code]
+    parse = import_module("re._parser").parse
+    for is_leading, pattern in patterns(code):
+        for way in expand(parse(pattern)):
+            if is_leading:
+                assert len(way) <= 9 - cut
+            elif len(way) >= 9:
+                assert all(places == ANY_DIGIT for places in way[-cut:]), pattern

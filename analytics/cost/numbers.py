@@ -28,7 +28,7 @@ LONGEST_DIALLED = 64
 MOST_BLOCKS = 400_000
 """Remembered blocks of numbers; memory stays under some 100 MB."""
 
-BLOCK_DIGITS: Mapping[int, int] = {44: 3, 1: 4}
+BLOCK_DIGITS: Mapping[int, int] = {44: 3, 1: 3}
 """Last digits that never matter to type and region of a number of nine digits or more, by country calling code.
 
 A test proves it from the patterns of `phonenumbers` themselves."""
