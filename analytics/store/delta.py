@@ -31,6 +31,8 @@ TYPES: Mapping[Kind, str] = {
     Kind.TIME: "timestamp",
 }
 LOG = "_delta_log"
+CHECKPOINT_EVERY = 25
+"""Versions between checkpoints; opening a table reads the commits since the last one, about 0.2 ms each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,18 @@ class DataFile:
     rows: int
     partition: Mapping[str, str]
     minimum: Mapping[str, Any]
+    """Least values of the columns of `pruned_columns`, where known."""
     maximum: Mapping[str, Any]
-    columns: frozenset[str]
-    """Columns that the file holds, as far as its statistics say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The files of one version of a table."""
+
+    version: int
+    files: tuple[DataFile, ...]
+    complete: bool
+    """Whether every file surely holds every column: none is from before a column was added."""
 
 
 def partition_columns(table: Table) -> list[str]:
@@ -107,35 +118,73 @@ def create_table(root: Path, table: Table, settings: LakeSettings) -> DeltaTable
         raise StoreError(f"table {table.name} cannot be made: {first_line(error)}") from error
 
 
+def differences(handle: DeltaTable, table: Table) -> tuple[list[Column], list[str]]:
+    """Return the columns that a table lacks and may be given, and what else is not as declared, in words."""
+    found = {field.name: field for field in handle.schema().fields}
+    lacking, wrong = [], []
+    for column in table.columns:
+        field = found.pop(column.name, None)
+        if field is None and nullable(column):
+            lacking.append(column)
+        elif field is None:
+            wrong.append(f"column {column.name} is not there")
+        elif str(field.type) != str(PrimitiveType(TYPES[column.kind])):
+            wrong.append(f"column {column.name} is {field.type}, not {TYPES[column.kind]}")
+    wrong += [f"column {name} is not declared" for name in found]
+    if handle.metadata().partition_columns != partition_columns(table):
+        wrong.append(f"it is cut by {', '.join(handle.metadata().partition_columns)}")
+    return lacking, wrong
+
+
+def add_columns(handle: DeltaTable, table: Table) -> None:
+    """Give a table the columns that were declared since it was made; StoreError where it cannot be made to fit."""
+    lacking, wrong = differences(handle, table)
+    if wrong:
+        raise StoreError(f"table {table.name} in this store is of another version of Callgauge: {'; '.join(wrong)}")
+    if not lacking:
+        return
+    try:
+        handle.alter.add_columns([Field(c.name, PrimitiveType(TYPES[c.kind]), nullable=True) for c in lacking])
+    except (DeltaError, OSError) as error:
+        handle.update_incremental()
+        if differences(handle, table)[0]:
+            raise StoreError(f"table {table.name} cannot be given new columns: {first_line(error)}") from error
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message: people need no backtrace."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def data_files(handle: DeltaTable, table: Table) -> list[DataFile]:
+def pruned_columns(table: Table) -> frozenset[str]:
+    """Columns whose least and greatest values stand in the log: times, and sites; never people."""
+    times = {column.name for column in table.columns if column.kind in {Kind.TIME, Kind.DATE}}
+    return frozenset((times | {"site"}) & {column.name for column in table.columns}) - set(partition_columns(table))
+
+
+def snapshot(handle: DeltaTable, table: Table) -> Snapshot:
     """Return the files of the version that the handle stands at."""
     actions = pa.table(handle.get_add_actions(flatten=True))
-    partitions = partition_columns(table)
     names = set(actions.column_names)
-    found = []
-    for row in actions.to_pylist():
-        found.append(
-            DataFile(
-                path=row["path"],
-                size=row["size_bytes"],
-                rows=row["num_records"] or 0,
-                partition={name: _text(row[f"partition.{name}"]) for name in partitions},
-                minimum=_known(row, "min.", names),
-                maximum=_known(row, "max.", names),
-                columns=frozenset(_known(row, "null_count.", names)),
-            )
+    partitions = partition_columns(table)
+    stored = [f"null_count.{column.name}" for column in table.columns if column.name not in partitions]
+    complete = all(name in names and not actions.column(name).null_count for name in stored)
+    wanted = ["path", "size_bytes", "num_records", *(f"partition.{name}" for name in partitions)]
+    bounds = [f"{end}.{name}" for end in ("min", "max") for name in pruned_columns(table)]
+    rows = actions.select([*wanted, *(name for name in bounds if name in names)]).to_pylist()
+    files = tuple(
+        DataFile(
+            path=row["path"],
+            size=row["size_bytes"],
+            rows=row["num_records"] or 0,
+            partition={name: _text(row[f"partition.{name}"]) for name in partitions},
+            minimum={name[4:]: value for name, value in row.items() if name.startswith("min.") and value is not None},
+            maximum={name[4:]: value for name, value in row.items() if name.startswith("max.") and value is not None},
         )
-    return found
-
-
-def _known(row: Mapping[str, Any], prefix: str, names: set[str]) -> dict[str, Any]:
-    return {name[len(prefix) :]: row[name] for name in names if name.startswith(prefix) and row[name] is not None}
+        for row in rows
+    )
+    return Snapshot(handle.version(), files, complete)
 
 
 def _text(value: Any) -> str:
@@ -195,6 +244,15 @@ def commit(
         if settings.durable:
             synchronise([folder / LOG / f"{version:020d}.json"])
         return version
+
+
+def checkpoint(handle: DeltaTable) -> bool:
+    """Gather the log up to the handle's version in one file; whether that was possible (the table is whole without)."""
+    try:
+        handle.create_checkpoint()
+    except (DeltaError, OSError):
+        return False
+    return True
 
 
 def is_done(handle: DeltaTable, app: tuple[str, int]) -> bool:

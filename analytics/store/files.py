@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import calendar
-import json
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Any
 
 import duckdb
 
-from analytics.store.delta import first_line, nullable, partition_columns, synchronise
+from analytics.store.delta import DataFile, first_line, nullable, partition_columns, pruned_columns, synchronise
 from analytics.store.schema import Column, Grain, Kind, Table
 from analytics.store.settings import StoreError
 
@@ -101,7 +100,6 @@ def write_files(
     query: str,
     *,
     durable: bool,
-    options: Iterable[str] = (),
 ) -> list[WrittenFile]:
     """Copy the rows of a query to new Parquet files under the table's folder; none are left behind by an error."""
     token = uuid.uuid4().hex
@@ -113,7 +111,6 @@ def write_files(
         "APPEND",
         f"FILENAME_PATTERN '{token}-{{uuid}}'",
         "RETURN_STATS",
-        *options,
     ]
     target = literal(str(folder))
     try:
@@ -121,6 +118,41 @@ def write_files(
         written = [_described(folder, table, row) for row in rows]
         if durable and written:
             synchronise([folder / file.path for file in written])
+    except duckdb.Error as error:
+        _discard(folder, token)
+        raise StoreError(f"rows of table {table.name} cannot be written: {first_line(error)}") from error
+    except BaseException:
+        _discard(folder, token)
+        raise
+    return written
+
+
+def write_file(
+    folder: Path,
+    table: Table,
+    connection: duckdb.DuckDBPyConnection,
+    query: str,
+    partition: Mapping[str, str],
+    *,
+    durable: bool,
+) -> WrittenFile | None:
+    """Copy the rows of a query, all of one partition, in their order to one new file; None where there are none."""
+    token = uuid.uuid4().hex
+    path = folder.joinpath(*(f"{name}={value}" for name, value in partition.items()), f"{token}-0.parquet")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut = ", ".join(identifier(name) for name in partition)
+    try:
+        copied = connection.execute(
+            f"COPY (SELECT * EXCLUDE ({cut}) FROM ({query})) TO {literal(str(path))} "  # noqa: S608 - quoted
+            "(FORMAT parquet, COMPRESSION zstd, RETURN_STATS)"
+        ).fetchall()
+        row = copied[0]
+        written = _described(folder, table, [row[0], row[1], row[2], row[3], row[4], partition])
+        if not written.rows:
+            path.unlink()
+            return None
+        if durable:
+            synchronise([path])
     except duckdb.Error as error:
         _discard(folder, token)
         raise StoreError(f"rows of table {table.name} cannot be written: {first_line(error)}") from error
@@ -141,6 +173,16 @@ def discard(folder: Path, files: Iterable[WrittenFile]) -> None:
         (folder / file.path).unlink(missing_ok=True)
 
 
+def damage(folder: Path, file: DataFile) -> str | None:
+    """Return what is wrong with a file as seen from outside; None where it is there in its full size."""
+    path = folder / file.path
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return f"the file {path} is gone"
+    return None if size == file.size else f"the file {path} is damaged ({size} octets instead of {file.size})"
+
+
 def _described(folder: Path, table: Table, row: Sequence[Any]) -> WrittenFile:
     path, rows, size, _, by_column, keys, *_ = row
     partition = {name: str(keys[name]) for name in partition_columns(table)}
@@ -150,7 +192,7 @@ def _described(folder: Path, table: Table, row: Sequence[Any]) -> WrittenFile:
         if not PLAIN.fullmatch(value):
             raise StoreError(f"column {name} of table {table.name} cuts partitions and cannot hold {value!r}")
     statistics = _statistics(table, int(rows), {str(name).strip('"'): one for name, one in by_column.items()})
-    _check_partition(table, partition, statistics)
+    check_partition(table, partition, statistics)
     return WrittenFile(Path(path).relative_to(folder).as_posix(), int(size), int(rows), partition, statistics)
 
 
@@ -171,12 +213,6 @@ def _statistics(table: Table, rows: int, by_column: Mapping[str, Mapping[str, st
             minimum[column.name] = _json_value(column.kind, of["min"])
             maximum[column.name] = _json_value(column.kind, of["max"])
     return {"numRecords": rows, "minValues": minimum, "maxValues": maximum, "nullCount": nulls}
-
-
-def pruned_columns(table: Table) -> frozenset[str]:
-    """Columns whose least and greatest values stand in the log: times, and sites; never people."""
-    times = {column.name for column in table.columns if column.kind in {Kind.TIME, Kind.DATE}}
-    return frozenset((times | {"site"} | {table.clock}) - set(partition_columns(table)))
 
 
 def _json_value(kind: Kind, value: str) -> Any:
@@ -203,7 +239,7 @@ def partition_end(table: Table, begin: date) -> date:
     return begin + timedelta(days=1)
 
 
-def _check_partition(table: Table, partition: Mapping[str, str], statistics: Mapping[str, Any]) -> None:
+def check_partition(table: Table, partition: Mapping[str, str], statistics: Mapping[str, Any]) -> None:
     """A row in the partition of another day would be pruned away by its time: refuse it."""
     begin = date.fromisoformat(partition[table.partition])
     if partition_day(table, begin) != begin:
@@ -219,8 +255,3 @@ def _check_partition(table: Table, partition: Mapping[str, str], statistics: Map
             f"column {table.partition} of table {table.name} must be the UTC {table.grain} of {table.clock}: "
             f"a row of {wrong.isoformat()} stands under {begin}"
         )
-
-
-def statistics_text(statistics: Mapping[str, Any]) -> str:
-    """Write statistics as the log keeps them."""
-    return json.dumps(statistics, ensure_ascii=False)

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,26 +16,35 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from analytics.store import pruning, schema
+from analytics.store.batches import BatchWriter
 from analytics.store.delta import (
+    CHECKPOINT_EVERY,
     DataFile,
+    Snapshot,
     add_action,
+    add_columns,
+    checkpoint,
     commit,
     create_table,
-    data_files,
+    first_line,
     is_done,
     open_table,
     remove_action,
+    snapshot,
 )
-from analytics.store.files import WrittenFile, discard, identifier, partition_day, projection, write_files
+from analytics.store.files import WrittenFile, damage, discard, identifier, partition_day, projection, write_files
 from analytics.store.schema import Table
 from analytics.store.settings import LakeSettings, StoreError
 
 MARKER = "callgauge-store.json"
 FORMAT = 1
 TEMPORARY = "_temporary"
+ROWS_GATHERED = 122_880
+"""One row group of DuckDB."""
 QUARANTINE = "quarantine"
 
 
@@ -60,7 +69,7 @@ class Lake:
         self._lock = threading.RLock()
         self._appending = threading.RLock()
         self._handles: dict[str, DeltaTable] = {}
-        self._files: dict[str, tuple[int, list[DataFile]]] = {}
+        self._snapshots: dict[str, Snapshot] = {}
         self._connection: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
@@ -92,6 +101,7 @@ class Lake:
         Times are fetched as `epoch_us(...)` or through Arrow: DuckDB gives a TIMESTAMPTZ to Python only with pytz.
         """
         temporary = self.root / TEMPORARY / f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        temporary.parent.mkdir(mode=0o700, exist_ok=True)
         connection = duckdb.connect(
             ":memory:",
             config={
@@ -101,6 +111,8 @@ class Lake:
                 "max_temp_directory_size": f"{self.settings.temporary_mb}MB",
                 "autoinstall_known_extensions": False,
                 "autoload_known_extensions": False,
+                # Rows of one partition that a thread gathers before it writes: the default of 524,288 makes it spill.
+                "partitioned_write_flush_threshold": ROWS_GATHERED,
             },
         )
         connection.execute("SET TimeZone = 'UTC'")
@@ -116,23 +128,26 @@ class Lake:
         handle = self._newest(_table(table))
         return None if handle is None else handle.transaction_version(app)
 
-    def files(self, table: str, *, version: int | None = None) -> list[DataFile]:
+    def snapshot(self, table: str, *, version: int | None = None) -> Snapshot:
         """Return the files of a table at a version, by default the newest."""
         declared = _table(table)
         if version is not None:
             handle = open_table(self.root, declared, version)
             if handle is None:
                 raise StoreError(f"table {table} was never written")
-            return data_files(handle, declared)
+            return snapshot(handle, declared)
         with self._lock:
             newest = self._newest(declared)
             if newest is None:
-                return []
-            known = self._files.get(table)
-            if known is None or known[0] != newest.version():
-                known = (newest.version(), data_files(newest, declared))
-                self._files[table] = known
-            return known[1]
+                return Snapshot(-1, (), complete=True)
+            known = self._snapshots.get(table)
+            if known is None or known.version != newest.version():
+                known = self._snapshots[table] = snapshot(newest, declared)
+            return known
+
+    def files(self, table: str, *, version: int | None = None) -> tuple[DataFile, ...]:
+        """Return the files of a table at a version, by default the newest."""
+        return self.snapshot(table, version=version).files
 
     def view(
         self,
@@ -152,11 +167,19 @@ class Lake:
         declared = _table(table)
         named = name or table
         only = only or {}
-        files = pruning.needed(declared, self.files(table, version=version), since, until, only)
-        query = pruning.select(
-            connection, declared, self.folder(table), files, pruning.conditions(declared, since, until, only)
-        )
-        connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+        whole = self.snapshot(table, version=version)
+        files = pruning.needed(declared, whole.files, since, until, only)
+        folder = self.folder(table)
+        for file in files:
+            problem = damage(folder, file)
+            if problem:
+                raise StoreError(f"{problem}, which version {whole.version} of table {table} needs")
+        where = pruning.conditions(declared, since, until, only)
+        try:
+            query = pruning.select(connection, declared, folder, files, where, complete=whole.complete)
+            connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+        except duckdb.Error as error:
+            raise StoreError(f"table {table} cannot be read: {first_line(error)}") from error
         return named
 
     def append(
@@ -191,7 +214,7 @@ class Lake:
         """
         declared = _table(table)
         app = None if batch is None else (batch, sequence)
-        handle = self._writable(declared)
+        handle = self.writable(declared)
         if app is not None and is_done(handle, app):
             return Appended(0, handle.version(), already=True)
         written = write_files(
@@ -203,6 +226,28 @@ class Lake:
         )
         return self._commit(declared, written, app, replace or ())
 
+    def append_batches(
+        self, table: str, batches: Iterable[pa.RecordBatch], *, batch: str, sequence: int = 0
+    ) -> Appended:
+        """Append Arrow batches in one commit as they come; each is of one partition or few, as rows in order of time.
+
+        Much cheaper than a query over them. Columns that may be NULL can be left out.
+        """
+        declared = _table(table)
+        app = (batch, sequence)
+        handle = self.writable(declared)
+        if is_done(handle, app):
+            return Appended(0, handle.version(), already=True)
+        writer = BatchWriter(self.folder(table), declared)
+        try:
+            for rows in batches:
+                writer.write(rows)
+            written = writer.close(self.settings.durable)
+        except BaseException:
+            writer.discard()
+            raise
+        return self._commit(declared, written, app, ())
+
     def _commit(
         self, table: Table, written: Sequence[WrittenFile], app: tuple[str, int] | None, replace: Sequence[date]
     ) -> Appended:
@@ -213,7 +258,7 @@ class Lake:
                 add_action(file.path, file.size, file.partition, file.statistics) for file in written
             ]
             if replaced:
-                present = data_files(handle, table)
+                present = snapshot(handle, table).files
                 wanted += [remove_action(file) for file in present if file.partition[table.partition] in replaced]
             return wanted
 
@@ -221,25 +266,42 @@ class Lake:
         rows = sum(file.rows for file in written)
         # Nothing is removed after an error here: a commit that was interrupted may stand all the same.
         version = commit(
-            folder, lambda: self._writable(table), table, self.settings, actions, app=app, metadata={"rows": rows}
+            folder, lambda: self.writable(table), table, self.settings, actions, app=app, metadata={"rows": rows}
         )
         if version is None:
             discard(folder, written)
             return Appended(0, self.version(table.name), already=True)
+        self.committed(table, version)
         return Appended(rows, version)
+
+    def committed(self, table: Table, version: int) -> None:
+        """Gather the log once in a while, so that opening a table stays fast."""
+        if version % CHECKPOINT_EVERY:
+            return
+        with self._lock:
+            handle = self._newest(table)
+            if handle is not None and checkpoint(handle):
+                self._handles.pop(table.name, None)
 
     def _newest(self, table: Table) -> DeltaTable | None:
         with self._lock:
             handle = self._handles.get(table.name)
+            if handle is not None:
+                try:
+                    handle.update_incremental()
+                except (DeltaError, OSError):
+                    # The entries after the one it stands at are cleaned away, or the table is: open it anew.
+                    handle = None
             if handle is None:
+                self._handles.pop(table.name, None)
                 handle = open_table(self.root, table)
                 if handle is not None:
+                    add_columns(handle, table)
                     self._handles[table.name] = handle
-            else:
-                handle.update_incremental()
             return handle
 
-    def _writable(self, table: Table) -> DeltaTable:
+    def writable(self, table: Table) -> DeltaTable:
+        """Return the newest version of a table to commit to; the table is made where it is not there."""
         handle = self._newest(table)
         if handle is None:
             create_table(self.root, table, self.settings)

@@ -73,30 +73,30 @@ def select(
     folder: Path,
     files: Sequence[DataFile],
     where: Sequence[str] = (),
+    *,
+    complete: bool = False,
 ) -> str:
     """Return a query over files of a table, typed as the schema says even where there are none.
 
-    Files from before a column was added hold it as NULL.
+    Files from before a column was added hold it as NULL; `complete` says that there are none.
     """
     if not files:
         typed = ", ".join(f"CAST(NULL AS {c.kind.value}) AS {identifier(c.name)}" for c in table.columns)
         return f"SELECT {typed} WHERE false"
     partitions = partition_columns(table)
-    stored = [column for column in table.columns if column.name not in partitions]
-    everywhere = all(column.name in file.columns for file in files for column in stored)
     paths = ", ".join(literal(str(folder / file.path)) for file in files)
     somewhere = set(partitions)
-    if not everywhere:
+    if not complete:
         footers = connection.execute(f"SELECT DISTINCT name FROM parquet_schema([{paths}])").fetchall()  # noqa: S608
         somewhere |= {str(name) for (name,) in footers}
     chosen = [
         identifier(c.name)
-        if everywhere or c.name in somewhere
+        if complete or c.name in somewhere
         else f"CAST(NULL AS {c.kind.value}) AS {identifier(c.name)}"
         for c in table.columns
     ]
     types = ", ".join(f"{literal(name)}: {table.column(name).kind.value}" for name in partitions)
-    by_name = "" if everywhere else ", union_by_name = true"
+    by_name = "" if complete else ", union_by_name = true"
     condition = f" WHERE {' AND '.join(where)}" if where else ""
     return (
         f"SELECT {', '.join(chosen)} FROM read_parquet([{paths}], hive_partitioning = true, "  # noqa: S608 - quoted
