@@ -20,9 +20,10 @@ class Origin:
     file: str
     """File name relative to the estate's folder."""
     line: int
+    """From 1; 0 is the file or folder as a whole."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
+        return f"{self.file}:{self.line}" if self.line else self.file
 
 
 @dataclass(frozen=True, slots=True)

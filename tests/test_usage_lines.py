@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from records_made import record, records, reports
 
 from analytics.sites import (
     Device,
@@ -28,7 +29,6 @@ from analytics.sites import (
 from analytics.store.lake import Lake
 from analytics.usage.derive import Book, prepare
 from analytics.usage.lines import draw
-from tests.records_made import record, records, reports
 
 T = 1_759_306_500  # 2025-10-01 09:15 BST, a Wednesday
 HERE = Origin("here.csv", 1)

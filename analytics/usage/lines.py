@@ -62,21 +62,23 @@ def mark(connection: duckdb.DuckDBPyConnection) -> None:
 def talks(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill `talks`: of calls of several records, which heads each line, which way it goes and how long it lasted."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE several AS SELECT m.*, j.call FROM marked m JOIN joined j USING (rid)"
+        "CREATE OR REPLACE TEMP TABLE several AS SELECT m.*, j.call, row(began, ended, row_key) AS age "
+        "FROM marked m JOIN joined j USING (rid)"
     )
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE pieces AS
         WITH m AS (SELECT several.*, source = 'cucm' AS cucm, f.first_ref, f.outside FROM several JOIN (
-                SELECT call, arg_min(call_ref, (began, rid)) AS first_ref,
+                SELECT call, arg_min(call_ref, age) AS first_ref,
                     bool_or((o_out OR d_out) AND NOT recording) AS outside
                 FROM several GROUP BY call) f USING (call))
-        SELECT rid, call, began, up, seconds, 'out' AS way, CASE dest_leg WHEN 0 THEN -1 - rid ELSE dest_leg END AS leg
+        SELECT rid, call, age, row_key, up, seconds, 'out' AS way,
+            CASE dest_leg WHEN 0 THEN -1 - rid ELSE dest_leg END AS leg
         FROM m WHERE d_out AND NOT recording
         UNION ALL
-        SELECT rid, call, began, up, seconds, 'in', CASE orig_leg WHEN 0 THEN -1 - rid ELSE orig_leg END
+        SELECT rid, call, age, row_key, up, seconds, 'in', CASE orig_leg WHEN 0 THEN -1 - rid ELSE orig_leg END
         FROM m WHERE o_out AND NOT recording
         UNION ALL
-        SELECT rid, call, began, up, seconds, CASE
+        SELECT rid, call, age, row_key, up, seconds, CASE
                 WHEN recording THEN 'recording' WHEN bridge THEN 'conference'
                 WHEN cucm AND split AND call_ref <> first_ref THEN 'consultation'
                 WHEN NOT cucm AND outside THEN 'part' ELSE 'net' END AS what,
@@ -88,14 +90,14 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE talks AS
         WITH ordered AS (
-            SELECT *, max(up + seconds) OVER (PARTITION BY call, leg ORDER BY up NULLS LAST, rid
+            SELECT *, max(up + seconds) OVER (PARTITION BY call, leg ORDER BY up NULLS LAST, seconds, row_key
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until_
             FROM pieces
         )
-        SELECT CASE arg_min(way, (began, rid)) WHEN 'in' THEN
-                coalesce(arg_min(rid, (began, rid)) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, (began, rid)))
-                ELSE arg_min(rid, (began, rid)) END AS head,
-            call, arg_min(way, (began, rid)) AS way, min(up) AS up,
+        SELECT CASE arg_min(way, age) WHEN 'in' THEN
+                coalesce(arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, age))
+                ELSE arg_min(rid, age) END AS head,
+            call, arg_min(way, age) AS way, min(up) AS up,
             coalesce(sum(greatest(0, up + seconds - greatest(up, coalesce(until_, up))))
                 FILTER (up IS NOT NULL), 0)::INTEGER AS seconds,
             count(*)::INTEGER AS records
@@ -155,8 +157,10 @@ def line_up(connection: duckdb.DuckDBPyConnection) -> None:
             UNION ALL
             SELECT {head}, 'in', up, seconds, 1, day, row_key, rid FROM lone WHERE o_out AND d_out AND NOT recording
             UNION ALL
-            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.row_key, t.call
-            FROM talks t JOIN several m ON m.rid = t.head JOIN several f ON f.rid = t.call
+            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call
+            FROM talks t JOIN several m ON m.rid = t.head JOIN (
+                SELECT call, arg_min(row_key, age) AS first_key FROM several GROUP BY call
+            ) f ON f.call = t.call
         )
         SELECT line.*, CASE WHEN up IS NULL THEN origination ELSE make_timestamptz(up * 1000000) END AS start,
             xor(row_key, CASE way WHEN 'in' THEN 1 ELSE 0 END) AS line_key,
