@@ -99,6 +99,13 @@ def replay(
         bool | None,
         typer.Option("--progress/--no-progress", help="A bar on stderr; by itself when stderr is a terminal."),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="DIR", help="Keep calls and streams in the store DIR, the same file once."),
+    ] = None,
+    estate: Annotated[
+        Path | None, typer.Option("--estate", metavar="DIR", help="With --store: say at which sites they were.")
+    ] = None,
 ) -> int:
     """Turn captures into calls, RTP streams and MOS."""
     from api.output import Request, RequestError, report
@@ -113,6 +120,8 @@ def replay(
         deep=deep is not None,
         show_numbers=show_numbers,
         progress=progress,
+        store=store,
+        estate=estate,
     )
     try:
         return PARTLY_READ if report(request) else 0

@@ -22,7 +22,7 @@ from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import ACK, TcpStreams
-from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay
+from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Replay
 from collector.media.book import MediaBook
 from collector.media.describe import describe
 from collector.media.far_end import FarEnds
@@ -78,6 +78,7 @@ class Engine:
         self,
         limits: EngineLimits = EngineLimits(),  # noqa: B008  # immutable
         on_call: Callable[[Call], None] | None = None,
+        digest: bool = False,
     ) -> None:
         self._book = MediaBook()
         self._table = StreamTable(self._book, limits.streams)
@@ -99,6 +100,8 @@ class Engine:
         self._dropped: int | None = None
         self._stopped: list[str] = []
         self._on_call = on_call
+        self._digest = digest
+        self._contents: list[FileContent] = []
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -136,8 +139,12 @@ class Engine:
                 self._close(current)
             report()
 
-    def _open(self, name: str) -> CaptureReader:
-        return CaptureReader(open_source(name), self._arrays, self._run)
+    def _open(self, name: str, last: bool = True) -> CaptureReader:
+        source = open_source(name)
+        # A file that is only looked into is opened again, a pipe is read on.
+        if self._digest and (last or source.live):
+            source.watch()
+        return CaptureReader(source, self._arrays, self._run)
 
     def _in_order(self, names: Sequence[str]) -> list[_Waiting]:
         """Captures by their first packet; they are opened again when their time comes, but for a pipe."""
@@ -146,7 +153,7 @@ class Engine:
             return [_Waiting(NOT_YET, reader.source.size, names[0], reader)]
         waiting = []
         for name in names:
-            reader = self._open(name)
+            reader = self._open(name, last=False)
             first = reader.peek()
             if reader.source.size is None:
                 waiting.append(_Waiting(NOT_YET if first is None else first, None, name, reader))
@@ -167,6 +174,8 @@ class Engine:
         context = reader.arrays.context
         packets = int(context[c.PACKETS])
         self._packets += packets
+        if reader.source.sha256 is not None:
+            self._contents.append(FileContent(reader.source.name, reader.source.sha256, packets))
         if context[c.FIRST] <= context[c.LAST]:
             self._first = min(self._first, int(context[c.FIRST]))
             self._last = max(self._last, int(context[c.LAST]))
@@ -346,6 +355,7 @@ class Engine:
             dropped=self._dropped,
             defects={name: count for name, count in sorted(defects.items()) if count},
             stopped="; ".join(self._stopped) or None,
+            contents=tuple(self._contents),
         )
 
     def _notes(self) -> tuple[Finding, ...]:

@@ -148,7 +148,7 @@ STREAMS = Table(
         _c("mos", D, "MOS-CQE of G.107", "MOS", "not rated: `why_no_mos` says why"),
         _c("mos_model", T, "model, codec terms, delay basis, buffer: enough to compute it again", missing="not rated"),
         _c("why_no_mos", T, "reason", missing="rated"),
-        _c("dscp", S, "mark at the capture point, first packet", missing=_UNKNOWN),
+        _c("dscp", S, "mark of most of its packets at the capture point", missing=_UNKNOWN),
         _c("evidence", T, "measured, reported, modelled"),
     ),
     "day",

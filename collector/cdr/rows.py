@@ -10,13 +10,14 @@ import csv
 import hashlib
 import io
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
-from analytics.store.schema import CDR_ROWS, PHONE_REPORTS, Kind, Table
+from analytics.store.arrow_rows import arrow_table
+from analytics.store.schema import CDR_ROWS, PHONE_REPORTS
 
 Value: TypeAlias = str | int | float | None
 Row: TypeAlias = dict[str, Value]
@@ -29,17 +30,6 @@ SHOWN_CHARACTERS = 4_096
 """As much of a rejected record is kept."""
 MOST = 2**31 - 1
 """Largest number of seconds or packets in a record."""
-_ARROW: Mapping[Kind, pa.DataType] = {
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.SHORT: pa.int16(),
-    Kind.INTEGER: pa.int32(),
-    Kind.LONG: pa.int64(),
-    Kind.DOUBLE: pa.float64(),
-    Kind.TEXT: pa.string(),
-    Kind.DATE: pa.date32(),
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-}
-_DAY = 86_400_000_000
 _NUMBER = re.compile(r"([+-]?)(\d{1,18})(?:\.\d{1,18})?", re.ASCII)
 
 
@@ -100,26 +90,6 @@ def key64(*parts: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True) or 1
 
 
-def arrow_schema(table: Table) -> pa.Schema:
-    """Return the lake's table as Arrow has it."""
-    return pa.schema([(column.name, _ARROW[column.kind]) for column in table.columns])
-
-
-def arrow_rows(table: Table, rows: Sequence[Row]) -> pa.Table:
-    """Turn rows into a table of the lake; `day` follows from the table's clock."""
-    days = [int(row[table.clock] or 0) // _DAY for row in rows]
-    present = set().union(*rows)
-    columns: list[pa.Array] = []
-    for column in table.columns:
-        if column.name == table.partition:
-            columns.append(pa.array(days, type=pa.int32()).cast(pa.date32()))
-        elif column.name in present:
-            columns.append(pa.array([row.get(column.name) for row in rows], type=_ARROW[column.kind]))
-        else:
-            columns.append(pa.nulls(len(rows), _ARROW[column.kind]))
-    return pa.Table.from_arrays(columns, schema=arrow_schema(table))
-
-
 def batches(records: Iterable[tuple[int, Parsed | Reject]], source: str, settings: ReadSettings) -> Iterator[Batch]:
     """Gather records into batches of bounded size; nothing is yielded for a file without records."""
     rows: list[Row] = []
@@ -134,10 +104,10 @@ def batches(records: Iterable[tuple[int, Parsed | Reject]], source: str, setting
             if record.report is not None:
                 reports.append({"system": settings.system, **record.report, **where})
         if len(rows) >= BATCH_ROWS or len(rejects) >= BATCH_REJECTS:
-            yield Batch(arrow_rows(CDR_ROWS, rows), arrow_rows(PHONE_REPORTS, reports), tuple(rejects))
+            yield Batch(arrow_table(CDR_ROWS, rows), arrow_table(PHONE_REPORTS, reports), tuple(rejects))
             rows, reports, rejects = [], [], []
     if rows or rejects:
-        yield Batch(arrow_rows(CDR_ROWS, rows), arrow_rows(PHONE_REPORTS, reports), tuple(rejects))
+        yield Batch(arrow_table(CDR_ROWS, rows), arrow_table(PHONE_REPORTS, reports), tuple(rejects))
 
 
 def text_lines(stream: BinaryIO, encoding: str = "utf-8") -> Iterator[tuple[int, str | Reject]]:
