@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cdr_reading import reasons, rows_of, without_place
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector.cdr import asterisk
@@ -174,6 +174,7 @@ def test_batches_are_bounded_and_lose_nothing(monkeypatch: pytest.MonkeyPatch) -
     assert len(rejects) == 7
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 @example(b'\xff\xfe\r\r\n"')
 @example(PLAIN.encode().replace(b",", b"\r"))
@@ -183,6 +184,7 @@ def test_any_octets_are_read_or_rejected(data: bytes) -> None:
     assert len(rows) + len(rejects) <= data.count(b"\n") + 1
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_change_to_a_record_is_read_or_rejected(data: st.DataObject) -> None:
     line = (PLAIN + UNIQUE + LINKED).encode()
@@ -193,6 +195,7 @@ def test_any_change_to_a_record_is_read_or_rejected(data: st.DataObject) -> None
     assert len(rows) + len(rejects) <= 1
 
 
+@settings(deadline=None)
 @given(st.integers(0, 84))
 def test_a_file_split_anywhere_gives_the_same_rows(shared: Path, at: int) -> None:
     lines = (shared / "cdr" / "asterisk_master_21col_masked.csv").read_bytes().splitlines(keepends=True)

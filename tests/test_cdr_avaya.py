@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cdr_reading import reasons, rows_of, without_place
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.cdr import avaya
@@ -97,6 +97,7 @@ def test_mangled_lines_are_rejected_by_name(line: str, reason: str) -> None:
     assert reasons(avaya.read, line) == [reason]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 150))
 def test_any_octets_are_read_or_rejected(data: bytes, at: int) -> None:
     for mangled in (data, OUT.encode()[:at] + data + OUT.encode()[at:]):
@@ -104,6 +105,7 @@ def test_any_octets_are_read_or_rejected(data: bytes, at: int) -> None:
         rows_of(avaya.read, mangled, "Europe/London")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 8))
 def test_a_file_split_anywhere_gives_the_same_rows(shared: Path, at: int) -> None:
     lines = (shared / "cdr" / "avaya_ipoffice_smdr_masked.txt").read_bytes().splitlines(keepends=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cdr_reading import present, reasons, rows_of, without_place
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from collector.cdr import freeswitch
@@ -235,6 +235,7 @@ def test_mangled_lines_are_rejected_by_name(line: str, reason: str) -> None:
     assert reasons(freeswitch.read, line) == [reason]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=400))
 @example(b'{"a":"\\')
 @example(b"[[[[[[")
@@ -245,6 +246,7 @@ def test_any_octets_are_read_or_rejected(data: bytes) -> None:
     rows_of(freeswitch.read_json, data)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_any_change_to_a_json_record_is_read_or_rejected(data: st.DataObject) -> None:
     text = json.dumps(document(bridge_uuid=B))
@@ -255,6 +257,7 @@ def test_any_change_to_a_json_record_is_read_or_rejected(data: st.DataObject) ->
     )
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10))
 def test_a_file_split_anywhere_gives_the_same_rows(shared: Path, at: int) -> None:
     lines = (shared / "cdr" / "freeswitch_cdr_csv_excel_mangled.csv").read_bytes().splitlines(keepends=True)

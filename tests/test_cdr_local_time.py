@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.cdr.local_time import SECOND, LocalClock, resolve
@@ -128,6 +128,7 @@ def test_an_unknown_zone_is_refused() -> None:
         LocalClock("Mars/Olympus")
 
 
+@settings(deadline=None)
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2099, 12, 30)), st.integers(0, 7_200), st.integers(0, 7_200))
 def test_a_call_written_in_local_time_comes_back_as_it_was_unless_it_is_marked(
     start: datetime, ring: int, talk: int

@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import pytest
 from cdr_reading import Rows, reasons, rows_of, without_place
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.cdr import mapped
@@ -236,6 +236,7 @@ def test_mangled_lines_are_rejected_by_name(tmp_path: Path, line: str, reason: s
     assert through(mapping_of(tmp_path, MAPPING), FILE + line.encode())[1] == [(3, reason)]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_octets_are_read_or_rejected(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     mapping = mapping_of(tmp_path_factory.getbasetemp(), MAPPING)
@@ -244,6 +245,7 @@ def test_any_octets_are_read_or_rejected(tmp_path_factory: pytest.TempPathFactor
     through(mapping, FILE + data)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_mapping_file_is_read_or_refused_by_name(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     for content in (text, MAPPING + text, MAPPING.replace("Start", text), text + MAPPING):
