@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from collector.cdr.cucm_layout import CDR, sniff
+from collector.cdr.cucm_layout import sniff
 from collector.cdr.cucm_rows import SHAPES, RowReader, binder, header_reader
 from collector.cdr.cutting import WINDOW, Cutter, FileChangedError, Tally
 from collector.cdr.files import CdrFile
@@ -22,28 +21,12 @@ from collector.cdr.staging import STAGED, Staged
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["FORMAT", "ahead", "query", "reader_of", "record_batches", "sniff", "stage"]
+__all__ = ["FORMAT", "ahead", "record_batches", "sniff", "stage"]
 
 FORMAT: Final = "cucm"
 AHEAD: Final = 2
 """Batches that are made while the lake still writes the one before."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _address(text: str, number: str) -> str:
-    """SQL of an address: the text where there is one, else the signed 32-bit number, least octet first; 0 is none."""
-    octets = " || '.' || ".join(f"(({number} >> {shift}) & 255)::VARCHAR" for shift in (0, 8, 16, 24))
-    return f"CASE WHEN {text} IS NOT NULL THEN {text} WHEN {number} <> 0 THEN {octets} END"
-
-
-def query(record: str, rows: str) -> str:
-    """SQL that turns batches, registered under the name `rows`, into rows of the lake's table."""
-    replaced = "coalesce(system, '') AS system"
-    if record != CDR:
-        return f"SELECT '{FORMAT}' AS source, * REPLACE ({replaced}) FROM {rows}"  # noqa: S608 - own names
-    addresses = ", ".join(f"{_address(f'{side}_ip', f'{side}_ip_number')} AS {side}_ip" for side in ("orig", "dest"))
-    left_out = "EXCLUDE (orig_ip_number, dest_ip_number)"
-    return f"SELECT '{FORMAT}' AS source, * {left_out} REPLACE ({replaced}, {addresses}) FROM {rows}"  # noqa: S608
 
 
 def record_batches(
@@ -61,12 +44,6 @@ def record_batches(
         batch = reader.batch(cut)
         if batch is not None:
             yield batch
-
-
-def reader_of(batches: Iterator[pa.RecordBatch]) -> pa.RecordBatchReader | None:
-    """Return what DuckDB reads batches from; None where there is none."""
-    first = next(batches, None)
-    return None if first is None else pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], batches))
 
 
 @contextmanager
@@ -122,11 +99,8 @@ def stage(connection: duckdb.DuckDBPyConnection, files: Sequence[CdrFile], rejec
     tallies: dict[int, Tally] = {}
     for record, table in (("cdr", STAGED["cdr_rows"]), ("cmr", STAGED["phone_reports"])):
         of_record = [file for file in files if file.record == record]
-        if of_record:
-            reader = reader_of(record_batches(of_record, record, rejects, tallies))
-            if reader is None:
-                continue
-            connection.register("cucm_records", reader)
-            connection.execute(f"INSERT INTO {table} BY NAME {query(record, 'cucm_records')}")
+        for batch in record_batches(of_record, record, rejects, tallies):
+            connection.register("cucm_records", pa.Table.from_batches([batch]))
+            connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM cucm_records")  # noqa: S608 - own names
             connection.unregister("cucm_records")
     return {key: staged(tally) for key, tally in tallies.items()}

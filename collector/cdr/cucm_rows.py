@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.cdr.cucm_layout import CDR, CMR, canonical, cells_of, is_names, is_types, record_named
 from collector.cdr.cutting import WIDEST, Binding, Cut
@@ -360,7 +361,8 @@ class RowReader:
         )
         return {
             "day": _fixed(pa.date32(), (clock // DAY).astype(np.int32)),
-            "system": texts[CLUSTER],
+            "source": pa.repeat("cucm", cut.rows),
+            "system": texts[CLUSTER].fill_null(""),
             "file_key": _fixed(pa.int64(), files),
             "line": _fixed(pa.int32(), lines),
             "row_key": _fixed(pa.int64(), keys),
@@ -392,10 +394,8 @@ def _cdr(numbers: Mapping[str, tuple[Integers, Flags]], texts: Mapping[str, pa.A
         "hunt_pilot": texts["huntPilotDN"],
         "orig_device": texts["origDeviceName"],
         "dest_device": texts["destDeviceName"],
-        "orig_ip": texts["origIpv4v6Addr"],
-        "dest_ip": texts["destIpv4v6Addr"],
-        "orig_ip_number": _fixed(pa.int64(), numbers["origIpAddr"][0]),
-        "dest_ip_number": _fixed(pa.int64(), numbers["destIpAddr"][0]),
+        "orig_ip": _address(texts["origIpv4v6Addr"], numbers["origIpAddr"][0]),
+        "dest_ip": _address(texts["destIpv4v6Addr"], numbers["destIpAddr"][0]),
         "orig_cause": _cause(numbers["origCause_value"]),
         "dest_cause": _cause(numbers["destCause_value"]),
         "redirect_reason": _short(numbers["lastRedirectRedirectReason"]),
@@ -469,11 +469,23 @@ def _cause(number: tuple[Integers, Flags]) -> pa.Array:
     return _fixed(pa.int64(), np.where(values < 0, values + (1 << 32), values), given)
 
 
+def address(number: int) -> str:
+    """Read a signed 32-bit number as an IPv4 address, least octet first (the guide's "IP addresses")."""
+    return ".".join(str(number >> shift & 255) for shift in (0, 8, 16, 24))
+
+
+def _address(texts: pa.Array, numbers: Integers) -> pa.Array:
+    """The address as text where there is one, else the number's; 0 is none."""
+    by_number = texts.is_null().to_numpy(zero_copy_only=False) & (numbers != 0)
+    if not by_number.any():
+        return texts
+    distinct, places = np.unique(np.where(by_number, numbers, 0), return_inverse=True)
+    words = pa.array([address(int(number)) for number in distinct], pa.string())
+    return pc.if_else(pa.array(by_number), words.take(pa.array(places)), texts)
+
+
 def _codec(capability: Integers) -> pa.Array:
     """Name the codecs; one without a name here is given by its number, 0 is none."""
     codes, places = np.unique(capability, return_inverse=True)
-    names = [CODECS.get(int(code), f"payloadCapability {code}") for code in codes]
-    words = pa.array(names, pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(places.astype(np.int32), mask=capability == 0), words).cast(
-        pa.string()
-    )
+    names = [CODECS.get(int(code), f"payloadCapability {code}") if code else None for code in codes]
+    return pa.array(names, pa.string()).take(pa.array(places))

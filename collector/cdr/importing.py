@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from analytics.store.schema import CDR_ROWS, IMPORTS, PHONE_REPORTS
-from analytics.store.settings import StoreError
 from collector.cdr import asterisk, avaya, cucm, freeswitch, mapped
 from collector.cdr.cutting import FileChangedError, Tally
 from collector.cdr.detect import FORMATS, detect
@@ -217,44 +217,23 @@ class Import:
         record = group[0].record
         table = CDR_ROWS.name if record == "cdr" else PHONE_REPORTS.name
         tallies: dict[int, Tally] = {}
-        failures: list[FileChangedError] = []
-        batches = self._watched(cucm.record_batches(group, record, self._rejects, tallies), group, tallies, failures)
-        with cucm.ahead(batches) as made, connected(lake) as connection:
-            reader = cucm.reader_of(made)
-            if reader is not None:
-                connection.register("cucm_records", reader)
-                sql = cucm.query(record, "cucm_records") + _except(half_done[table])
-                try:
-                    lake.append_query(table, connection, sql, batch=_batch_name(group))
-                except StoreError:
-                    if failures:
-                        raise failures[0] from None
-                    raise
-        if failures:
-            raise failures[0]
+        batches = self._watched(cucm.record_batches(group, record, self._rejects, tallies), group, tallies)
+        with cucm.ahead(batches) as made:
+            rows = (_without(batch, half_done[table]) for batch in made)
+            lake.append_batches(table, rows, batch=_batch_name(group))
         return {key: cucm.staged(tally) for key, tally in tallies.items()}
 
     def _watched(
-        self,
-        batches: Iterator[pa.RecordBatch],
-        group: Sequence[CdrFile],
-        tallies: Mapping[int, Tally],
-        failures: list[FileChangedError],
+        self, batches: Iterator[pa.RecordBatch], group: Sequence[CdrFile], tallies: Mapping[int, Tally]
     ) -> Iterator[pa.RecordBatch]:
-        """Pass batches on, telling how far they are; keep the error that DuckDB will only give as words."""
+        """Pass batches on, telling how far they are."""
         octets = sum(file.size for file in group)
         before = self.progress.position
-        records = self.progress.packets
-        try:
-            for batch in batches:
-                self.progress.packets += batch.num_rows
-                self.progress.position = before + min(sum(tally.octets for tally in tallies.values()), octets)
-                self._report(self.progress)
-                yield batch
-        except FileChangedError as error:
-            failures.append(error)
-            self.progress.packets = records
-            raise
+        for batch in batches:
+            self.progress.packets += batch.num_rows
+            self.progress.position = before + min(sum(tally.octets for tally in tallies.values()), octets)
+            self._report(self.progress)
+            yield batch
         self.progress.position = before + octets
 
     def _append_staged(
@@ -331,6 +310,13 @@ def _batch_name(group: Sequence[CdrFile]) -> str:
     for file in group:
         digest.update(file.sha256.encode("ascii"))
     return f"cdr {digest.hexdigest()}"
+
+
+def _without(batch: pa.RecordBatch, keys: Collection[int]) -> pa.RecordBatch:
+    """Leave out rows of files whose rows are in the lake already."""
+    if not keys:
+        return batch
+    return batch.filter(pc.invert(pc.is_in(batch["file_key"], pa.array(sorted(keys), pa.int64()))))
 
 
 def _except(keys: Collection[int]) -> str:
