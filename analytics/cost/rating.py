@@ -12,6 +12,7 @@ The rules, for one call (docs/tariffs.md says them in full):
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
@@ -141,6 +142,7 @@ class Rater:
         rows = [row for version in ordered for row in version.rows]
         _check_range(rows)
         self._row_index = {id(row): index for index, row in enumerate(rows)}
+        self._by_prefix = [_by_prefix(version.rows) for version in ordered]
         self._prices = _Prices(rows)
         self._no_row = len(rows)
         self._bands = _Bands(ordered)
@@ -180,14 +182,16 @@ class Rater:
         return found
 
     def _enter(self, number_class: str, number: str) -> int:
-        rows = tuple(self._rows_of(version, number_class, number) for version in self.tariff)
+        rows = tuple(self._rows_of(index, number_class, number) for index in range(len(self.tariff)))
         return self._groups.setdefault(rows, len(self._groups))
 
-    def _rows_of(self, version: TariffVersion, number_class: str, number: str) -> tuple[int, ...]:
+    def _rows_of(self, version: int, number_class: str, number: str) -> tuple[int, ...]:
         """Row for each band of a version."""
-        found = match_rows(version.rows, number_class, number)
+        by_prefix, digits = self._by_prefix[version], number.removeprefix("+")
+        near = [row for length in range(len(digits) + 1) for row in by_prefix.get(digits[:length], ())]
+        found = match_rows(near, number_class, number)
         chosen = []
-        for band in version.band_names:
+        for band in self.tariff[version].band_names:
             best = next((row for row in found if row.band in ("", band)), None)
             chosen.append(self._no_row if best is None else self._row_index[id(best)])
         return (*chosen, *[self._no_row] * (self._most_bands - len(chosen)))
@@ -334,6 +338,14 @@ class Rater:
             which, at, left = which[lasts], (at + step)[lasts], (left - step)[lasts]
             version, band = now[lasts], now_band[lasts]
         return cost, segments, why
+
+
+def _by_prefix(rows: Iterable[RateRow]) -> dict[str, list[RateRow]]:
+    """Rows by their prefix: price lists of all the world have thousands."""
+    found: dict[str, list[RateRow]] = defaultdict(list)
+    for row in rows:
+        found[row.prefix].append(row)
+    return dict(found)
 
 
 def _check_range(rows: Sequence[RateRow]) -> None:
