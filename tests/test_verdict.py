@@ -90,7 +90,7 @@ def test_a_claim_that_keeps_all_rules_is_established() -> None:
             judged((None, None), (None, None), (None, None)),
             "ab",
             Outcome.NOT_ESTABLISHED,
-            "Method 1 gives no saving: no site can be compared.",
+            "Method 1 gives no saving: nothing can be compared.",
         ),
     ],
 )

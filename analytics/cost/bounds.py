@@ -207,8 +207,7 @@ def month_range(book: Book, statement: MonthStatement, prefix: str, label: str, 
         for end, of in (("low", "min"), ("high", "max")):
             parts = [(one.low if end == "low" else one.high)[name] for one in ranges]
             extra = "".join(f" + {term}" for term in terms[name, of])
-            shown = f"{book[f'{prefix}.{name}'].label}, {end}"
-            book.compute(f"{prefix}.{name}.{end}", shown, "money", sum_of(parts) + extra, Evidence.ESTIMATED)
+            _enter_sum(book, f"{prefix}.{name}", end, parts, extra)
     return saving_range(book, prefix, label)
 
 
@@ -260,10 +259,18 @@ def sum_ranges(book: Book, prefix: str, label: str, parts: Sequence[Range]) -> R
     """Enter the range of sums: of a site over its months, or of all months."""
     for name in RANGED:
         for end in ("low", "high"):
-            key, shown = f"{prefix}.{name}.{end}", f"{book[f'{prefix}.{name}'].label}, {end}"
             keys = [(one.low if end == "low" else one.high)[name] for one in parts]
-            book.compute(key, shown, "money", sum_of(keys), Evidence.ESTIMATED)
+            _enter_sum(book, f"{prefix}.{name}", end, keys)
     return saving_range(book, prefix, label)
+
+
+def _enter_sum(book: Book, key: str, end: str, parts: Sequence[str], extra: str = "") -> None:
+    """Enter the sum of some figures at one end; no figures are no range, and not 0."""
+    label = f"{book[key].label}, {end}"
+    if parts:
+        book.compute(f"{key}.{end}", label, "money", sum_of(parts) + extra, Evidence.ESTIMATED)
+    else:
+        book.miss(f"{key}.{end}", label, "money", "there is nothing to compare")
 
 
 def unbounded(book: Book, statement: MonthStatement) -> list[str]:

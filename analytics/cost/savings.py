@@ -72,7 +72,9 @@ def make_savings(facts: CostFacts, months: Sequence[int]) -> Savings:
         enter_dearest(book, one, facts.usage.source)
         prefix = month_prefix(one.month)
         total(book, prefix, spoken(one.month), _prefixes(one, Standing.COMPARED), _prefixes(one, Standing.NOWHERE))
-        month_ranges.append(month_range(book, one, prefix, spoken(one.month), facts.settings.intersite_calls))
+        spread = month_range(book, one, prefix, spoken(one.month), facts.settings.intersite_calls)
+        if one.standing(*IN_RANGE):
+            month_ranges.append(spread)
     site_prefixes = _site_totals(book, facts, statements, span)
     compared = [prefix for one in statements for prefix in _prefixes(one, Standing.COMPARED)]
     months_with = [month_prefix(one.month) for one in statements if one.standing(Standing.COMPARED)]

@@ -57,7 +57,9 @@ def answer(savings: Savings) -> str:
     span = f"in {savings.span}" if len(savings.months) < YEAR else f"in the {len(savings.months)} months {savings.span}"
     saved = book.value(HEADLINE)
     spread = said_range(book.value(f"{HEADLINE}.low"), book.value(f"{HEADLINE}.high"))
-    if saved is None:
+    if not savings.months:
+        found = "the store holds no usage of these months"
+    elif saved is None:
         found = f"no site can be compared {span} ({spread})"
     else:
         money = said_money(book.value(f"{HEADLINE}.money"), savings.facts.settings.currency)

@@ -108,7 +108,7 @@ def _points(claim: Decimal, margins: Sequence[Decimal | None]) -> tuple[str, ...
     reasons = []
     for method, margin in enumerate(margins, start=1):
         if margin is None:
-            reasons.append(f"Method {method} gives no saving: no site can be compared.")
+            reasons.append(f"Method {method} gives no saving: nothing can be compared.")
         elif margin <= 0:
             reasons.append(f"Method {method} saves not more than {plain(claim)} %.")
     return tuple(reasons)
