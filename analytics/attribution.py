@@ -148,22 +148,22 @@ class Attributor:
             self._site_rows[site.site].add(span_of(site.valid), site)
         self._devices: dict[str, _Dated[Device]] = defaultdict(_Dated)
         for device in estate.devices:
-            for span in self._spans(device.site, device.valid):
+            for span in self.days_held(device.site, device.valid):
                 self._devices[device.device.upper()].add(span, device)
         self._pools = self._answers(((pool.pool, pool.site, pool.valid, pool.origin) for pool in estate.pools), "pool")
         self._networks = self._arrange_networks()
         self._ranges = self._arrange_ranges()
         self._trunks: dict[str, _Dated[Trunk]] = defaultdict(_Dated)
         for trunk in estate.trunks:
-            for span in self._spans(trunk.site, trunk.valid):
+            for span in self.days_held(trunk.site, trunk.valid):
                 self._trunks[trunk.device.upper()].add(span, trunk)
         self._plans: dict[str | None, _Dated[DialPlan]] = defaultdict(_Dated)
         for plan in estate.plans:
-            for span in self._spans(plan.site, plan.valid):
+            for span in self.days_held(plan.site, plan.valid):
                 self._plans[plan.site].add(span, plan)
         self._public: dict[str, _Dated[PublicNumber]] = defaultdict(_Dated)
         for number in estate.public_numbers:
-            for span in self._spans(number.site, number.valid):
+            for span in self.days_held(number.site, number.valid):
                 self._public[number.number].add(span, number)
         self._addresses: dict[str, tuple[int, int] | None] = {}
         self.change_days = self._changes()
@@ -188,6 +188,10 @@ class Attributor:
         if found is None and number:
             found = self._by_number(number, partition, ordinal)
         return NOWHERE if found is None else found
+
+    def days_held(self, site: str | None, valid: Validity) -> tuple[Span, ...]:
+        """Days on which a row of that site and validity holds: its own, while its site exists."""
+        return within(span_of(valid), (ALWAYS,) if site is None else self._sites.get(site, ()))
 
     def site(self, site: str, day: date) -> Site | None:
         """Return the site as it was on a day; None where it was not."""
@@ -251,16 +255,12 @@ class Attributor:
                 return Attribution(row.site, "number", row.origin)
         return None
 
-    def _spans(self, site: str | None, valid: Validity) -> tuple[Span, ...]:
-        """Days on which a row holds: its own, while its site exists."""
-        return within(span_of(valid), (ALWAYS,) if site is None else self._sites.get(site, ()))
-
     def _answers(
         self, rows: Iterable[tuple[str, str, Validity, Origin]], evidence: Evidence
     ) -> dict[str, _Dated[Attribution]]:
         arranged: dict[str, _Dated[Attribution]] = defaultdict(_Dated)
         for key, site, valid, origin in rows:
-            for span in self._spans(site, valid):
+            for span in self.days_held(site, valid):
                 arranged[key].add(span, Attribution(site, evidence, origin))
         return dict(arranged)
 
@@ -271,7 +271,7 @@ class Attributor:
             network = ipaddress.ip_network(subnet.subnet)
             shift = network.max_prefixlen - network.prefixlen
             networks = lengths.setdefault((network.version, shift), defaultdict(_Dated))
-            for span in self._spans(subnet.site, subnet.valid):
+            for span in self.days_held(subnet.site, subnet.valid):
                 answer = Attribution(subnet.site, "subnet", subnet.origin)
                 networks[int(network.network_address) >> shift].add(span, answer)
         return {
@@ -282,7 +282,7 @@ class Attributor:
     def _arrange_ranges(self) -> dict[tuple[str | None, int], _Ranges]:
         grouped: dict[tuple[str | None, int], list[tuple[NumberRange, Span]]] = defaultdict(list)
         for row in self.estate.ranges:
-            for span in self._spans(row.site, row.valid):
+            for span in self.days_held(row.site, row.valid):
                 grouped[row.partition, len(row.first)].append((row, span))
         return {key: _Ranges(rows) for key, rows in grouped.items()}
 

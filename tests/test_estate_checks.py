@@ -14,7 +14,7 @@ from collector.estate.problems import EstateError
 def found(folder: Path, changes: Changes) -> list[str]:
     """Problems as `file:line severity code`."""
     _, problems = read_estate(write_estate(folder, changes))
-    return [f"{problem.origin} {problem.severity} {problem.code}" for problem in problems]
+    return [f"{one.origin.file}:{one.origin.line} {one.severity} {one.code}" for one in problems]
 
 
 def test_a_sound_estate_has_no_problem(tmp_path: Path) -> None:

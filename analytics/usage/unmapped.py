@@ -1,7 +1,7 @@
 """What records and streams show and the estate does not know: trunks, devices, addresses, extensions.
 
-A side of a record is one party of it. A device is taken for a trunk where most numbers on its side are none that people
-of the estate dial each other by. Numbers outside are never kept: here they only say that a side is outside.
+A side of a record is one party of it. A device is taken for a trunk where most numbers on its side are too long for
+extensions, or emergency numbers. Numbers outside are never kept: here they only say that a side is outside.
 """
 
 from __future__ import annotations
@@ -224,7 +224,7 @@ def _gather(connection: duckdb.DuckDBPyConnection, attributor: Attributor, table
     zone = ZoneInfo(attributor.estate.settings.timezone)
     offset = offset_sql(zone, time, first, last)
     selects = " UNION ALL ".join(
-        f"SELECT {time} AS began, make_timestamp(epoch_us({time}) + {offset} * 1000000)::DATE AS lday, "
+        f"SELECT {time} AS began, make_timestamp(epoch_us({time}) + {offset})::DATE AS lday, "
         f"CAST({device} AS VARCHAR) AS device, {_HOST.format(f'CAST({address} AS VARCHAR)')} AS address, "
         f"CAST({number} AS VARCHAR) AS number, CAST({partition} AS VARCHAR) AS partition FROM {table}"
         for device, address, number, partition in parties
@@ -242,26 +242,18 @@ def _gather(connection: duckdb.DuckDBPyConnection, attributor: Attributor, table
 
 
 def _is_extension(attributor: Attributor) -> str:
-    """SQL condition: `number` is one that people of the estate dial each other by, or one of the estate's ranges."""
+    """SQL condition: `number` is short enough for an extension and no emergency number, or in a range of the estate."""
     estate = attributor.estate
-    plans = {(length, plan.extension_first) for plan in estate.plans for length in plan.extension_digits}
-    parts = [
-        f"(length(number) = {length}" + (f" AND substr(number, 1, 1) IN ({_quoted(first)}))" if first else ")")
-        for length, first in sorted(plans)
-    ]
-    if not parts:
-        parts = [f"length(number) BETWEEN 2 AND {LONGEST_EXTENSION}"]
-    ranges = sorted({(row.first, row.last) for row in estate.ranges})
+    emergency = {number for plan in estate.plans for number in plan.emergency}
+    dialled = emergency | {f"{plan.access_digits}{number}" for plan in estate.plans for number in plan.emergency}
+    parts = [f"length(number) BETWEEN 2 AND {LONGEST_EXTENSION}"]
     parts += [
         f"(length(number) = {len(first)} AND number BETWEEN '{first}' AND '{last}')"
-        for first, last in ranges
+        for first, last in sorted({(row.first, row.last) for row in estate.ranges})
         if len(first) > LONGEST_EXTENSION
     ]
-    return f"(regexp_full_match(number, '[0-9]+') AND ({' OR '.join(parts)}))"
-
-
-def _quoted(digits: str) -> str:
-    return ", ".join(f"'{digit}'" for digit in sorted(set(digits)))
+    but = f" AND number NOT IN ({', '.join(repr(number) for number in sorted(dialled))})" if dialled else ""
+    return f"(regexp_full_match(number, '[0-9]+') AND ({' OR '.join(parts)}){but})"
 
 
 def _trunks(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:

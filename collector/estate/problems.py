@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ class Problems:
             self._found.append(problem)
 
     def __iter__(self) -> Iterator[Problem]:
-        """All that was noted, by file and line, and how many more there are of a kind."""
-        yield from sorted(self._found, key=lambda problem: (problem.origin.file, problem.origin.line))
+        """All that was noted, by file and line (whole files last), and how many more there are of a kind."""
+        yield from sorted(self._found, key=lambda problem: (problem.origin.file, problem.origin.line or sys.maxsize))
         for (file, code, severity), count in self._counts.items():
             if count > MOST_OF_A_KIND:
                 sentence = f"{count - MOST_OF_A_KIND:,} more of this kind in this file"
