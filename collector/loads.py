@@ -43,6 +43,18 @@ def le32(window: Octets, at: int) -> int:
     return int.from_bytes(window[at : at + 4].tobytes(), "little")
 
 
+def le64(window: Octets, at: int) -> int:
+    """Eight octets, least significant first, as a signed word."""
+    if at < 0 or at + 8 > window.shape[0]:
+        raise IndexError("load outside the window")
+    return np.int64(int.from_bytes(window[at : at + 8].tobytes(), "little", signed=True))  # type: ignore[return-value]
+
+
+def trailing_zeros(word: int) -> int:
+    """Number of the lowest bit that is set; 64 where none is."""
+    return (int(word) & -int(word)).bit_length() - 1 if word else 64
+
+
 @cache
 def teach_compiler() -> None:
     """Tell numba, once, what the loads above are in machine code; called before a kernel is compiled."""
@@ -50,6 +62,8 @@ def teach_compiler() -> None:
     _overload(be32, 32, swap=True)
     _overload(be64, 64, swap=True)
     _overload(le32, 32, swap=False)
+    _overload(le64, 64, swap=False)
+    _overload_bits()
 
 
 def _load(width: int, swap: bool) -> Any:
@@ -88,5 +102,27 @@ def _overload(plain: Any, width: int, swap: bool) -> None:
             if at < 0 or at + octets > window.shape[0]:
                 raise IndexError("load outside the window")
             return load(window, at)
+
+        return implementation
+
+
+def _overload_bits() -> None:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    def count(typing_context: Any, word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+        return types.int64(types.int64), generate
+
+    zeros: Any = intrinsic(count)
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(trailing_zeros, jit_options=options)
+    def counted(word: Any) -> Any:
+        def implementation(word: Any) -> Any:
+            return zeros(word)
 
         return implementation

@@ -207,15 +207,16 @@ def fnv(text: bytes) -> int:
 
 def binder(shape: Shape) -> Callable[[Sequence[str]], Binding]:
     """Return what says where the columns of a file go."""
-    slot_of = {canonical(field): slot for slot, field in enumerate(shape.fields) if field != RECEIVE_CODEC}
+    fields = ["" if field == RECEIVE_CODEC else canonical(field) for field in shape.fields]
 
     def bind(columns: Sequence[str]) -> Binding:
         names = [canonical(name) for name in columns]
-        slots = np.array([slot_of.get(name, -1) for name in names], np.int64)
+        place = {name: column for column, name in enumerate(names) if name}
+        wanted = np.array([place.get(field, -1) for field in fields], np.int64)
         allowed = np.zeros(WIDEST + 1, np.int64)
         if len(columns) <= WIDEST:
             allowed[len(columns)] = 1
-        return Binding(slots, allowed, names[:1] == [canonical(RECORD_TYPE)])
+        return Binding(wanted, allowed, names[:1] == [canonical(RECORD_TYPE)])
 
     return bind
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from collector.capture.files import CaptureError, Source, open_source
 from collector.cdr.cutting_numba_fns import (
     LINE,
+    NEW_LINE,
     NO_ROOM,
     NOT_A_RECORD,
     POSITION,
@@ -27,6 +28,8 @@ ROOM: Final = 32_768
 """Rows that are cut at a time."""
 LINE_LIMIT: Final = 1 << 20
 """A line longer than this that has no end in sight is rejected and passed over."""
+BEHIND: Final = 8
+"""Octets behind the last that a kernel may load."""
 WIDEST: Final = 1_024
 """Columns that a record may have."""
 BOM: Final = b"\xef\xbb\xbf"
@@ -46,8 +49,8 @@ class FileChangedError(Exception):
 class Binding(NamedTuple):
     """Where the columns of a file go."""
 
-    slots: Integers
-    """Slot of each column, -1 for one that is not kept."""
+    columns: Integers
+    """Column of each slot, from 0; -1 where the file has none."""
     allowed: Integers
     """Not 0 at each number of columns that a record may have."""
     starts_with_number: bool
@@ -110,7 +113,7 @@ class Cutter:
         self._header = header
         self._rejects = rejects
         self._cut = Cut(
-            window=np.empty(window, np.uint8),
+            window=np.empty(window + BEHIND, np.uint8),
             starts=np.zeros((slots, ROOM), np.int32),
             ends=np.zeros((slots, ROOM), np.int32),
             lines=np.zeros(ROOM, np.int64),
@@ -119,6 +122,9 @@ class Cutter:
             fault=np.zeros(ROOM, np.int64),
         )
         self._state = np.zeros(3, np.int64)
+        self._commas = np.zeros(WIDEST, np.int32)
+        self._line_end = np.zeros(1, np.int64)
+        self._room = window
         self._line_limit = min(LINE_LIMIT, window // 2)
         self._filled = 0
         self._opened = 0
@@ -129,7 +135,7 @@ class Cutter:
         """Cut files in their order; raise `FileChangedError` for one that is not what was hashed."""
         for file in files:
             tally = self.tallies[file.file_key] = Tally(file)
-            if len(self._cut.window) - self._filled < min(file.size, HEAD) + len(BOM):
+            if self._room - self._filled < min(file.size, HEAD) + len(BOM):
                 yield from self._flush(tally)
                 self._filled = 0
             try:
@@ -147,7 +153,7 @@ class Cutter:
         binding = self._bind(file.columns)
         size, is_last, is_discarding = 0, False, False
         while not is_last:
-            if self._filled == len(cut.window):
+            if self._filled == self._room:
                 yield from self._flush(tally)
                 self._carry()
             got, is_last = self._fill(source, file.size - size)
@@ -173,7 +179,7 @@ class Cutter:
     def _fill(self, source: Source, left: int) -> tuple[int, bool]:
         """Read until the window is full or the file ends; return how much came, and whether it was the last."""
         got = 0
-        view = self._cut.window.data
+        view = self._cut.window.data[: self._room]
         while self._filled < len(view) and (count := source.read_into(view[self._filled :])):
             self._filled += count
             got += count
@@ -181,13 +187,16 @@ class Cutter:
 
     def _run(self, binding: Binding, is_last: bool) -> int:
         cut = self._cut
+        cut.window[self._filled : self._filled + BEHIND] = NEW_LINE
         stopped = cut_lines(
             cut.window,
             self._filled,
             int(is_last),
             int(binding.starts_with_number),
-            binding.slots,
+            binding.columns,
             binding.allowed,
+            self._commas,
+            self._line_end,
             cut.starts,
             cut.ends,
             cut.lines,
