@@ -90,6 +90,8 @@ def test_a_fork_that_nobody_answers_has_no_talk_time_though_the_dial_plan_answer
     rows, _ = rows_of(asterisk.read, (shared / "cdr" / "asterisk_master_21col_masked.csv").read_bytes())
     forks = [row for row in rows if row["call_label"] == "1706369600.6" and "dest_device" in row]
     assert [(row["seconds"], row.get("connect"), row["dest_cause"]) for row in forks] == [(0, None, 19)] * 2
+    (end,) = (row for row in rows if row["call_label"] == "1706369600.6" and "dest_device" not in row)
+    assert (end["seconds"], end.get("connect")) == (0, None)
 
 
 def test_cdr_custom_begins_with_the_caller_id_and_may_have_no_answer(shared: Path) -> None:

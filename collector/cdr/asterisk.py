@@ -5,7 +5,8 @@ told by where the times and the disposition stand. Times are local unless `usegm
 
 - One record a line; a quote that is not closed at its end rejects the line.
 - `seconds` is `billsec`, but 0 where the disposition is not ANSWERED: a call that a dial plan has answered and then
-  offered to telephones that nobody picks up has `billsec` in each of these records, and nobody was talked to.
+  offered to telephones that nobody picks up has `billsec` in each of these records, and nobody was talked to. Nor is
+  the record that ends such a call an answer: ANSWERED, without a called channel, `billsec` 0.
 - `call_ref` is a hash of `linkedid`, else of `uniqueid`: forks of one Dial and both sides of a Local channel are one
   call. Without both each record is a call.
 - `orig_leg` and `dest_leg` are hashes of the call and the names of `channel` and `dstchannel`; the halves `;1` and
@@ -192,8 +193,8 @@ def parse(fields: Sequence[str], clock: LocalClock) -> Parsed:
     record = dict(zip(columns, fields, strict=True))
     if not _whole_line(record):
         raise RowError("column_count")
-    answered = record["disposition"] == "ANSWERED"
     duration, billed = whole(record["duration"]), whole(record["billsec"])
+    answered = record["disposition"] == "ANSWERED" and (billed > 0 or record["dstchannel"] != "")
     if billed > duration + 1:
         raise RowError("billsec_exceeds_duration")
     unique = _UNIQUE.fullmatch(record.get("uniqueid", ""))
