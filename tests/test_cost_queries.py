@@ -14,8 +14,10 @@ from analytics.store.cost_queries import Usage, usage_sums, utc_span
 from analytics.store.schema import USAGE
 
 MONTHS = (202509, 202510)
-NAMES = ("month", "site", "kind", "number_class", "excluded", "answered", "seconds")
-NAMES += ("ip_cost", "ip_seconds", "ip_why", "legacy_cost", "legacy_seconds", "legacy_why")
+NAMES = (
+    *("month", "site", "kind", "number_class", "excluded", "answered", "seconds"),
+    *("ip_cost", "ip_seconds", "ip_why", "legacy_cost", "legacy_seconds", "legacy_why"),
+)
 
 atoms = st.none() | st.integers(0, 2**53)
 lines = st.fixed_dictionaries(
