@@ -33,6 +33,11 @@ def test_sudden_international_minutes_stand_out() -> None:
     assert found.z == pytest.approx(188.1855)
 
 
+def test_calls_on_some_days_only_are_usual_too() -> None:
+    past = [calls(day, 15) for turn, day in enumerate(WEEKS) if turn % 4 == 0]
+    assert judged([*past, calls(FRIDAY, 16)]) == Judgement((), ())
+
+
 def test_what_is_usual_for_the_site_does_not() -> None:
     past = [calls(day, 300 + 20 * (turn % 5)) for turn, day in enumerate(WEEKS)]
     assert judged([*past, calls(FRIDAY, 360)]) == Judgement((), ())

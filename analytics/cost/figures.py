@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation
 from enum import StrEnum
@@ -56,7 +56,8 @@ class Figure:
     """Unique in its book, e.g. `savings.A.method1`."""
     label: str
     unit: str
-    """`money`, `percent`, `minutes`, `seconds`, `calls`, `channels`, `erlang`, `ratio`, `factor`, `count`."""
+    """`money`, `percent`, `minutes`, `seconds`, `calls`, `channels`, `erlang`, `ratio`, `factor`, `count`,
+    `score`, `atoms`."""
     value: Decimal | None
     """None where it is missing: `why` says why."""
     evidence: Evidence
@@ -84,6 +85,14 @@ class Book:
 
     def __init__(self) -> None:
         self._figures: dict[str, Figure] = {}
+
+    @classmethod
+    def of(cls, figures: Iterable[Figure]) -> Book:
+        """Return a book of figures that were computed before, in their order."""
+        book = cls()
+        for figure in figures:
+            book._enter(figure)
+        return book
 
     def __getitem__(self, key: str) -> Figure:
         return self._figures[key]

@@ -1,8 +1,9 @@
 """Days on which a site differs from its own past: sudden international minutes, premium-rate calls out of hours.
 
 Each day is compared with the same weekday of the weeks before it, at the same part of the day, by the robust z score
-0.6745 (x - median) / MAD (Iglewicz and Hoaglin, 1993): one wild day in the past moves neither median nor MAD. A quiet
-past has MAD 0, so the divisor has a floor. Too short a past is said, never guessed from.
+0.6745 (x - median) / MAD (Iglewicz and Hoaglin, 1993): one wild day in the past moves neither median nor MAD. Where
+more than half of the past days are alike, MAD is 0 and the 90th percentile of the deviations takes its place, so that
+calls on some days are usual. The divisor has a floor. Too short a past is said, never guessed from.
 """
 
 from __future__ import annotations
@@ -119,10 +120,12 @@ def middle(values: Collection[int]) -> int:
 
 
 def robust_z(value: int, past: Collection[int], floor: int) -> float:
-    """Return 0.6745 (value - median) / MAD, the MAD not below a floor; ValueError for an empty past."""
+    """Return 0.6745 (value - median) / spread, the spread not below a floor; ValueError for an empty past."""
     usual = middle(past)
-    spread = max(middle([abs(one - usual) for one in past]), floor)
-    return TO_SIGMA * (value - usual) / spread
+    deviations = sorted(abs(one - usual) for one in past)
+    # Nearest rank: of 8 past days the wildest counts, of 11 or more it does not.
+    spread = middle(deviations) or deviations[-(-len(deviations) * 9 // 10) - 1]
+    return TO_SIGMA * (value - usual) / max(spread, floor)
 
 
 def judge(

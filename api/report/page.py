@@ -103,7 +103,7 @@ class Page:
         if section.rows:
             yield from self._table(section, marked=shared is None)
         notes = [text(note) for note in section.notes]
-        notes.extend(f"— {text(labels)}: {text(why)}" for labels, why in reasons(section, self._document))
+        notes.extend(text(reason) for reason in reasons(section, self._document))
         if notes:
             yield f'<ul class="n">{"".join(f"<li>{note}</li>" for note in notes)}</ul>'
         yield "</section>"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -20,22 +20,26 @@ class UnitForm(NamedTuple):
 
     places: int
     heading: str
-    """Stands in the heading of the column; `{money}` is the currency."""
+    """Stands in the heading of the column; `{money}` is the currency; empty where the label says enough."""
+    word: str = ""
+    """Follows the number in a line of its own."""
     whole: bool = False
     """Whole values go without decimals."""
 
 
 UNITS: Mapping[str, UnitForm] = {
     "money": UnitForm(2, "{money}"),
-    "percent": UnitForm(2, "%"),
-    "minutes": UnitForm(2, "min"),
-    "seconds": UnitForm(1, "s", whole=True),
-    "calls": UnitForm(0, "calls"),
-    "channels": UnitForm(0, "channels"),
-    "erlang": UnitForm(2, "E"),
-    "ratio": UnitForm(4, "ratio"),
-    "factor": UnitForm(4, "factor"),
+    "percent": UnitForm(2, "%", "%"),
+    "minutes": UnitForm(2, "min", "min"),
+    "seconds": UnitForm(1, "s", "s", whole=True),
+    "calls": UnitForm(0, "", "calls"),
+    "channels": UnitForm(0, "", "channels"),
+    "erlang": UnitForm(2, "E", "E"),
+    "ratio": UnitForm(4, ""),
+    "factor": UnitForm(4, ""),
     "count": UnitForm(1, "", whole=True),
+    "score": UnitForm(1, ""),
+    "atoms": UnitForm(0, "atoms", "atoms"),
 }
 _OTHER = UnitForm(4, "", whole=True)
 
@@ -54,6 +58,8 @@ MARK_WORDS: Mapping[str, str] = {
     "◐": "reported by a device, or allocated by a stated key",
     "○": "estimated or modelled",
 }
+MOST_LABELS = 3
+"""Figures that are named with the reason why they are missing."""
 STAND_FOR_A_FORMULA = "=+-@\t\r"
 """First characters at which a spreadsheet takes text for a formula."""
 
@@ -79,7 +85,7 @@ def heading(head: Head, currency: str) -> str:
     if head.unit == TEXT:
         return head.label
     unit = form(head.unit).heading.format(money=currency_sign(currency))
-    return f"{head.label} [{unit}]" if unit and unit != head.label.lower() else head.label
+    return f"{head.label} [{unit}]" if unit else head.label
 
 
 def number(figure: Figure) -> str:
@@ -98,8 +104,7 @@ def with_unit(figure: Figure, currency: str) -> str:
     if figure.unit == "money":
         sign = currency_sign(currency)
         return text.replace("−", f"−{sign}", 1) if text.startswith("−") else f"{sign}{text}"
-    unit = form(figure.unit).heading
-    return f"{text} {unit}" if unit and figure.unit not in ("ratio", "factor") else text
+    return f"{text} {form(figure.unit).word}".rstrip()
 
 
 def exact(figure: Figure) -> str:
@@ -140,14 +145,25 @@ def one_mark(figures: Iterable[Figure]) -> str | None:
     return marks.pop() if len(marks) == 1 else None
 
 
-def reasons(section: Section, document: Document) -> list[tuple[str, str]]:
-    """Why figures are missing or held back: each first cause once, with the labels of the figures that it struck."""
-    labels: dict[str, list[str]] = {}
+def reasons(section: Section, document: Document) -> list[str]:
+    """Why figures are missing or held back, a line for each first cause with the labels of the figures it struck."""
+    labels: dict[tuple[str, str], dict[str, None]] = {}
     for figure in figures_of(section, document):
         if figure.value is None:
             cause = first_cause(figure, document)
-            labels.setdefault(cause.why, []).append(cause.label)
-    return [(", ".join(dict.fromkeys(names)), why) for why, names in labels.items() if why]
+            if cause.why:
+                labels.setdefault((cause.shown or MISSING, cause.why), {})[cause.label] = None
+    return [
+        # What is held back is said by its own sign; naming each such figure would only repeat the table.
+        f"{sign} {why}" if sign != MISSING else f"{sign} {some(list(names))}: {why}"
+        for (sign, why), names in labels.items()
+    ]
+
+
+def some(words: Sequence[str]) -> str:
+    """A few words, and how many more there are."""
+    more = f" and {len(words) - MOST_LABELS} more" if len(words) > MOST_LABELS else ""
+    return ", ".join(words[:MOST_LABELS]) + more
 
 
 def first_cause(figure: Figure, document: Document) -> Figure:

@@ -22,6 +22,8 @@ from api.report.shown import (
 INDENT = 2
 LEAST_NAME = 12
 """Columns that a name keeps where a line is too long."""
+WIDEST_NAME = 24
+"""Columns of a name for which a table is rather cut into pieces than the name."""
 MOST_REASONS = 5
 """Reasons under a table: the rest stands in the other formats."""
 
@@ -64,8 +66,8 @@ def section_lines(section: Section, document: Document, screen: Screen) -> Itera
     for note in section.notes:
         yield from sentence(note, screen, indent=" " * INDENT)
     why = reasons(section, document)
-    for labels, reason in why[:MOST_REASONS]:
-        yield from sentence(f"{MISSING} {labels}: {reason}", screen, Style.DIM, " " * INDENT)
+    for reason in why[:MOST_REASONS]:
+        yield from sentence(reason, screen, Style.DIM, " " * INDENT)
     if len(why) > MOST_REASONS:
         yield " " * INDENT + screen.paint(f"{MISSING} {len(why) - MOST_REASONS} more reasons: --format json", Style.DIM)
 
@@ -111,7 +113,7 @@ def panels(heads: Sequence[Heading], rows: Sequence[Sequence[Piece]], room: int)
     needed = [
         max([width(head.name), *(width(row[index].text) for row in rows)])
         if head.least is None
-        else max(head.least, width(head.name))
+        else min(WIDEST_NAME, max([head.least, width(head.name), *(width(row[index].text) for row in rows)]))
         for index, head in enumerate(heads)
     ]
     pieces: list[list[int]] = [[0]]
