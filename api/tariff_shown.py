@@ -120,7 +120,8 @@ def _tariff_lines(name: str, one: Explanation) -> list[str]:
         lines.append(f"{'Price' if not index else '':<9}{amount:>{width}}  {what}")
     lines.append(f"{'':<9}{exact(one.cost):>{width}}  {currency} in all, exactly")
     rounding = one.version.terms.rounding
-    lines.append(f"{'':<9}{from_atoms(one.cost, 2, rounding):>{width}}  rounded {rounding.name.lower()}, as a line is")
+    rounded = from_atoms(one.cost, 2, rounding)
+    lines.append(f"{'':<9}{rounded:>{width}}  rounded {rounding.name.lower()}, were it a line of a report")
     lines += [f"Note     {note}" for note in _notes(one)]
     return lines
 

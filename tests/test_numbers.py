@@ -69,6 +69,8 @@ def test_every_row_of_the_golden_numbers_has_its_class(shared: Path) -> None:
         ("9116123", "freephone_116", "116123"),
         ("902079460018#", "geographic", "+442079460018"),
         ("914102079460018", "geographic", "+442079460018"),
+        ("91414960123", "geographic", "+441134960123"),
+        ("1412345678", "geographic", "+441412345678"),
         ("1470 0300 123 1234", "uk_wide_03", "+443001231234"),
         ("+44 (0)20 7946 0018", "geographic", "+442079460018"),
         ("9+442079460018", "geographic", "+442079460018"),
@@ -136,6 +138,17 @@ def test_other_countries_are_a_setting(dialled: str, country: str, number_class:
     plan = DialPlan(None, "9", (), "", "", (), Origin("dialplans.csv", 2))
     read = classify(dialled, plan, country)
     assert (read.number_class, read.number) == (number_class, number)
+
+
+def test_every_country_has_a_reader() -> None:
+    for country in phonenumbers.SUPPORTED_REGIONS:
+        reader = NumberReader(STATION, country)
+        for dialled in ("", "1", "9", "112", "9999", "0", "000", "00", "011", "+1", "0" * 20, "123456789", "*", "+"):
+            assert reader.read(dialled).number_class in CLASSES
+        example = phonenumbers.example_number(country)
+        assert example is not None
+        written = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+        assert reader.read(written).e164 == written
 
 
 def test_an_unknown_country_is_an_error() -> None:

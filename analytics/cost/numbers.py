@@ -277,9 +277,11 @@ class NumberReader:
 
     def _outside(self, digits: str, access: str) -> Destination:
         """Read a number as the public network gets it."""
-        if self._is_ofcom:
+        if self._is_ofcom and digits[0] == "1":
             for prefix in classes.CALL_PREFIXES:
-                if digits.startswith(prefix) and len(digits) >= len(prefix) + 3:
+                # Ten digits without access digits may be Glasgow (0141) as a gateway writes it: without its 0.
+                is_whole = not access and len(digits) == 10 and digits[len(prefix)] != "0"
+                if digits.startswith(prefix) and len(digits) >= len(prefix) + 3 and not is_whole:
                     return self._behind_prefix(digits, prefix, access)
         if len(digits) < 7:
             short = self._short_code(digits, access)
