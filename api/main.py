@@ -20,6 +20,7 @@ from api.cdr import app as cdr
 from api.estate import app as estate
 from api.mos import mos
 from api.progress import say
+from api.report.command import report as report_command
 from api.tariff import app as tariff
 from api.usage import rerate
 
@@ -132,6 +133,7 @@ def replay(
 
 app.command()(mos)
 app.command()(rerate)
+app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
 app.add_typer(tariff, name="tariff")
