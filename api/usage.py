@@ -130,9 +130,10 @@ def _derive(lake: Lake, book: Book, days: Sequence[date]) -> None:
 
 def _changes(lake: Lake, book: Book, days: Sequence[date]) -> list[Change]:
     """What would move, day by day."""
-    from analytics.usage import lines
+    import pyarrow as pa
+
     from analytics.usage.changes import added_up, changes_of_day
-    from analytics.usage.derive import chunks, held_days, prepare, rated_sql
+    from analytics.usage.derive import chunks, held_days, prepare, rated_batches
 
     found: list[Change] = []
     with closing(lake.connect()) as connection:
@@ -141,8 +142,9 @@ def _changes(lake: Lake, book: Book, days: Sequence[date]) -> list[Change]:
         for chunk in chunks(days, held_days(lake)):
             window = prepare(lake, connection, book, chunk)
             for day in chunk:
-                lines.draw(connection, book.zone, day)
-                found += changes_of_day(connection, usage, rated_sql(connection, book, window.destinations), day)
+                made = list(rated_batches(connection, book, window.destinations, day))
+                if made:
+                    found += changes_of_day(connection, usage, pa.Table.from_batches(made), day)
     return added_up(found)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 import duckdb
+import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +46,9 @@ REASONS = {
 """Why a line moves; the first that holds is given."""
 
 
-def changes_of_day(connection: duckdb.DuckDBPyConnection, usage: str, made: str, day: date) -> list[Change]:
-    """Compare the lines of a day in the view `usage` with those of the query `made`."""
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE made_now AS {made}")
+def changes_of_day(connection: duckdb.DuckDBPyConnection, usage: str, made: pa.Table, day: date) -> list[Change]:
+    """Compare the lines of a day in the view `usage` with those that would be made now."""
+    connection.register("made_now", made)
     found: list[Change] = []
     for side in ("ip", "legacy"):
         rows = connection.execute(f"""
@@ -83,6 +84,7 @@ def changes_of_day(connection: duckdb.DuckDBPyConnection, usage: str, made: str,
             Change(month, site, side, reason, before, after, lines, int(old), int(new))
             for month, site, reason, before, after, lines, old, new in rows
         ]
+    connection.unregister("made_now")
     return found
 
 

@@ -6,15 +6,16 @@ and does not depend on how the records were split into files or in which order t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analytics.attribution import Attributor
@@ -32,7 +33,8 @@ KEPT_DIGITS = 6
 """Last digits of a far number that a line does not hold: they would name a person."""
 
 _DAY = timedelta(days=1)
-_SIDES = ("ip", "legacy")
+BATCH_ROWS = 122_880
+"""Lines that are priced and written at a time [lines]."""
 _PRICE = {"tariff": pa.string(), "row": pa.int32(), "seconds": pa.int32(), "segments": pa.int16(), "cost": pa.int64()}
 
 
@@ -148,9 +150,8 @@ def derive_chunk(
     window = prepare(lake, connection, book, days)
     made = 0
     for day in days:
-        lines.draw(connection, book.zone, day)
-        sql = rated_sql(connection, book, window.destinations)
-        made += lake.append_query("usage", connection, sql, batch=None, replace=[day]).rows
+        batches = rated_batches(connection, book, window.destinations, day)
+        made += lake.append_batches("usage", batches, batch=None, replace=[day]).rows
     held = dict(connection.execute("SELECT day, count(*) FROM records GROUP BY day").fetchall())
     told = _ratings([(day, held.get(day, 0)) for day in days], book, now)
     lake.append("ratings", told, batch=f"ratings {days[0]} {days[-1]} {now.isoformat()}")
@@ -171,6 +172,9 @@ class Window:
 
 def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date]) -> Window:
     """Join and attribute the records of consecutive days, with a day on each side for calls that cross midnight."""
+    # What is looked up stands on the right of every join, and is small: planning can only get that wrong.
+    connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+    connection.execute("SET streaming_buffer_size = '64MB'")
     first, last = days[0] - _DAY, days[-1] + _DAY
     begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = datetime(last.year, last.month, last.day, tzinfo=UTC) + _DAY
@@ -187,91 +191,102 @@ def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days:
     parties.listed(connection, attributor)
     lines.hear(connection, reports, first, last)
     lines.line_up(connection)
+    lines.repeat(connection)
     return Window(destinations, copies, joined)
 
 
-def rated_sql(connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination]) -> str:
-    """Rate the lines of `drawn`; return the query that gives them as `usage` has them."""
-    inner = len(destinations)
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP VIEW priced AS
-        SELECT *, CASE WHEN excluded IS NOT NULL OR kind = 'inbound' THEN NULL WHEN inner_class = 'onsite' THEN {inner}
-            WHEN inner_class = 'intersite' THEN {inner + 1} ELSE number END::INTEGER AS destination_id
-        FROM drawn
-    """)
-    columns = connection.execute(
-        "SELECT started, seconds, coalesce(destination_id, -1) AS destination_id FROM priced"
-    ).fetchnumpy()
-    named = [(found.number_class, found.number) for found in destinations] + [("onsite", ""), ("intersite", "")]
-    for side in _SIDES:
-        rater = book.ip if side == "ip" else book.legacy
-        connection.register(f"{side}_arrow", _rate(rater, columns, named))
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE {side}_priced AS FROM {side}_arrow")
-        connection.unregister(f"{side}_arrow")
-    _destinations(connection, named)
-    prices = ", ".join(
-        f"CASE WHEN p.kind = 'inbound' AND p.excluded IS NULL THEN 0 ELSE {side}.cost END AS {side}_cost, "
-        f"{side}.tariff AS {side}_tariff, {side}.row AS {side}_row, {side}.seconds AS {side}_seconds, "
-        f"{side}.segments AS {side}_segments, CASE WHEN p.excluded IS NOT NULL THEN 'excluded' "
-        f"WHEN p.kind = 'inbound' THEN NULL WHEN p.destination_id IS NULL THEN CASE WHEN p.kind = 'outbound' "
-        f"THEN 'no_number' ELSE 'site_unknown' END ELSE {side}.why END AS {side}_why"
-        for side in _SIDES
+def rated_batches(
+    connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination], day: date
+) -> Iterator[pa.RecordBatch]:
+    """Yield the lines of a day with their prices, as `usage` has them."""
+    far = _Far([(found.number_class, found.number) for found in destinations])
+    for batch in connection.sql(lines.of_day(book.zone, day)).to_arrow_reader(BATCH_ROWS):
+        yield _priced(batch, book, far)
+
+
+class _Far:
+    """What lines keep of the far numbers, by the number's index; the last two are calls inside a site and between."""
+
+    def __init__(self, named: list[tuple[str, str]]) -> None:
+        self.named = [*named, ("onsite", ""), ("intersite", "")]
+        self.inside, self.between = len(named), len(named) + 1
+        self.classes = pa.array([name for name, _ in self.named], pa.string())
+        kept = [number if len(number) <= KEPT_DIGITS else number[:-KEPT_DIGITS] for _, number in named]
+        self.leading = pa.array([*kept, None, None], pa.string())
+
+    def index(self, batch: pa.RecordBatch) -> pa.Array:
+        """Return the index of each line's far number; NULL where it has none that could be priced."""
+        inner = batch.column("inner_class")
+        chargeable = pc.and_(pc.is_null(batch.column("excluded")), pc.not_equal(batch.column("kind"), "inbound"))
+        number = pc.coalesce(
+            pc.if_else(pc.equal(inner, "onsite"), pa.scalar(self.inside, pa.int32()), None),
+            pc.if_else(pc.equal(inner, "intersite"), pa.scalar(self.between, pa.int32()), None),
+            batch.column("number"),
+        )
+        return pc.if_else(chargeable, number, pa.scalar(None, pa.int32()))
+
+
+_ONLY_HERE = ("inner_class", "number", "started")
+"""Columns of a line's query that `usage` does not have."""
+
+
+def _priced(batch: pa.RecordBatch, book: Book, far: _Far) -> pa.RecordBatch:
+    """Add class, destination and both prices."""
+    index = far.index(batch)
+    columns = {name: batch.column(name) for name in batch.schema.names if name not in _ONLY_HERE}
+    columns["number_class"] = far.classes.take(index)
+    columns["destination"] = far.leading.take(index)
+    kind = batch.column("kind")
+    unpriced = pc.case_when(
+        pc.make_struct(
+            pc.is_valid(batch.column("excluded")),
+            pc.equal(kind, "inbound"),
+            pc.and_(pc.is_null(index), pc.equal(kind, "outbound")),
+            pc.is_null(index),
+        ),
+        "excluded",
+        pa.scalar(None, pa.string()),
+        "no_number",
+        "site_unknown",
     )
-    return f"""
-        SELECT p.* EXCLUDE (inner_class, number, sid, calling, called, began, started, destination_id),
-            d.number_class, CASE WHEN p.kind = 'outbound' THEN d.destination END AS destination, {prices}, n.redial_of
-        FROM priced p POSITIONAL JOIN ip_priced ip POSITIONAL JOIN legacy_priced legacy
-        LEFT JOIN destinations d ON d.id = p.destination_id
-        LEFT JOIN redialled n ON n.line_key = p.line_key
-    """
+    started = batch.column("started").to_numpy(zero_copy_only=False)
+    seconds = batch.column("seconds").to_numpy(zero_copy_only=False)
+    is_inbound = pc.and_(pc.equal(kind, "inbound"), pc.is_null(batch.column("excluded")))
+    for side, rater in (("ip", book.ip), ("legacy", book.legacy)):
+        price = _rate(rater, started, seconds, index, far.named)
+        # Who is called pays nothing: a price that is known, and is 0.
+        price["cost"] = pc.if_else(is_inbound, pa.scalar(0, pa.int64()), price["cost"])
+        price["why"] = pc.coalesce(unpriced, price["why"])
+        columns |= {f"{side}_{name}": values for name, values in price.items()}
+    return pa.record_batch(columns)
 
 
-def _destinations(connection: duckdb.DuckDBPyConnection, named: Sequence[tuple[str, str]]) -> None:
-    """Fill `destinations` (id, number_class, destination): what a line keeps of a far number."""
-    kept = [number if len(number) <= KEPT_DIGITS else number[:-KEPT_DIGITS] for _, number in named]
-    table = pa.table(
-        {
-            "id": pa.array(range(len(named)), pa.int32()),
-            "number_class": pa.array([name for name, _ in named], pa.string()),
-            "destination": pa.array(kept, pa.string()),
-        }
-    )
-    connection.register("destinations_arrow", table)
-    connection.execute("CREATE OR REPLACE TEMP TABLE destinations AS FROM destinations_arrow")
-    connection.unregister("destinations_arrow")
-
-
-def _rate(rater: Rater | None, columns: dict[str, NDArray[Any]], named: Sequence[tuple[str, str]]) -> pa.Table:
-    """Return tariff, row, seconds, segments, cost and why of each line, in the lines' order."""
-    ids = np.asarray(columns["destination_id"], dtype=np.int32)
+def _rate(
+    rater: Rater | None,
+    started: NDArray[np.int64],
+    seconds: NDArray[np.int32],
+    index: pa.Array,
+    named: Sequence[tuple[str, str]],
+) -> dict[str, pa.Array]:
+    """Return tariff, row, seconds, segments, cost and why of each line; all NULL where it has no far number."""
+    known = pc.is_valid(index).to_numpy(zero_copy_only=False)
     if rater is None:
-        nothing = {name: pa.nulls(len(ids), kind) for name, kind in _PRICE.items()}
-        return pa.table({**nothing, "why": pa.array(np.full(len(ids), "no_tariff"), pa.string())})
-    known = ids >= 0
+        nothing = {name: pa.nulls(len(index), kind) for name, kind in _PRICE.items()}
+        return {**nothing, "why": pa.array(np.full(len(index), "no_tariff"), pa.string(), mask=~known)}
     groups = rater.groups(named)
-    rated = rater.rate(
-        np.asarray(columns["started"], dtype=np.int64),
-        np.asarray(columns["seconds"], dtype=np.int32),
-        groups[np.where(known, ids, 0)],
-    )
+    rated = rater.rate(started, seconds, groups[index.fill_null(0).to_numpy(zero_copy_only=False)])
     has_price = known & (rated.why == 0)
     has_row = has_price & (rated.version >= 0)
-    versions = pa.DictionaryArray.from_arrays(
-        pa.array(rated.version, mask=~has_row), pa.array(rater.versions, pa.string())
-    )
-    reasons = pa.DictionaryArray.from_arrays(
-        pa.array(rated.why, mask=~known | has_price), pa.array(rater.reasons, pa.string())
-    )
-    return pa.table(
-        {
-            "tariff": versions,
-            "row": pa.array(rated.row, mask=~has_row),
-            "seconds": pa.array(rated.rated_seconds, mask=~has_price),
-            "segments": pa.array(rated.segments, mask=~has_price),
-            "cost": pa.array(rated.cost, mask=~has_price),
-            "why": reasons,
-        }
-    )
+    versions = pa.array(rater.versions, pa.string())
+    reasons = pa.array(rater.reasons, pa.string())
+    return {
+        "tariff": versions.take(pa.array(rated.version, mask=~has_row)),
+        "row": pa.array(rated.row, mask=~has_row),
+        "seconds": pa.array(rated.rated_seconds, mask=~has_price),
+        "segments": pa.array(rated.segments, mask=~has_price),
+        "cost": pa.array(rated.cost, mask=~has_price),
+        "why": reasons.take(pa.array(rated.why, mask=~known | has_price)),
+    }
 
 
 def _ratings(records_of: Sequence[tuple[date, int]], book: Book, now: datetime) -> pa.Table:

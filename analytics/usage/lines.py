@@ -132,11 +132,11 @@ _COLUMNS = f"""
     cause::SMALLINT AS cause,
     up IS NOT NULL AND coalesce(cause IN {DROPPED_CAUSES}, false) AS dropped,
     poor, CASE WHEN poor IS NOT NULL THEN 'reported' END AS quality_evidence,
-    sid, calling, called, began, epoch(start)::BIGINT AS started
+    CASE WHEN excluded IS NULL THEN n.redial_of END AS redial_of, epoch(start)::BIGINT AS started
 """
 
 _HEAD = (
-    "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
+    "rid", "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
     "original_called", "called", "last_redirect", "hunt_pilot", "orig_device", "dest_device", "orig_cause",
     "dest_cause", "o_site", "o_evidence", "o_trunk", "d_site", "d_evidence", "d_trunk", "number", "o_out", "d_out",
 )  # fmt: skip
@@ -174,15 +174,29 @@ def line_up(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE troubled AS
         SELECT sid, calling, called, line_key, stopped FROM lined
-        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL AND (poor OR cause IN {DROPPED_CAUSES})
+        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL AND cause IN {DROPPED_CAUSES}
+        UNION
+        SELECT sid, calling, called, line_key, stopped FROM lined
+        SEMI JOIN (SELECT call FROM heard WHERE poor) USING (call)
+        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL
     """)
 
 
-def draw(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo, day: date) -> None:
-    """Fill `drawn`, one row a line that began on a UTC day: all but its prices."""
-    month = offset_sql(zone, "start", day, day + timedelta(days=1))
+def repeat(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill `redialled` (rid, redial_of): records that repeat a poor or dropped line of the same party."""
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE drawn AS
+        CREATE OR REPLACE TEMP TABLE redialled AS
+        SELECT n.rowid AS rid, arg_max(t.line_key, t.stopped) AS redial_of
+        FROM records n JOIN troubled t ON n.calling = t.calling AND n.called = t.called AND n.sid = t.sid
+            AND n.began BETWEEN t.stopped AND t.stopped + {REDIAL_SECONDS} AND n.row_key <> t.line_key
+        GROUP BY n.rowid
+    """)
+
+
+def of_day(zone: ZoneInfo, day: date) -> str:
+    """Return the query of the lines that began on a UTC day: all but their prices."""
+    month = offset_sql(zone, "start", day, day + timedelta(days=1))
+    return f"""
         WITH l AS NOT MATERIALIZED (
             SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock FROM lined WHERE day = DATE '{day}'
         )
@@ -192,14 +206,8 @@ def draw(connection: duckdb.DuckDBPyConnection, zone: ZoneInfo, day: date) -> No
         LEFT JOIN public p1 ON p1.number = CASE WHEN l.way = 'in' THEN l.original_called END AND p1.lday = l.lday
         LEFT JOIN public p2 ON p2.number = CASE WHEN l.way = 'in' THEN l.hunt_pilot END AND p2.lday = l.lday
         LEFT JOIN public p3 ON p3.number = CASE WHEN l.way = 'in' THEN l.called END AND p3.lday = l.lday
-    """)
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE redialled AS
-        SELECT n.line_key, arg_max(t.line_key, t.stopped) AS redial_of
-        FROM drawn n JOIN troubled t ON n.calling = t.calling AND n.called = t.called AND n.sid = t.sid
-            AND n.began BETWEEN t.stopped AND t.stopped + {REDIAL_SECONDS} AND n.line_key <> t.line_key
-        WHERE n.excluded IS NULL GROUP BY n.line_key
-    """)
+        LEFT JOIN redialled n ON n.rid = l.rid
+    """
 
 
 def hear(connection: duckdb.DuckDBPyConnection, reports: str, first: date, last: date) -> None:
@@ -220,7 +228,7 @@ def hear(connection: duckdb.DuckDBPyConnection, reports: str, first: date, last:
             bool_or(coalesce(said.poor, CASE WHEN severe IS NOT NULL AND r.seconds > 0
                 THEN severe > r.seconds * CASE WHEN r.seconds >= {LONG_SECONDS}
                     THEN {POOR_SEVERE_LONG} ELSE {POOR_SEVERE_SHORT} END END)) AS poor
-        FROM said JOIN (SELECT rowid AS rid, * FROM records) r USING (source, system, call_ref)
+        FROM (SELECT rowid AS rid, * FROM records) r JOIN said USING (source, system, call_ref)
         LEFT JOIN joined j USING (rid)
         GROUP BY ALL HAVING poor IS NOT NULL
     """)
