@@ -197,15 +197,30 @@ def test_folders_that_are_no_versions_are_named(folder: Path) -> None:
     (folder / "tariffs" / "notes.txt").write_text("x")
     (folder / VERSION / "rate.csv").write_text("x")
     assert found(folder) == [
+        ("tariffs", 0, "warning", "unknown_file"),
+        ("legacy", 0, "warning", "unknown_file"),
+        ("legacy", 0, "warning", "unknown_file"),
         ("2025-04-01", 0, "warning", "unknown_file"),
-        ("2025-13-01", 0, "warning", "unknown_file"),
-        ("old", 0, "warning", "unknown_file"),
-        ("notes.txt", 0, "warning", "unknown_file"),
     ]
     shutil.rmtree(folder / "tariffs" / "legacy")
     assert ("legacy", 0, "error", "missing_tariff") in found(folder)
     shutil.rmtree(folder / "tariffs")
     assert ("tariffs", 0, "error", "missing_folder") in found(folder)
+
+
+def test_strange_names_and_folders_in_place_of_files_do_no_harm(folder: Path) -> None:
+    for name in ("a\nb", "x" * 200, "\udcff", "-"):
+        (folder / "tariffs" / name).mkdir()
+        (folder / "tariffs" / "legacy" / name).mkdir()
+        (folder / VERSION / name).mkdir()
+    (folder / "tariffs" / "legacy" / "2026-01-01").write_text("no folder")
+    rates = folder / VERSION / "rates.csv"
+    rates.unlink()
+    rates.mkdir()
+    _, problems = read_tariffs(folder, SETTINGS)
+    assert all("\n" not in str(problem) for problem in problems)
+    errors = [(problem.origin.file, problem.code) for problem in problems if problem.severity == "error"]
+    assert errors == [(f"{VERSION.as_posix()}/rates.csv", "unreadable_file")]
 
 
 def test_what_differs_between_versions_is_noted(folder: Path) -> None:

@@ -132,9 +132,8 @@ def _version_folders(root: Path, problems: Problems) -> list[Path]:
         tariffs = sorted(path for path in (root / FOLDER).iterdir() if not path.name.startswith("."))
         found = []
         for tariff in tariffs:
-            at = Origin(f"{FOLDER}/{tariff.name}", 0)
             if not tariff.is_dir() or not _NAME.fullmatch(tariff.name):
-                problems.warning(at, "unknown_file", f"{shown(tariff.name)} is no folder of a tariff")
+                problems.warning(Origin(FOLDER, 0), "unknown_file", f"{shown(tariff.name)} is no folder of a tariff")
                 continue
             found += [path for path in sorted(tariff.iterdir()) if not path.name.startswith(".")]
     except FileNotFoundError:
@@ -155,7 +154,7 @@ def _read_version(root: Path, folder: Path, settings: EstateSettings, problems: 
     valid_from = _day_of(folder.name)
     if valid_from is None or not (root / folder).is_dir():
         sentence = f"{shown(folder.name)} is no folder named by the day it begins, YYYY-MM-DD"
-        problems.warning(Origin(name, 0), "unknown_file", sentence)
+        problems.warning(Origin(folder.parent.as_posix(), 0), "unknown_file", sentence)
         return None
     _note_strange_files(root, folder, own)
     terms = _read_terms(read_table(root, f"{name}/{TERMS.name}", TERMS, own), Origin(f"{name}/{TERMS.name}", 0), own)
