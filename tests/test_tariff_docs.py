@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -169,6 +170,23 @@ def test_every_option_is_documented(capsys: pytest.CaptureFixture[str]) -> None:
         exist |= set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out))
     told = set(re.findall(r"^\| `(--[a-z-]+)", PAGE.read_text(encoding="utf-8"), re.MULTILINE))
     assert told == exist - {"--help"}
+
+
+def fields(body: object) -> set[str]:
+    """Every key in a JSON answer."""
+    if isinstance(body, dict):
+        return set(body).union(*map(fields, body.values()))
+    return set().union(*map(fields, body)) if isinstance(body, list) else set()
+
+
+def test_every_json_field_is_documented_and_every_documented_one_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    call = ("908451234567", "--at", "2025-10-07T11:00", "--for", "3m")
+    for words in (("explain", *call), ("check",)):
+        assert shell(["tariff", *words, "--format", "json", "--estate", str(EXAMPLE)]) == 0
+    explained_body, _, checked_body = capsys.readouterr().out.partition("\n}\n")
+    exist = fields(json.loads(explained_body + "}")) | fields(json.loads(checked_body))
+    told = PAGE.read_text(encoding="utf-8").partition("With `--format json`")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", told)) - {"explain", "check"} == exist
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
