@@ -37,7 +37,7 @@ def record_batches(
     Raises `FileChangedError` for a file that is not what was hashed.
     """
     shape = SHAPES[record]
-    cutter = Cutter(len(shape.fields), binder(shape), header_reader(shape), rejects, window)
+    cutter = Cutter(len(shape.fields), binder(shape), header_reader(shape), window)
     cutter.tallies = tallies
     reader = RowReader(shape, rejects)
     for cut in cutter.cuts(files):

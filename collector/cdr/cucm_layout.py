@@ -16,6 +16,8 @@ from collector.cdr.files import HEAD, Layout, LayoutError
 
 CDR: Final = "cdr"
 CMR: Final = "cmr"
+SAMPLE: Final = 20
+"""Lines that are looked at to tell what a file without names holds."""
 BOM: Final = b"\xef\xbb\xbf"
 
 _FIELDS: Final = {
@@ -70,7 +72,8 @@ _FIELDS: Final = {
 
 ORDER: Final = {record: tuple(name.rstrip("$") for name in names.split()) for record, names in _FIELDS.items()}
 """Names of the columns in order, by record."""
-_HOLDS_TEXT: Final = {record: tuple(name.endswith("$") for name in names.split()) for record, names in _FIELDS.items()}
+HOLDS_TEXT: Final = {record: tuple(name.endswith("$") for name in names.split()) for record, names in _FIELDS.items()}
+"""Whether each column holds text, in order."""
 WIDTHS: Final = {CDR: (94, 129, 133), CMR: (19, 44, 48)}
 """Numbers of columns of files without names or types."""
 LEAST: Final = {CDR: 58, CMR: 15}
@@ -129,8 +132,10 @@ def sniff(head: bytes) -> Layout | None:
     Raises `LayoutError` for a file that is CUCM's and whose columns are not known: to guess would put values into
     fields that they do not belong to.
     """
-    lines = head.removeprefix(BOM).split(b"\n", 3)
-    if len(lines) == 1 and len(head) >= HEAD:
+    lines = head.removeprefix(BOM).split(b"\n")
+    if len(head) >= HEAD:
+        lines.pop()  # it may be cut
+    if not lines:
         return None
     first = cells_of(lines[0])
     if is_names(first):
@@ -139,7 +144,7 @@ def sniff(head: bytes) -> Layout | None:
         return Layout("cucm", record, tuple(first), 3 if is_types(second) else 2)
     if is_types(first):
         return _by_types(first)
-    return _by_values(first)
+    return _by_values(lines[:SAMPLE])
 
 
 def record_named(names: Sequence[str]) -> str:
@@ -158,14 +163,32 @@ def record_named(names: Sequence[str]) -> str:
 def _by_types(types: Sequence[str]) -> Layout | None:
     """A file whose first line holds types: they must be those of the known order, as far as both go."""
     text = ["INT" not in cell.upper() for cell in types]
-    for record, known in _HOLDS_TEXT.items():
+    for record, known in HOLDS_TEXT.items():
         if LEAST[record] <= len(text) and all(a == b for a, b in zip(text, known, strict=False)):
             return Layout("cucm", record, _positional(record, len(text)), 2)
     raise LayoutError(f"has a line of {len(text)} types that fit neither a CDR nor a CMR, and no names of columns")
 
 
-def _by_values(cells: Sequence[str]) -> Layout | None:
-    """A file of values alone: only a known number of columns, with values that make sense where they stand."""
+def _by_values(lines: Sequence[bytes]) -> Layout | None:
+    """A file of values alone: only a known number of columns, with values that make sense where they stand.
+
+    One line that does is enough: the first may be damaged.
+    """
+    wrong: LayoutError | None = None
+    for line in lines:
+        try:
+            layout = _by_line(cells_of(line))
+        except LayoutError as error:
+            wrong = wrong or error
+            continue
+        if layout is not None:
+            return layout
+    if wrong is not None:
+        raise wrong
+    return None
+
+
+def _by_line(cells: Sequence[str]) -> Layout | None:
     for record, number in ((CDR, "1"), (CMR, "2")):
         pkid = ORDER[record].index("pkid")
         if not cells or cells[0] != number or len(cells) <= pkid or not _UUID.fullmatch(cells[pkid]):
@@ -174,7 +197,7 @@ def _by_values(cells: Sequence[str]) -> Layout | None:
             raise LayoutError(f"has {len(cells)} columns without names or types; known are {_listed(WIDTHS[record])}")
         odd = [
             name
-            for name, holds_text, cell in zip(ORDER[record], _HOLDS_TEXT[record], cells, strict=False)
+            for name, holds_text, cell in zip(ORDER[record], HOLDS_TEXT[record], cells, strict=False)
             if not holds_text and cell and not _NUMBER.fullmatch(cell)
         ]
         if odd:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.cdr.cucm_layout import CDR, CMR, canonical, cells_of, is_names, is_types, record_named
-from collector.cdr.cutting import WIDEST, Binding, Cut
+from collector.cdr.cutting import WIDEST, Binding, Cut, Tally
 from collector.cdr.cutting_numba_fns import (
     CONTROL_CHARACTER,
     NOT_A_NUMBER,
@@ -250,6 +250,9 @@ class RowReader:
     def batch(self, cut: Cut) -> pa.RecordBatch | None:
         """Return the rows that are kept, and reject the others; None where none is kept."""
         rows = cut.rows
+        if not rows:
+            self._reject(cut, cut.fault[:0])
+            return None
         numbers = {field: self._numbers(cut, field) for field in self.shape.numbers}
         metrics = self._metrics(cut) if self.shape is CMR_SHAPE else {}
         beyond = np.zeros(rows, np.uint8)
@@ -260,6 +263,7 @@ class RowReader:
         read_keys(cut.window, rows, self._slot[KEY], cut.starts, cut.ends, cut.begins, cut.finishes, keys)
         fault = cut.fault[:rows]
         seconds = numbers[self.shape.clock][0]
+        self._reject(cut, fault)
         self._tally(cut, fault, seconds)
         columns = self._common(cut, keys, numbers, texts)
         columns |= _cdr(numbers, texts) if self.shape is CDR_SHAPE else _cmr(numbers, texts, metrics)
@@ -331,13 +335,28 @@ class RowReader:
             values = numbers[field][0]
             mark((values < 0) | (values >= 1 << 31), SLOT_FAULT * OUT_OF_RANGE + self._slot[field])
 
+    def _reject(self, cut: Cut, fault: Integers) -> None:
+        """Say what was rejected, file by file and in order of lines."""
+        if not cut.odd and not fault.any():
+            return
+        rejected: dict[int, list[tuple[Tally, int, str, bytes]]] = {}
+        for tally, begin, end in cut.segments:
+            for row in (np.flatnonzero(fault[begin:end]) + begin).tolist():
+                one = (tally, int(cut.lines[row]), self._reason(int(fault[row])), cut.record(row))
+                rejected.setdefault(tally.file.file_key, []).append(one)
+        for one in cut.odd:
+            one[0].rows += 1
+            rejected.setdefault(one[0].file.file_key, []).append(one)
+        for of_file in rejected.values():
+            for tally, line, reason, record in sorted(of_file, key=lambda one: one[1]):
+                self._rejects.add(tally.file, line, reason, record)
+
     def _tally(self, cut: Cut, fault: Integers, seconds: Integers) -> None:
         for tally, begin, end in cut.segments:
-            wrong = fault[begin:end] != 0
+            tally.rows += end - begin
             times = seconds[begin:end]
+            wrong = fault[begin:end] != 0
             if wrong.any():
-                for row in (np.flatnonzero(wrong) + begin).tolist():
-                    self._rejects.add(tally.file, int(cut.lines[row]), self._reason(int(fault[row])), cut.record(row))
                 times = times[~wrong]
             if times.size:
                 tally.see(times.size, int(times.min()) * MILLION, int(times.max()) * MILLION)

@@ -20,7 +20,7 @@ from collector.cdr.cutting_numba_fns import (
     cut_lines,
 )
 from collector.cdr.files import HEAD, CdrFile
-from collector.cdr.rejects import RECORD_LIMIT, Rejects
+from collector.cdr.rejects import RECORD_LIMIT
 
 WINDOW: Final = 8 << 20
 """Octets of files that are cut at a time."""
@@ -28,6 +28,8 @@ ROOM: Final = 32_768
 """Rows that are cut at a time."""
 LINE_LIMIT: Final = 1 << 20
 """A line longer than this that has no end in sight is rejected and passed over."""
+ODD_LINES: Final = 1_000
+"""Rejects that wait for the rows around them."""
 BEHIND: Final = 8
 """Octets behind the last that a kernel may load."""
 WIDEST: Final = 1_024
@@ -91,6 +93,8 @@ class Cut:
     rows: int = 0
     segments: list[tuple[Tally, int, int]] = field(default_factory=list)
     """Each file's rows: from, to."""
+    odd: list[tuple[Tally, int, str, bytes]] = field(default_factory=list)
+    """What is rejected without being a row: file, line, reason, record."""
 
     def record(self, row: int) -> bytes:
         """One row as it stands in its file."""
@@ -106,12 +110,10 @@ class Cutter:
         slots: int,
         bind: Callable[[Sequence[str]], Binding],
         header: Callable[[bytes], Sequence[str] | str | None],
-        rejects: Rejects,
         window: int = WINDOW,
     ) -> None:
         self._bind = bind
         self._header = header
-        self._rejects = rejects
         self._cut = Cut(
             window=np.empty(window + BEHIND, np.uint8),
             starts=np.zeros((slots, ROOM), np.int32),
@@ -164,7 +166,7 @@ class Cutter:
             if is_discarding:
                 is_discarding = not self._pass_line()
             while not is_discarding and (stopped := self._run(binding, is_last)):
-                if stopped == NO_ROOM:
+                if stopped == NO_ROOM or len(cut.odd) > ODD_LINES:
                     yield from self._flush(tally)
                 elif stopped == NOT_A_RECORD:
                     binding = self._odd_line(tally, binding)
@@ -248,24 +250,23 @@ class Cutter:
 
     def _reject(self, tally: Tally, reason: str, end: int) -> None:
         at = int(self._state[POSITION])
-        tally.rows += 1
         record = self._cut.window[at : min(end, at + RECORD_LIMIT)].tobytes()
-        self._rejects.add(tally.file, int(self._state[LINE]), reason, record)
+        self._cut.odd.append((tally, int(self._state[LINE]), reason, record))
 
     def _close_segment(self, tally: Tally) -> None:
         if self._cut.rows > self._opened:
             self._cut.segments.append((tally, self._opened, self._cut.rows))
-            tally.rows += self._cut.rows - self._opened
         self._opened = self._cut.rows
 
     def _flush(self, tally: Tally | None) -> Iterator[Cut]:
         """Hand over the rows so far."""
         if tally is not None:
             self._close_segment(tally)
-        if self._cut.rows:
+        if self._cut.rows or self._cut.odd:
             yield self._cut
         self._cut.rows = self._opened = 0
         self._cut.segments.clear()
+        self._cut.odd.clear()
         self._state[ROWS] = 0
 
     def _carry(self) -> None:
