@@ -12,7 +12,7 @@ from estate_files import SOUND, Changes, write_estate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.attribution import Attributor
+from analytics.attribution import Attributor, parse_address
 from analytics.sites import Estate, EstateSettings, NumberRange, Origin, Site, Subnet, Validity
 from collector.estate.columns import FILES
 from collector.estate.folder import load_estate, read_estate
@@ -79,6 +79,25 @@ def test_rows_of_likely_fields(declared: object, rows: list[list[str]]) -> None:
     width = len(table.columns)
     lines = [",".join(table.names()), *(",".join((row * 2)[:width]) for row in rows)]
     read_changed({table.name: "\n".join(lines).encode("utf-8", "surrogatepass")})
+
+
+@given(
+    st.one_of(
+        st.from_regex(r"[0-9]{1,4}(\.[0-9]{1,4}){2,4}", fullmatch=True),
+        st.ip_addresses().map(str),
+        st.text("0123456789.:+_ ٣af", max_size=12),
+    )
+)
+def test_an_address_is_read_as_by_the_standard_library(text: str) -> None:
+    expected: tuple[int, int] | None
+    try:
+        address = ipaddress.ip_address(text)
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        expected = (4, int(mapped)) if mapped is not None else (address.version, int(address))
+    except ValueError:
+        expected = None
+    if text.count(":") != 1:  # with one it is an address and a port
+        assert parse_address(text) == expected
 
 
 DAYS = st.one_of(st.none(), st.integers(0, 30).map(lambda offset: date(2025, 10, 1) + timedelta(offset)))
