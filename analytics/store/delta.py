@@ -92,7 +92,9 @@ def open_table(root: Path, table: Table, version: int | None = None) -> DeltaTab
         return None
     try:
         return DeltaTable(folder, version=version)
-    except TableNotFoundError:
+    except TableNotFoundError as error:
+        if version is not None:
+            raise StoreError(f"table {table.name} has no version {version}, or not any more") from error
         return None
     except (DeltaError, OSError, ValueError) as error:
         asked = "" if version is None else f" at version {version}"

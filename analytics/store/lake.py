@@ -8,7 +8,7 @@ import threading
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from analytics.store.delta import (
     snapshot,
 )
 from analytics.store.files import WrittenFile, damage, discard, identifier, partition_day, projection, write_files
+from analytics.store.quarantine import believable, put_aside
 from analytics.store.schema import Table
 from analytics.store.settings import LakeSettings, StoreError
 
@@ -58,6 +59,10 @@ class Appended:
     """Version of the table that holds them; None where nothing was ever written to it."""
     already: bool = False
     """Whether the batch was there before, and nothing was appended now."""
+    quarantined: int = 0
+    """Rows that were put aside, for their time cannot be right."""
+    reason: str = ""
+    """Why rows were put aside, in words."""
 
 
 class Lake:
@@ -95,7 +100,7 @@ class Lake:
         """Return the folder of a table."""
         return self.root / _table(table).name
 
-    def connect(self) -> duckdb.DuckDBPyConnection:
+    def connect(self, memory_mb: int | None = None) -> duckdb.DuckDBPyConnection:
         """Return a new DuckDB connection in memory: bounded, spilling inside the store, downloading nothing.
 
         Times are fetched as `epoch_us(...)` or through Arrow: DuckDB gives a TIMESTAMPTZ to Python only with pytz.
@@ -105,7 +110,7 @@ class Lake:
         connection = duckdb.connect(
             ":memory:",
             config={
-                "memory_limit": f"{self.settings.memory_mb}MB",
+                "memory_limit": f"{memory_mb or self.settings.memory_mb}MB",
                 "threads": self.settings.threads,
                 "temp_directory": str(temporary),
                 "max_temp_directory_size": f"{self.settings.temporary_mb}MB",
@@ -116,6 +121,8 @@ class Lake:
             },
         )
         connection.execute("SET TimeZone = 'UTC'")
+        # It would be printed on stdout, amid what a command prints.
+        connection.execute("SET enable_progress_bar = false")
         return connection
 
     def version(self, table: str) -> int | None:
@@ -183,20 +190,45 @@ class Lake:
         return named
 
     def append(
-        self, table: str, rows: pa.Table | pa.RecordBatch | pa.RecordBatchReader, *, batch: str, sequence: int = 0
+        self,
+        table: str,
+        rows: pa.Table | pa.RecordBatch | pa.RecordBatchReader,
+        *,
+        batch: str,
+        sequence: int = 0,
+        live_now: datetime | None = None,
     ) -> Appended:
         """Append rows in one commit; `batch` names the data, so that the same again appends nothing.
 
         With `sequence`, `batch` names a source that numbers its data: what is not above the last number is there.
+        Live sources give the present as `live_now`: rows too far from it go to quarantine and not to the table.
         """
+        declared = _table(table)
         with self._private() as connection:
             connection.register("rows_to_append", rows)
+            sql = "SELECT * FROM rows_to_append"
+            aside = None
             try:
-                return self.append_query(
-                    table, connection, "SELECT * FROM rows_to_append", batch=batch, sequence=sequence
-                )
+                if live_now is not None:
+                    if self._is_done(declared, (batch, sequence)):
+                        return Appended(0, self.version(table), already=True)
+                    fitting = projection(declared, connection, sql)
+                    connection.execute(f"CREATE OR REPLACE TEMP TABLE live_rows AS {fitting}")
+                    sql = "SELECT * FROM live_rows"
+                    name, root = f"{batch}\0{sequence}", self.root / QUARANTINE
+                    aside = put_aside(root, declared, connection, sql, name, self.settings, live_now)
+                    sql += f" WHERE {believable(declared, self.settings, live_now)}"
+                done = self.append_query(table, connection, sql, batch=batch, sequence=sequence)
+            except duckdb.Error as error:
+                raise StoreError(f"rows for table {table} cannot be read: {first_line(error)}") from error
             finally:
                 connection.unregister("rows_to_append")
+                connection.execute("DROP TABLE IF EXISTS live_rows")
+        return done if aside is None else replace(done, quarantined=aside.rows, reason=aside.reason)
+
+    def _is_done(self, table: Table, app: tuple[str, int]) -> bool:
+        handle = self._newest(table)
+        return handle is not None and is_done(handle, app)
 
     def append_query(
         self,
@@ -227,16 +259,22 @@ class Lake:
         return self._commit(declared, written, app, replace or ())
 
     def append_batches(
-        self, table: str, batches: Iterable[pa.RecordBatch], *, batch: str, sequence: int = 0
+        self,
+        table: str,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        batch: str | None,
+        sequence: int = 0,
+        replace: Sequence[date] | None = None,
     ) -> Appended:
         """Append Arrow batches in one commit as they come; each is of one partition or few, as rows in order of time.
 
         Much cheaper than a query over them. Columns that may be NULL can be left out.
         """
         declared = _table(table)
-        app = (batch, sequence)
+        app = None if batch is None else (batch, sequence)
         handle = self.writable(declared)
-        if is_done(handle, app):
+        if app is not None and is_done(handle, app):
             return Appended(0, handle.version(), already=True)
         writer = BatchWriter(self.folder(table), declared)
         try:
@@ -246,7 +284,7 @@ class Lake:
         except BaseException:
             writer.discard()
             raise
-        return self._commit(declared, written, app, ())
+        return self._commit(declared, written, app, replace or ())
 
     def _commit(
         self, table: Table, written: Sequence[WrittenFile], app: tuple[str, int] | None, replace: Sequence[date]

@@ -7,7 +7,7 @@ rows are appended beside earlier ones, whoever reads sums, and compaction merges
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -15,7 +15,7 @@ import duckdb
 import pyarrow as pa
 
 from analytics.store.files import identifier, literal
-from analytics.store.schema import SITE_MINUTES
+from analytics.store.schema import SITE_MINUTES, Kind
 from analytics.store.settings import StoreError
 
 if TYPE_CHECKING:
@@ -85,6 +85,27 @@ def append_minutes_query(
     return lake.append_query(
         SITE_MINUTES.name, connection, f"{minutes} UNION ALL {hours}", batch=batch, sequence=sequence
     )
+
+
+def hours_out_of_step(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[tuple[date, int]]:
+    """Return months with hours whose counts are not the sums of their minutes, and how many such hours."""
+    lake.view(connection, SITE_MINUTES.name, name="all_steps")
+    counted = [name for name in SUMS if SITE_MINUTES.column(name).kind in {Kind.INTEGER, Kind.LONG}]
+    differ = " OR ".join(
+        f"sum({name}) FILTER (step = 'hour') IS DISTINCT FROM sum({name}) FILTER (step = 'minute')" for name in counted
+    )
+    found = []
+    months = connection.execute("SELECT DISTINCT month FROM all_steps ORDER BY month").fetchall()
+    for (month,) in months:
+        # Month by month, so that memory does not grow with the years.
+        query = (
+            "SELECT count(*) FROM (SELECT 1 FROM all_steps WHERE month = ? "  # noqa: S608 - names of the schema
+            f"GROUP BY site, epoch_us(start) // 3600000000 HAVING {differ})"
+        )
+        count = connection.execute(query, [month]).fetchall()[0][0]
+        if count:
+            found.append((month, int(count)))
+    return found
 
 
 def site_series(
