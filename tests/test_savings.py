@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analytics.cost.costs_document import costs_document
+from analytics.cost.document import Ref
 from analytics.cost.elements import Baseline, Costs, Element, ElementKind, Invoice, KeyValue, PaysFor, Side
 from analytics.cost.figures import Evidence
 from analytics.cost.money import to_atoms
@@ -211,6 +213,18 @@ def test_sites_opened_since_or_closed_are_left_out_on_both_sides() -> None:
     assert [row.cells[0] for row in left.rows] == ["B", "C"]
 
 
+def test_a_site_that_nothing_is_stated_of_is_not_covered_and_one_side_alone_is_incomplete() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.IP, "C", "40.00")
+    facts = facts_of(rows, [site("A"), site("B"), site("C")], [calls("A"), calls("B", ip="3.00")], [baseline("A")])
+    savings = make_savings(facts, [OCTOBER])
+    assert standings(savings) == {"A": Standing.COMPARED, "B": Standing.UNSTATED, "C": Standing.INCOMPLETE}
+    assert round(value(savings, "coverage"), 1) == D("33.3")
+    assert value(savings, f"{TOTAL}.s2") == D(500)
+    assert value(savings, f"{TOTAL}.s2.low") == D(460)
+
+
 def test_calls_at_no_site_cost_today_and_save_nothing() -> None:
     rows = Rows()
     rows.plain_site("A")
@@ -333,6 +347,47 @@ def test_reasons_for_no_price_are_listed_with_their_lines() -> None:
     document = savings_document(replace(facts, usage=replace(facts.usage, unrated=unrated)), [OCTOBER])
     (section,) = [one for one in document.sections if one.name == "unrated"]
     assert section.rows[0].cells[:4] == ("October 2025", "A", "no price, ip", "premium_09 no_row")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    charges=st.lists(
+        st.tuples(
+            st.sampled_from(("A", "B", "C", None)),
+            st.sampled_from(("geographic", "mobile", "intersite", "premium_09")),
+            st.integers(0, 10**13),
+            st.integers(0, 10**13),
+        ),
+        max_size=20,
+        unique_by=lambda one: one[:2],
+    )
+)
+def test_lines_add_up_to_totals_and_classes_to_lines_for_any_calls(
+    charges: list[tuple[str | None, str, int, int]],
+) -> None:
+    rows = Rows()
+    for name in "ABC":
+        rows.plain_site(name)
+    usage = [
+        replace(calls(where, number_class=number_class), ip_atoms=ip, legacy_atoms=legacy)
+        for where, number_class, ip, legacy in charges
+    ] or [calls("A")]
+    facts = facts_of(rows, [site(name) for name in "ABC"], usage)
+    savings = make_savings(facts, [OCTOBER])
+    lines = [one.prefix for one in savings.sites(Standing.COMPARED)]
+    lost = [one.prefix for one in savings.sites(Standing.NOWHERE)]
+    assert len(lines) == 3
+    for name in ("ip", "m1", "m2", "billed"):
+        parts = [*lines, *lost] if name == "ip" else lines
+        assert sum(value(savings, f"{part}.{name}") for part in parts) == value(savings, f"{TOTAL}.{name}")
+    (table,) = [section for section in costs_document(facts, OCTOBER).sections if section.name == "calls"]
+    document = costs_document(facts, OCTOBER)
+    for where in {row.cells[0] for row in table.rows}:
+        for column in (4, 5):
+            held = [(row.cells[column], row.total) for row in table.rows if row.cells[0] == where]
+            amounts = [(document.book.value(cell.key), total) for cell, total in held if isinstance(cell, Ref)]
+            placed = sum((amount for amount, total in amounts if amount is not None and not total), D(0))
+            assert [placed] == [amount for amount, total in amounts if total]
 
 
 pence = st.integers(0, 200_000).map(lambda amount: D(amount).scaleb(-2))

@@ -54,6 +54,11 @@ class Savings:
         """Return site-months of some standings."""
         return [site for one in self.months for site in one.standing(*standings)]
 
+    def left_out(self) -> list[SiteMonth]:
+        """Return site-months that are in neither total nor range, but those of closed sites that cost nothing."""
+        held = self.sites(Standing.UNSTATED, Standing.OPENED, Standing.NOT_OPEN)
+        return [site for site in held if site.standing is not Standing.NOT_OPEN or site.lines or site.usage]
+
 
 def month_prefix(month: int) -> str:
     """Return the prefix of a month's totals."""
@@ -124,7 +129,7 @@ def _site_totals(book: Book, facts: CostFacts, statements: Sequence[MonthStateme
 def _coverage(book: Book, statements: Sequence[MonthStatement]) -> None:
     """Enter how many of the open sites are compared, months together, and of how many calls no site is known."""
     compared = sum(len(one.standing(Standing.COMPARED)) for one in statements)
-    there = compared + sum(len(one.standing(Standing.INCOMPLETE)) for one in statements)
+    there = compared + sum(len(one.standing(Standing.INCOMPLETE, Standing.UNSTATED)) for one in statements)
     made = "estate and usage"
     book.enter("coverage.compared", "Sites compared × months", "count", compared, Evidence.MEASURED, made)
     book.enter("coverage.open", "Sites open × months", "count", there, Evidence.MEASURED, made)

@@ -91,7 +91,7 @@ def _facts(savings: Savings) -> list[tuple[str, str]]:
         facts.append(("Buys a year", f"{said_number(book.value(f'benefit.{number}'))} {benefit.name}s"))
     facts.append(("VAT", "all amounts are without it"))
     facts.append(("Calls between sites", _intersite(savings)))
-    left = sorted({site.site for site in savings.sites(Standing.OPENED, Standing.NOT_OPEN)})
+    left = sorted({site.site for site in savings.left_out()})
     if left:
         facts.append(("Left out on both sides", said_list(left)))
     return facts

@@ -129,7 +129,7 @@ def left_out(savings: Savings) -> Section | None:
     """Sites left out on both sides, with what they cost today."""
     rows = [
         Row((site.site, spoken(site.month), site.standing.value, Ref(site.key("ip"))), note=site.why)
-        for site in savings.sites(Standing.OPENED, Standing.NOT_OPEN)
+        for site in savings.left_out()
     ]
     if not rows:
         return None

@@ -50,6 +50,8 @@ class Standing(StrEnum):
     COMPARED = "compared"
     INCOMPLETE = "incomplete"
     """Something is not known: it counts in the range alone."""
+    UNSTATED = "nothing stated"
+    """Nothing is stated of what it cost and costs: left out on both sides, and not covered."""
     OPENED = "opened since"
     """It never had the old system: like for like leaves it out on both sides."""
     NOT_OPEN = "not open"
@@ -104,6 +106,7 @@ def month_statement(book: Book, facts: CostFacts, month: int) -> MonthStatement:
             usage[one.site or NO_SITE].append(one)
     baselines = {one.site: one for one in facts.costs.baselines if one.valid.holds(last_day(month))}
     open_on = _open_sites(facts.sites, month)
+    since_ever = {one.site for one in facts.sites if one.valid.first is None}
     names = sorted({*open_on, *lines, *usage, *baselines} - {NO_SITE}) + [NO_SITE] * (NO_SITE in {*lines, *usage})
     had_legacy = {one.site for one in facts.costs.baselines} | {
         line.site for line in _all_lines(lines) if line.element.side is Side.LEGACY
@@ -114,7 +117,8 @@ def month_statement(book: Book, facts: CostFacts, month: int) -> MonthStatement:
         baseline = baselines.get(name)
         draft = SiteMonth(month, name, Standing.COMPARED, "", tuple(lines[name]), baseline, tuple(usage[name]), prefix)
         _enter(book, facts, draft)
-        standing, why = _standing(book, draft, open_on.get(name), had_legacy)
+        new = name in open_on and name not in since_ever
+        standing, why = _standing(book, draft, open_on.get(name), had_legacy=name in had_legacy, new=new)
         sites.append(SiteMonth(month, name, standing, why, draft.lines, baseline, draft.usage, prefix))
     return MonthStatement(month, tuple(sites), bool(usage))
 
@@ -131,12 +135,16 @@ def _open_sites(sites: Sequence[Site], month: int) -> dict[str, bool]:
     return opened
 
 
-def _standing(book: Book, site: SiteMonth, is_open: bool | None, had_legacy: set[str]) -> tuple[Standing, str]:
+def _standing(
+    book: Book, site: SiteMonth, is_open: bool | None, *, had_legacy: bool, new: bool
+) -> tuple[Standing, str]:
     if site.site == NO_SITE:
         return Standing.NOWHERE, "no site is known for these calls or amounts"
     if is_open is False:
         return Standing.NOT_OPEN, f"not open in {spoken(site.month)}"
-    if site.site not in had_legacy and is_open and (site.lines or site.usage):
+    if not site.lines and site.baseline is None:
+        return Standing.UNSTATED, f"no cost element and no baseline is stated for {spoken(site.month)}"
+    if new and not had_legacy:
         return Standing.OPENED, "it has no baseline and no legacy cost element: it never had the old system"
     for name in ("m1", "m2", "ip"):
         figure = book[site.key(name)]
