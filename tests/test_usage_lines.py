@@ -269,3 +269,63 @@ def test_a_report_of_heavy_loss_makes_a_call_poor(desk: Desk) -> None:
         (False, "reported"),
         (None, None),
     ]
+
+
+def test_a_call_that_a_colleague_picks_up_is_one_inbound_call(desk: Desk) -> None:
+    split = {"orig_cause": 393216, "dest_cause": 393216}
+    made = desk.lines(
+        record(2, 2, (13, 14), T + 4, None, "5002", "**3", orig_device="SEP_A2", **split),
+        record(
+            1, 1, (11, 13), T, 60, "01134960123", "5002", orig_device="SIPTRUNK", dest_device="SEP_A2",
+            original_called="5001", last_redirect="5001", redirect_reason=5, join_behalf=16,
+        ),
+    )  # fmt: skip
+    only(made, kind="inbound", seconds=60, site="A", transfers_before_answer=1)
+    assert [line["excluded"] for line in made if line["excluded"]] == ["consultation"]
+
+
+def test_two_consultations_over_a_trunk_are_charged_as_calls_of_their_own(desk: Desk) -> None:
+    split = {"orig_cause": 393216, "dest_cause": 393216}
+    made = desk.lines(
+        record(1, 1, (1, 2), T, 100, "01134960123", "5001", orig_device="SIPTRUNK", dest_device="SEP_A1", **split),
+        record(2, 2, (3, 4), T + 90, 10, "5001", "902079460018", orig_device="SEP_A1", dest_device="SIPTRUNK", **split),
+        record(
+            3, 1, (2, 4), T + 100, 50, "01134960123", "902079460018", orig_device="SIPTRUNK", dest_device="SIPTRUNK"
+        ),
+    )
+    # The way in ran 100 s to the desk and 50 s beyond, the way out 10 + 50 s; leg 2 is the desk's and is not charged.
+    assert sorted((line["kind"], line["seconds"], line["site"]) for line in made if line["excluded"] is None) == [
+        ("inbound", 50, None),
+        ("inbound", 100, "A"),
+        ("outbound", 60, "A"),
+    ]
+
+
+def test_forks_of_one_asterisk_call_are_one_line_of_the_time_it_was_up(desk: Desk) -> None:
+    fork: dict[str, Any] = {"source": "asterisk", "orig_device": "SIPTRUNK", "orig_cause": None, "dest_cause": None}
+    made = desk.lines(
+        record(1, 7, (100, 201), T, None, "01134960123", "5001", dest_device="SEP_A1", **fork),
+        record(2, 7, (100, 202), T, 40, "01134960123", "5001", dest_device="SEP_B1", **fork),
+        record(3, 7, (301, 302), T, 40, "01134960123", "5001", **{**fork, "orig_device": "Local/5001@in"}),
+    )
+    only(made, kind="inbound", seconds=40, records=3, site="B", answered_by="B")
+
+
+def test_both_records_of_a_freeswitch_call_are_one_line(desk: Desk) -> None:
+    leg = {"source": "freeswitch", "orig_device": "SEP_A1", "dest_device": "SIPTRUNK"}
+    made = desk.lines(
+        record(1, 7, (100, 201), T, 61, "5001", "902079460018", **leg),
+        record(2, 7, (201, 100), T + 1, 60, "5001", "902079460018", **leg),
+    )
+    only(made, kind="outbound", seconds=61, records=2)
+
+
+def test_an_inner_record_of_a_call_with_an_outside_leg_is_no_call_of_its_own(desk: Desk) -> None:
+    made = desk.lines(
+        record(
+            1, 7, (100, 201), T, 40, "01134960123", "5001", source="asterisk", orig_device="SIPTRUNK", dest_device="Q"
+        ),
+        record(2, 7, (301, 302), T, 40, "5001", "5002", source="asterisk", orig_device="SEP_A1", dest_device="SEP_A2"),
+    )
+    only(made, kind="inbound", seconds=40)
+    assert [(line["kind"], line["excluded"]) for line in made if line["excluded"]] == [("transit", "inner_leg")]

@@ -72,10 +72,11 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                     bool_or((o_out OR d_out) AND NOT recording) AS outside
                 FROM several GROUP BY call) f USING (call))
         SELECT rid, call, age, row_key, up, seconds, 'out' AS way,
-            CASE dest_leg WHEN 0 THEN -1 - rid ELSE dest_leg END AS leg
+            CASE WHEN NOT cucm THEN (hash(called) >> 1)::BIGINT WHEN dest_leg = 0 THEN -1 - rid ELSE dest_leg END AS leg
         FROM m WHERE d_out AND NOT recording
         UNION ALL
-        SELECT rid, call, age, row_key, up, seconds, 'in', CASE orig_leg WHEN 0 THEN -1 - rid ELSE orig_leg END
+        SELECT rid, call, age, row_key, up, seconds, 'in', 
+            CASE WHEN NOT cucm THEN 0 WHEN orig_leg = 0 THEN -1 - rid ELSE orig_leg END
         FROM m WHERE o_out AND NOT recording
         UNION ALL
         SELECT rid, call, age, row_key, up, seconds, CASE
@@ -86,6 +87,7 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                 ELSE -1 - rid END
         FROM m WHERE recording OR NOT (o_out OR d_out)
     """)
+    # Other systems write a record a channel or a fork: their outside leg is the call's way in, or its way to a number.
     # A leg runs while any of its records says so: overlapping records (forks, whole seconds) are not added twice.
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE talks AS
