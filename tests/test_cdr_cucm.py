@@ -12,12 +12,13 @@ from cucm_records import CALL, Read, line, present, read, read_files, slow_read,
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from collector.accelerate import IS_PLAIN
 from collector.cdr.cucm_layout import ORDER, WIDTHS, sniff
 from collector.cdr.cucm_rows import CODECS, EARLIEST, LATEST, address
 from collector.cdr.cutting import LINE_LIMIT
 from collector.cdr.files import CdrFile, LayoutError, Skipped
 
-START = datetime(2025, 10, 1, 8, 15, tzinfo=UTC)
+COMPILED = pytest.mark.skipif(IS_PLAIN, reason="megabytes take minutes in plain Python")
 
 
 def rejects_of(tmp_path: Path, data: bytes) -> list[tuple[int, str]]:
@@ -305,6 +306,7 @@ def test_a_file_of_names_only_has_no_records(tmp_path: Path) -> None:
         assert (found.rows, found.rejects) == ([], [])
 
 
+@COMPILED
 def test_a_line_without_end_is_passed_over(tmp_path: Path) -> None:
     long = b"1" * (2 * LINE_LIMIT + 17)
     for window in (1 << 17, 1 << 23):
@@ -460,6 +462,7 @@ def compare(tmp_path: Path, data: bytes) -> None:
         assert {name: row[name] for name in expected} == expected
 
 
+@COMPILED
 def test_windows_of_any_size_give_the_same_rows(tmp_path: Path) -> None:
     lines = [line(globalCallID_callId=str(k), pkid=f'"{k:08}-0000-4000-8000-000000000000"') for k in range(2_000)]
     lines[700] = "1,2"
@@ -472,6 +475,7 @@ def test_windows_of_any_size_give_the_same_rows(tmp_path: Path) -> None:
         assert parts.rejects == whole.rejects == [(703, "wrong_columns")]
 
 
+@COMPILED
 def test_kernels_wrote_no_array_that_rows_still_use(tmp_path: Path) -> None:
     # Batches of several windows are all held at once: each must have its own memory.
     lines = [line(globalCallID_callId=str(k), callingPartyNumber=f'"{k}"') for k in range(3_000)]

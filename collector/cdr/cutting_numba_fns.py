@@ -248,7 +248,7 @@ def read_numbers(
                 at += 1
             is_given = 1 if 0 < end - at <= 18 else 0
             while at < end and is_given:
-                digit = window[at] - DIGIT_0
+                digit = int(window[at]) - DIGIT_0
                 if digit < 0 or digit > 9:
                     is_given = 0
                 value = value * 10 + digit

@@ -56,7 +56,7 @@ def decimal(window: Octets, at: int, end: int) -> float:
         if octet == POINT and scale == 0.0:
             scale = 1.0
         elif DIGIT_0 <= octet <= DIGIT_9:
-            value = value * 10.0 + (octet - DIGIT_0)
+            value = value * 10.0 + (int(octet) - DIGIT_0)
             scale *= 10.0
             digits += 1
         else:
