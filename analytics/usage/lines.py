@@ -75,7 +75,7 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
             CASE WHEN NOT cucm THEN (hash(called) >> 1)::BIGINT WHEN dest_leg = 0 THEN -1 - rid ELSE dest_leg END AS leg
         FROM m WHERE d_out AND NOT recording
         UNION ALL
-        SELECT rid, call, age, row_key, up, seconds, 'in', 
+        SELECT rid, call, age, row_key, up, seconds, 'in',
             CASE WHEN NOT cucm THEN 0 WHEN orig_leg = 0 THEN -1 - rid ELSE orig_leg END
         FROM m WHERE o_out AND NOT recording
         UNION ALL
