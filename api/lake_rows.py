@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.attribution import Attributor
 from api.masking import split_uri
-from api.rated import Rated, RatedCall, RatedStream
+from api.rated import Rated, RatedCall, RatedStream, passing
 from collector.facts import CallState, Stream
 
 Row = dict[str, Any]
@@ -28,6 +28,9 @@ class Sides(NamedTuple):
 
     site: str | None
     other_site: str | None
+
+
+NOWHERE = Sides(None, None)
 
 
 class Places:
@@ -60,6 +63,84 @@ class Places:
         return datetime.fromtimestamp(at // 1_000_000_000, self._zone).date()
 
 
+class Minutes:
+    """Rows of `site_minutes`: a call counts once, at the calling site, else at the called one; a stream likewise.
+
+    Both count in the minute of their beginning; the seconds of a call in the minutes in which it was up. A talker heard
+    in several places counts once.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[str, int], Row] = {}
+
+    def rows(self) -> list[Row]:
+        """Return what was counted, by site and minute."""
+        return [self._rows[key] for key in sorted(self._rows)]
+
+    def add_call(self, rated: RatedCall, sides: Sides) -> None:
+        """Count a call."""
+        site = sides.site or sides.other_site
+        if site is None:
+            return
+        call = rated.call
+        row = self._at(site, call.start)
+        row["calls"] += 1
+        row["answered"] += call.answered is not None
+        row["failed"] += call.state is CallState.FAILED
+        if call.answered is None or call.end is None:
+            return
+        begin = call.answered
+        while begin < call.end:
+            end = min(call.end, (begin // MINUTE_NS + 1) * MINUTE_NS)
+            self._at(site, begin)["busy_seconds"] += (end - begin) / 1e9
+            begin = end
+
+    def add_stream(self, rated: RatedStream, sides: Sides) -> None:
+        """Count a stream."""
+        stream, mos = rated.stream, rated.quality.mos
+        site = sides.site or sides.other_site
+        if site is None or stream.placement.role != "primary":
+            return
+        row = self._at(site, stream.first)
+        row["streams"] += 1
+        for name in ("packets", "expected", "lost"):
+            row[name] += getattr(stream, name)
+        if mos is not None:
+            row["rated"] += 1
+            row["poor"] += mos < POOR_MOS
+            row["mos_sum"] += mos
+            row["mos_min"] = mos if row["mos_min"] is None else min(mos, row["mos_min"])
+        if stream.jitter_ms is not None:
+            row["jitter_sum_ms"] += stream.jitter_ms.last
+            row["jitter_max_ms"] = max(stream.jitter_ms.last, row["jitter_max_ms"] or 0.0)
+
+    def _at(self, site: str, at: int) -> Row:
+        minute = at // MINUTE_NS
+        row = self._rows.get((site, minute))
+        if row is None:
+            start = minute * MINUTE_NS // MICRO_NS
+            row = self._rows[site, minute] = {**_EMPTY_MINUTE, "site": site, "start": start}
+        return row
+
+
+_EMPTY_MINUTE: Row = {
+    "calls": 0,
+    "answered": 0,
+    "failed": 0,
+    "streams": 0,
+    "rated": 0,
+    "poor": 0,
+    "mos_sum": 0.0,
+    "mos_min": None,
+    "packets": 0,
+    "expected": 0,
+    "lost": 0,
+    "jitter_sum_ms": 0.0,
+    "jitter_max_ms": None,
+    "busy_seconds": 0.0,
+}
+
+
 def key64(*parts: str) -> int:
     """First 64 bits of SHA-256 over the parts, as a signed number."""
     digest = hashlib.sha256("\x1f".join(parts).encode("utf-8", "replace")).digest()
@@ -77,13 +158,14 @@ def call_key(source: str, rated: RatedCall) -> int:
     return key64("call", source, rated.call.call_id, str(rated.call.start))
 
 
-def call_rows(calls: Iterable[RatedCall], source: str, places: Places | None) -> Iterator[Row]:
-    """Rows of `calls`."""
-    for rated in calls:
-        call = rated.call
-        sides = Sides(None, None) if places is None else places.of_call(rated)
+def call_rows(rated: Rated, source: str, places: Places | None, minutes: Minutes) -> Iterator[Row]:
+    """Rows of `calls`; each is counted in its minute as it passes."""
+    for each in passing(rated.calls):
+        call = each.call
+        sides = NOWHERE if places is None else places.of_call(each)
+        minutes.add_call(each, sides)
         yield {
-            "call_key": call_key(source, rated),
+            "call_key": call_key(source, each),
             "source": source,
             "call_id": text(call.call_id),
             "start": call.start // MICRO_NS,
@@ -99,17 +181,18 @@ def call_rows(calls: Iterable[RatedCall], source: str, places: Places | None) ->
             "to_address": call.legs[0].dst.ip if call.legs else None,
             **sides._asdict(),
             "legs": min(len(call.legs), MOST_SHORT),
-            "streams": min(len(rated.streams), MOST_SHORT),
-            "mos": rated.mos,
+            "streams": min(len(each.streams), MOST_SHORT),
+            "mos": each.mos,
         }
 
 
-def stream_rows(rated: Rated, source: str, places: Places | None) -> Iterator[Row]:
-    """Rows of `streams`."""
+def stream_rows(rated: Rated, source: str, places: Places | None, minutes: Minutes) -> Iterator[Row]:
+    """Rows of `streams`; each is counted in its minute as it passes."""
     calls = call_of_streams(rated, source)
     for each in rated.streams:
         stream, quality = each
-        sides = Sides(None, None) if places is None else places.of_stream(stream)
+        sides = NOWHERE if places is None else places.of_stream(stream)
+        minutes.add_stream(each, sides)
         yield {
             "stream_key": key64(
                 "stream", source, str(stream.src), str(stream.dst), str(stream.ssrc), str(stream.first)
@@ -147,87 +230,6 @@ def call_of_streams(rated: Rated, source: str) -> dict[int, int]:
             for each in call.streams:
                 found.setdefault(id(each.stream), call_key(source, call))
     return found
-
-
-def minute_rows(rated: Rated, places: Places) -> list[Row]:
-    """Rows of `site_minutes`: a call counts once, at the calling site, else at the called one; a stream likewise.
-
-    Both count in the minute of their beginning; the seconds of a call in the minutes in which it was up. A talker heard
-    in several places counts once.
-    """
-    minutes: dict[tuple[str, int], Row] = {}
-
-    def at(site: str, minute: int) -> Row:
-        row = minutes.get((site, minute))
-        if row is None:
-            row = minutes[site, minute] = {
-                **_EMPTY_MINUTE,
-                "site": site,
-                "start": minute * MINUTE_NS // MICRO_NS,
-            }
-        return row
-
-    for call in rated.calls:
-        site = _one(places.of_call(call))
-        if site is not None:
-            _count_call(call, site, at)
-    for each in rated.streams:
-        site = _one(places.of_stream(each.stream)) if each.stream.placement.role == "primary" else None
-        if site is not None:
-            _count_stream(each, at(site, each.stream.first // MINUTE_NS))
-    return [minutes[key] for key in sorted(minutes)]
-
-
-_EMPTY_MINUTE: Row = {
-    "calls": 0,
-    "answered": 0,
-    "failed": 0,
-    "streams": 0,
-    "rated": 0,
-    "poor": 0,
-    "mos_sum": 0.0,
-    "mos_min": None,
-    "packets": 0,
-    "expected": 0,
-    "lost": 0,
-    "jitter_sum_ms": 0.0,
-    "jitter_max_ms": None,
-    "busy_seconds": 0.0,
-}
-
-
-def _one(sides: Sides) -> str | None:
-    return sides.site or sides.other_site
-
-
-def _count_call(rated: RatedCall, site: str, at: Callable[[str, int], Row]) -> None:
-    call = rated.call
-    row = at(site, call.start // MINUTE_NS)
-    row["calls"] += 1
-    row["answered"] += call.answered is not None
-    row["failed"] += call.state is CallState.FAILED
-    if call.answered is None or call.end is None:
-        return
-    begin = call.answered
-    while begin < call.end:
-        end = min(call.end, (begin // MINUTE_NS + 1) * MINUTE_NS)
-        at(site, begin // MINUTE_NS)["busy_seconds"] += (end - begin) / 1e9
-        begin = end
-
-
-def _count_stream(rated: RatedStream, row: Row) -> None:
-    stream, mos = rated.stream, rated.quality.mos
-    row["streams"] += 1
-    for name in ("packets", "expected", "lost"):
-        row[name] += getattr(stream, name)
-    if mos is not None:
-        row["rated"] += 1
-        row["poor"] += mos < POOR_MOS
-        row["mos_sum"] += mos
-        row["mos_min"] = mos if row["mos_min"] is None else min(mos, row["mos_min"])
-    if stream.jitter_ms is not None:
-        row["jitter_sum_ms"] += stream.jitter_ms.last
-        row["jitter_max_ms"] = max(stream.jitter_ms.last, row["jitter_max_ms"] or 0.0)
 
 
 def import_rows(rated: Rated, now: int) -> list[Row]:

@@ -81,6 +81,10 @@ class RatedCalls(Sequence[RatedCall]):
     def __iter__(self) -> Iterator[RatedCall]:
         return (rate_call(call, {}) for call in self._calls)
 
+    def passing(self) -> Iterator[RatedCall]:
+        """Every call once, none kept."""
+        return (rate_call(call, {}) for call in self._calls.passing())
+
     def beginning_with(self, beginning: str) -> tuple[RatedCall, ...]:
         """Those that have a leg whose Call-ID begins so."""
         return tuple(self[place] for place in self._calls.places_of(beginning))
@@ -97,6 +101,11 @@ class RatedCalls(Sequence[RatedCall]):
 def candidates(calls: Sequence[RatedCall], most: int) -> Sequence[RatedCall]:
     """Calls among which the worst `most` are: all, where nobody knows better."""
     return calls.first(most) if isinstance(calls, RatedCalls) else calls
+
+
+def passing(calls: Sequence[RatedCall]) -> Iterator[RatedCall]:
+    """Every call once, in memory that does not grow with their number where they are made on demand."""
+    return calls.passing() if isinstance(calls, RatedCalls) else iter(calls)
 
 
 def beginning_with(calls: Sequence[RatedCall], beginning: str) -> Sequence[RatedCall]:

@@ -13,13 +13,16 @@ from analytics.store.lake import Lake
 from analytics.store.schema import CALLS, IMPORTS, SITE_MINUTES, STREAMS
 from analytics.store.settings import StoreError
 from analytics.store.site_minutes import append_minutes
-from api.lake_rows import Places, call_rows, import_rows, minute_rows, stream_rows
+from api.lake_rows import Minutes, Places, call_rows, import_rows, stream_rows
 from api.wording import plural
 from collector.estate.folder import load_estate
 
 if TYPE_CHECKING:
     from analytics.sites import Estate
     from api.rated import Rated
+
+
+TABLES = ((CALLS, call_rows), (STREAMS, stream_rows))
 
 
 class Kept(NamedTuple):
@@ -73,15 +76,24 @@ class Store:
         source = hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
         batch = f"capture {source}"
         places = None if self._estate is None else Places(Attributor(self._estate))
-        self._lake.append(CALLS.name, arrow_reader(CALLS, call_rows(rated.calls, source, places)), batch=batch)
-        self._lake.append(STREAMS.name, arrow_reader(STREAMS, stream_rows(rated, source, places)), batch=batch)
+        minutes = Minutes()
+        already = False
+        for table, made in TABLES:
+            rows = arrow_reader(table, made(rated, source, places, minutes))
+            already |= self._lake.append(table.name, rows, batch=batch).already
         told = ""
         if places is not None:
-            rows = minute_rows(rated, places)
-            if rows:
-                minutes = arrow_table(SITE_MINUTES, rows).drop_columns(["month", "step"])
-                append_minutes(self._lake, minutes, batch=batch)
-            told = f", {plural(len(rows), 'minute')} of sites"
+            if already:
+                # A run that was killed wrote rows of it, and what of them was counted here cannot be known.
+                minutes = Minutes()
+                for _, made in TABLES:
+                    for _ in made(rated, source, places, minutes):
+                        pass
+            of_sites = minutes.rows()
+            if of_sites:
+                columns = arrow_table(SITE_MINUTES, of_sites).drop_columns(["month", "step"])
+                append_minutes(self._lake, columns, batch=batch)
+            told = f", {plural(len(of_sites), 'minute')} of sites"
         self._lake.append(IMPORTS.name, arrow_table(IMPORTS, import_rows(rated, now)), batch=batch)
         calls, streams = plural(len(rated.calls), "call"), plural(len(rated.streams), "stream")
         return Kept(f"stored in {self._root}: {calls}, {streams}{told}", True)

@@ -13,7 +13,10 @@ import pytest
 
 from analytics.store.lake import Lake
 from api.main import PARTLY_READ, UNUSABLE, shell
+from api.replay import replay_files
 from api.storing import Store
+from collector.call_list import CallList
+from collector.simulator.bulk_sip import SipSize, write_sip
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_pcaps"
@@ -233,3 +236,17 @@ def test_the_store_is_let_go_of(tmp_path: Path) -> None:
     store = Store(tmp_path / "store", None)
     store.close()
     store.close()
+
+
+def test_calls_that_are_made_on_demand_are_all_kept_and_not_held(tmp_path: Path) -> None:
+    capture, store = tmp_path / "sip.pcap", tmp_path / "store"
+    truth = write_sip(capture, SipSize(messages=5_000, calls=700))
+    assert replay(capture, "--store", store) == 0
+    kept = rows(store, "calls", "start, call_id")
+    assert len(kept) == truth.calls
+    replayed = replay_files([capture])
+    assert isinstance(replayed.calls, CallList)
+    assert sum(call.state == "completed" for call in replayed.calls) == sum(row["state"] == "completed" for row in kept)
+    again = replay_files([capture]).calls
+    assert isinstance(again, CallList)
+    assert list(again.passing()) == list(replayed.calls)
