@@ -42,7 +42,7 @@ def random_rows(rnd: random.Random, bands: list[str]) -> list[reference.Row]:
     rows = []
     places = [("", name) for name, _ in DESTINATIONS[:-1]]
     places += [("4420", ""), ("44207", "geographic"), ("1", ""), ("1212", "international"), ("118500", "directory_118")]
-    places += [("118", ""), ("4", "")]
+    places += [("118", ""), ("4", ""), ("4420", "geographic"), ("1212", "")]
     for prefix, number_class in places:
         for band in rnd.choice((["", *bands], [""], bands, bands[:1])):
             decimals = rnd.choice((0, 2, 4, 8))

@@ -149,6 +149,14 @@ def test_bands_go_by_the_wall_clock_and_lengths_by_real_seconds(
     assert price(rater, start, seconds) == night_seconds * 1 + (seconds - night_seconds) * 2
 
 
+def test_a_band_whose_end_the_clocks_skip_ends_with_them() -> None:
+    early = [reference.Band("early", EVERY_DAY, "00:00", "01:30"), reference.Band("late", EVERY_DAY, "01:30", "24:00")]
+    rater = Rater(as_facts([version([row("60", "early"), row("120", "late")], early)]), LONDON)
+    # 10 minutes before 01:00 GMT, which is 02:00 BST: 01:30 does not come.
+    assert price(rater, datetime(2025, 3, 30, 0, 50, tzinfo=UTC), 1200) == 600 * 1 + 600 * 2
+    assert price(rater, datetime(2025, 3, 29, 0, 50, tzinfo=UTC), 1200) == 1200
+
+
 def test_a_version_begins_at_local_midnight() -> None:
     old = version([row("60")], [NIGHT[1]], splits_tariffs=False)
     new = version([row("120")], [NIGHT[1]], valid_from=date(2025, 10, 1))
