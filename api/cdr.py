@@ -82,7 +82,7 @@ def import_(
         settings = _settings(format_, mapping, zone, estate, system)
         book = None if estate is None or dry_run else load_book(estate)
         with Rejects(rejects) as refused:
-            summary, rated = _run(paths, store, settings, refused, settle, dry_run, book, bar)
+            summary, rated = _run(paths, store, settings, refused, settle, dry_run, estate, book, bar)
     except (CdrError, MappingError, EstateError, StoreError) as error:
         say(str(error))
         return UNUSABLE
@@ -137,6 +137,7 @@ def _run(
     rejects: Rejects,
     settle: float,
     dry_run: bool,
+    estate: Path | None,
     book: Book | None,
     bar: Bar,
 ) -> tuple[Summary, Derived | None]:
@@ -162,5 +163,5 @@ def _run(
 
     with closing(Lake.open(store, create=True)) as lake, sole_import(lake.root, bar.note) as journal:
         run.into(lake, journal, files, datetime.now(UTC))
-        rated = None if book is None else rate_pending(lake, book, datetime.now(UTC))
+        rated = None if book is None or estate is None else rate_pending(lake, book, estate, datetime.now(UTC))
     return run.summary, rated

@@ -53,13 +53,35 @@ def tariff_digest(root: Path) -> str:
     return digest.hexdigest()
 
 
-def rate_pending(lake: Lake, book: Book, now: datetime, progress: Callable[[int, int], None] | None = None) -> Derived:
+def rate_pending(
+    lake: Lake, book: Book, estate: Path, now: datetime, progress: Callable[[int, int], None] | None = None
+) -> Derived:
     """Rate the days whose records are not in `usage` yet. Nobody else may import meanwhile."""
     from analytics.usage.derive import derive, pending
 
     with closing(lake.connect()) as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
-        return derive(lake, connection, book, pending(lake, connection), now, progress)
+        days = pending(lake, connection)
+        made = derive(lake, connection, book, days, now, progress)
+    _keep_elements(lake, book, days, estate)
+    return made
+
+
+def _keep_elements(lake: Lake, book: Book, days: Sequence[date], root: Path) -> None:
+    """Keep the cost elements of the months that these days' calls are billed in."""
+    if not days:
+        return
+    from analytics.store.element_rows import keep_elements
+    from collector.estate.costs import load_costs
+
+    with closing(lake.connect()) as connection:
+        lake.view(connection, "usage", name="usage_rated")
+        listed = ", ".join(f"DATE '{day}'" for day in days)
+        months = connection.execute(
+            f"SELECT DISTINCT month FROM usage_rated WHERE day IN ({listed}) ORDER BY month"  # noqa: S608 -- days
+        ).fetchall()
+    costs = load_costs(root, {site.site for site in book.estate.sites})
+    keep_elements(lake, book.estate, costs, [month for (month,) in months])
 
 
 def rerate(
@@ -95,6 +117,7 @@ def rerate(
             changes = _changes(lake, book, days)
             if not dry_run:
                 _derive(lake, book, days)
+                _keep_elements(lake, book, days, estate)
     except (StoreError, EstateError, CdrError, ValueError) as error:
         say(str(error))
         return UNUSABLE

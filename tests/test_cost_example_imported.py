@@ -192,3 +192,18 @@ def test_lines_of_a_day_do_not_depend_on_when_it_is_rated(files: list[Path], sto
         for day in sorted(set(days)):
             derive(lake, connection, load_book(ESTATE), [day], datetime.now(UTC))
     assert lines_of(store) == before
+
+
+def test_the_cost_elements_of_the_month_are_kept_beside_its_lines(store: Path) -> None:
+    with closing(Lake.open(store)) as lake, closing(lake.connect()) as connection:
+        lake.view(connection, "elements")
+        sums = connection.execute(
+            "SELECT site, side, sum(amount) FROM elements WHERE month = DATE '2025-10-01' GROUP BY ALL ORDER BY ALL"
+        ).fetchall()
+    # Sums of the worked example's ledger, by hand.
+    assert [(site, side, from_atoms(int(atoms))) for site, side, atoms in sums] == [
+        ("A", "ip", Decimal("1043.00")),
+        ("A", "legacy", Decimal("1883.40")),
+        ("B", "ip", Decimal("257.00")),
+        ("B", "legacy", Decimal("657.80")),
+    ]
