@@ -21,6 +21,7 @@ from api.estate import app as estate
 from api.mos import mos
 from api.progress import say
 from api.report.command import report as report_command
+from api.store import app as store_app
 from api.tariff import app as tariff
 from api.usage import rerate
 
@@ -136,6 +137,7 @@ app.command()(rerate)
 app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
+app.add_typer(store_app, name="store")
 app.add_typer(tariff, name="tariff")
 
 

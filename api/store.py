@@ -261,10 +261,14 @@ def as_of(
 
 def _write_rows(lake: Lake, table: Table, version: int, format_: Format, out: Path | None, show_numbers: bool) -> int:
     """Write the rows of a version, times as ISO 8601; return how many."""
+    import shutil
+    from tempfile import TemporaryDirectory
+
     import duckdb
 
     from analytics.store.files import identifier, literal
     from analytics.store.forget import DEVICES, NUMBERS
+    from analytics.store.lake import TEMPORARY
     from analytics.store.settings import StoreError
 
     hidden = (NUMBERS | DEVICES) & {column.name for column in table.columns} if table.personal else frozenset()
@@ -277,14 +281,21 @@ def _write_rows(lake: Lake, table: Table, version: int, format_: Format, out: Pa
         name = lake.view(connection, table.name, version=version)
         order = ", ".join(identifier(one) for one in (table.partition, *table.sort))
         query = f"SELECT *{masked} FROM {name} ORDER BY {order}"  # noqa: S608 - quoted
-        target = literal("/dev/stdout" if out is None else str(out))
         options = {
             Format.CSV: "FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%fZ'",
             Format.JSON: "FORMAT json, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%fZ'",
             Format.PARQUET: "FORMAT parquet, COMPRESSION zstd",
         }[format_]
-        sys.stdout.flush()
-        return int(connection.execute(f"COPY ({query}) TO {target} ({options})").fetchall()[0][0])
+        with TemporaryDirectory(dir=lake.root / TEMPORARY) as scratch:
+            # Not to /dev/stdout: opening that would cut a file that stdout is appended to.
+            target = Path(scratch) / "rows" if out is None else out
+            rows = int(connection.execute(f"COPY ({query}) TO {literal(str(target))} ({options})").fetchall()[0][0])
+            if out is None:
+                sys.stdout.flush()
+                with target.open("rb") as file:
+                    shutil.copyfileobj(file, sys.stdout.buffer)
+                sys.stdout.buffer.flush()
+        return rows
     except duckdb.Error as error:
         raise StoreError(f"rows cannot be written: {str(error).splitlines()[0]}") from error
     finally:
