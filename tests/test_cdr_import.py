@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ from cucm_records import line, table
 
 from analytics.store.lake import Lake
 from api.main import shell
+from collector.cdr.files import discover
+from collector.cdr.importing import Import, ImportSettings
+from collector.cdr.journal import sole_import
+from collector.cdr.rejects import Rejects
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -287,6 +292,30 @@ def test_a_kill_at_any_step_counts_no_file_twice_and_loses_none(here: Path) -> N
     assert sorted(counted(here / "store")) == [(1, 1)] + [(3, 3)] * 4
     assert counted(here / "store", "phone_reports") == [(1, 1)]
     assert sorted((rows, kept) for _, rows, kept, _ in imports_of(here / "store")) == [(1, 1)] * 2 + [(3, 3)] * 4
+
+
+@pytest.mark.parametrize("how", ["grown", "other", "alike", "shorter", "gone"])
+def test_a_file_that_changes_after_it_was_hashed_keeps_its_group_out(here: Path, how: str) -> None:
+    feed(here / "in", 3)
+    victim = here / "in" / name_of(1, 101)
+    run_ = Import(ImportSettings(), Rejects(here / "rejects.csv"))
+    files = run_.identify(discover([here / "in"], 0))
+    whole = victim.read_bytes()
+    if how == "gone":
+        victim.unlink()
+    else:
+        alike = whole.replace(b"901130001111", b"901130002222")
+        changed = {"grown": whole + b"1,2,3\n", "other": whole + whole, "alike": alike, "shorter": whole[:-9]}
+        victim.write_bytes(changed[how])
+    with closing(Lake.open(here / "store", create=True)) as lake, sole_import(lake.root, print) as journal:
+        run_.into(lake, journal, files, datetime.now(UTC))
+        assert journal.pending == set()
+    assert [skip.reason for skip in run_.summary.skipped] == ["changed"]
+    assert (run_.summary.failed, run_.summary.rejected.total()) == (True, 0)
+    assert (counted(here / "store"), imports_of(here / "store")) == ([], [])
+    victim.write_bytes(whole)
+    assert run(here / "in") == 0
+    assert counted(here / "store") == [(3, 3)] * 3
 
 
 def test_two_imports_at_once_count_each_file_once(here: Path) -> None:

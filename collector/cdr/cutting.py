@@ -173,7 +173,7 @@ class Cutter:
             if not is_discarding and self._filled - int(state[POSITION]) > self._line_limit:
                 self._reject(tally, "line_too_long", self._filled)
                 is_discarding = not self._pass_line()
-        if size != file.size or source.problem is not None:
+        if size != file.size or source.problem is not None or not file.is_unchanged:
             raise FileChangedError(file)
         self._close_segment(tally)
         self._filled = int(state[POSITION])

@@ -83,6 +83,13 @@ class CdrFile:
     """CUCM: sequence number in the name."""
     minute: datetime | None = None
     """CUCM: UTC minute in the name."""
+    stamp: tuple[int, int] | None = None
+    """Octets on disk and time of change [ns] when it was hashed."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it is still what was hashed, as far as size and time tell."""
+        return self.stamp is None or _stamp(self.path) == self.stamp
 
     @property
     def file_key(self) -> int:
@@ -212,7 +219,7 @@ def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFi
         return Skipped(path, "unreadable", str(error).removeprefix(f"{path}: "))
     digest, size, head = hashlib.sha256(), 0, b""
     with source:
-        buffer = bytearray(PIECE)
+        buffer = bytearray(min(PIECE, max(HEAD, (stamp[0] if stamp else PIECE) + 1)))
         view = memoryview(buffer)
         while count := source.read_into(view):
             digest.update(view[:count])
@@ -245,4 +252,5 @@ def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFi
         node=parts.node if parts else None,
         sequence=parts.sequence if parts else None,
         minute=parts.minute if parts else None,
+        stamp=stamp,
     )

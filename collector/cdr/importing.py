@@ -243,6 +243,9 @@ class Import:
         with connected(lake) as connection:
             make_tables(connection)
             staged = self._stage(connection, group)
+            for file in group:
+                if not file.is_unchanged:
+                    raise FileChangedError(file)
             for table, temporary in STAGED.items():
                 sql = f"SELECT * FROM {temporary}" + _except(half_done[table])  # noqa: S608 - own names
                 lake.append_query(table, connection, sql, batch=_batch_name(group))
