@@ -27,7 +27,7 @@ from analytics.sites import (
     TrunkKind,
 )
 from collector.estate.overlaps import Holding, check_names, check_ranges, check_subnets, days
-from collector.estate.problems import Problems, nearest, shown
+from collector.estate.problems import Problems, Suggestions, shown
 
 MOST_LEVELS = 16
 """Levels of sites: deeper is a mistake."""
@@ -55,9 +55,10 @@ def check_estate(estate: Estate, problems: Problems) -> None:
         estate.plans,
         estate.public_numbers,
     )
+    suggest = Suggestions(sites)
     for rows in groups:
         for row in rows:
-            _check_place(row, sites, problems)
+            _check_place(row, sites, suggest, problems)
     _check_pools(estate, sites, problems)
     _check_names(estate, sites, problems)
     check_subnets([(row, _holds(row, sites)) for row in estate.subnets], problems)
@@ -94,11 +95,12 @@ def _once(rows: tuple[AnyRow, ...], problems: Problems) -> tuple[AnyRow, ...]:
 def _check_sites(rows: Sequence[Site], sites: Spans, problems: Problems) -> None:
     holdings = [Holding(row.site, f"the site {row.site}", (span_of(row.valid),), row.origin) for row in rows]
     check_names(holdings, "overlapping_sites", problems, gaps=True)
+    suggest = Suggestions(sites)
     for row in rows:
         if row.parent is None:
             continue
         if row.parent not in sites:
-            sentence = f"the parent {shown(row.parent)} is no site{nearest(row.parent, sites)}"
+            sentence = f"the parent {shown(row.parent)} is no site{suggest(row.parent)}"
             problems.error(row.origin, "unknown_parent", sentence)
         elif within(span_of(row.valid), sites[row.parent]) != (span_of(row.valid),):
             sentence = (
@@ -140,13 +142,13 @@ def _holds(row: Placed, sites: Spans) -> tuple[Span, ...]:
     return within(span_of(row.valid), (ALWAYS,) if row.site is None else sites.get(row.site, ()))
 
 
-def _check_place(row: Placed, sites: Spans, problems: Problems) -> None:
+def _check_place(row: Placed, sites: Spans, suggest: Suggestions, problems: Problems) -> None:
     """Note a site that is unknown, and a row that holds when its site does not."""
     if row.site is None:
         return
     spans = sites.get(row.site)
     if spans is None:
-        problems.error(row.origin, "unknown_site", f"{shown(row.site)} is no site{nearest(row.site, sites)}")
+        problems.error(row.origin, "unknown_site", f"{shown(row.site)} is no site{suggest(row.site)}")
         return
     stated = span_of(row.valid)
     if not within(stated, spans):
@@ -162,15 +164,14 @@ def _check_pools(estate: Estate, sites: Spans, problems: Problems) -> None:
     pools: dict[str, list[Span]] = defaultdict(list)
     for pool in estate.pools:
         pools[pool.pool].extend(_holds(pool, sites))
+    suggest = Suggestions(pools)
     named = set()
     for device in estate.devices:
         if device.pool is None:
             continue
         named.add(device.pool)
         if device.pool not in pools:
-            problems.error(
-                device.origin, "unknown_pool", f"{shown(device.pool)} is no pool{nearest(device.pool, pools)}"
-            )
+            problems.error(device.origin, "unknown_pool", f"{shown(device.pool)} is no pool{suggest(device.pool)}")
         elif device.site is None and not within(span_of(device.valid), merged(pools[device.pool])):
             sentence = f"the row can never match: pool {device.pool} is at no site {days(span_of(device.valid))}"
             problems.warning(device.origin, "dead_row", sentence)

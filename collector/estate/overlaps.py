@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ipaddress
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from analytics.attribution import FIRST_DAY, LAST_DAY, Span
 from analytics.sites import NumberRange, Origin, Subnet
 from collector.estate.problems import Problems
 
+Row = TypeVar("Row")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -72,61 +74,94 @@ def _note_overlap(one: Holding, other: Holding, code: str, problems: Problems) -
         problems.error(later.origin, code, sentence)
 
 
-class _Claim(NamedTuple):
+class _Timeline(Generic[Row]):
+    """Rows of one claim in order of time, so that one that holds on given days is found without looking at all."""
+
+    def __init__(self, rows: Iterable[tuple[Row, Sequence[Span]]]) -> None:
+        self.rows = list(rows)
+        held = [(span, number) for number, (_, spans) in enumerate(self.rows) for span in spans]
+        self._held = sorted(held)
+        self._firsts = [span.first for span, _ in self._held]
+        self._reach: list[int] = []
+        """The last day of all up to each."""
+        for span, _ in self._held:
+            self._reach.append(max(span.last, self._reach[-1]) if self._reach else span.last)
+
+    def meeting(self, spans: Sequence[Span]) -> tuple[Row, Span] | None:
+        """A row that shares days with these, and the first such days."""
+        for wanted in spans:
+            for span, row in self._from(wanted.last, wanted.first):
+                return row, Span(max(span.first, wanted.first), min(span.last, wanted.last))
+        return None
+
+    def covers(self, span: Span) -> bool:
+        """Whether one row holds on all of these days."""
+        return next(self._from(span.first, span.last), None) is not None
+
+    def _from(self, begins_by: int, lasts_to: int) -> Iterator[tuple[Span, Row]]:
+        """Rows that begin by one day and last to another at least."""
+        at = bisect_right(self._firsts, begins_by) - 1
+        while at >= 0 and self._reach[at] >= lasts_to:
+            span, number = self._held[at]
+            if span.last >= lasts_to:
+                yield span, self.rows[number][0]
+            at -= 1
+
+
+class _Place(NamedTuple):
+    """A network and the rows that claim it."""
+
     network: Network
-    row: Subnet
-    spans: tuple[Span, ...]
+    claims: _Timeline[Subnet]
 
 
 def check_subnets(subnets: Sequence[tuple[Subnet, tuple[Span, ...]]], problems: Problems) -> None:
     """Note networks claimed twice, networks inside one of another site, and networks that their parts wholly cover."""
-    claims = [_Claim(ipaddress.ip_network(row.subnet), row, spans) for row, spans in subnets if spans]
-    holdings = [
-        Holding(claim.row.subnet, f"the network {claim.row.subnet}", claim.spans, claim.row.origin) for claim in claims
-    ]
-    check_names(holdings, "overlapping_subnets", problems, gaps=False)
-    claims.sort(key=lambda claim: (claim.network.version, int(claim.network.network_address), claim.network.prefixlen))
-    _check_nested(claims, problems)
-    _check_covered(claims, problems)
+    named = [Holding(row.subnet, f"the network {row.subnet}", spans, row.origin) for row, spans in subnets if spans]
+    check_names(named, "overlapping_subnets", problems, gaps=False)
+    grouped: dict[str, list[tuple[Subnet, tuple[Span, ...]]]] = defaultdict(list)
+    for row, spans in subnets:
+        if spans:
+            grouped[row.subnet].append((row, spans))
+    places = [_Place(ipaddress.ip_network(subnet), _Timeline(rows)) for subnet, rows in grouped.items()]
+    places.sort(key=lambda place: (place.network.version, int(place.network.network_address), place.network.prefixlen))
+    _check_nested(places, problems)
+    _check_covered(places, problems)
 
 
-def _check_nested(claims: Sequence[_Claim], problems: Problems) -> None:
+def _check_nested(places: Sequence[_Place], problems: Problems) -> None:
     """Note networks inside one of another site: the longest prefix wins, which may not be meant."""
-    around: list[_Claim] = []
-    for claim in claims:
-        while around and not _inside(claim.network, around[-1].network):
+    around: list[_Place] = []
+    for place in places:
+        while around and not _inside(place.network, around[-1].network):
             around.pop()
-        for outer in reversed(around):
-            shared = common_days(claim.spans, outer.spans)
-            if outer.network == claim.network or shared is None:
-                continue
-            if outer.row.site != claim.row.site:
+        for row, spans in place.claims.rows:
+            met = next(filter(None, (outer.claims.meeting(spans) for outer in reversed(around))), None)
+            if met is not None and met[0].site != row.site:
+                outer, shared = met
                 sentence = (
-                    f"{claim.row.subnet} of site {claim.row.site} lies in {outer.row.subnet} of site {outer.row.site} "
-                    f"(line {outer.row.origin.line}) {days(shared)}: the longer prefix wins"
+                    f"{row.subnet} of site {row.site} lies in {outer.subnet} of site {outer.site} "
+                    f"(line {outer.origin.line}) {days(shared)}: the longer prefix wins"
                 )
-                problems.warning(claim.row.origin, "nested_subnet", sentence)
-            break
-        around.append(claim)
+                problems.warning(row.origin, "nested_subnet", sentence)
+        around.append(place)
 
 
-def _check_covered(claims: Sequence[_Claim], problems: Problems) -> None:
+def _check_covered(places: Sequence[_Place], problems: Problems) -> None:
     """Note networks of which no address is left beside their parts, all days considered."""
-    for at, claim in enumerate(claims):
-        covered: list[Network] = []
-        for index in range(at + 1, len(claims)):
-            inner = claims[index]
-            if not _inside(inner.network, claim.network):
-                break
-            if inner.network != claim.network and all(_spanned(span, inner.spans) for span in claim.spans):
-                covered.append(inner.network)
-        if covered and _size_together(covered) == claim.network.num_addresses:
-            sentence = f"{claim.row.subnet} can never match: longer prefixes of other rows cover all its addresses"
-            problems.warning(claim.row.origin, "dead_row", sentence)
-
-
-def _spanned(span: Span, others: Sequence[Span]) -> bool:
-    return any(other.first <= span.first and span.last <= other.last for other in others)
+    for at, place in enumerate(places):
+        end = at + 1
+        while end < len(places) and _inside(places[end].network, place.network):
+            end += 1
+        if _size_together(inner.network for inner in places[at + 1 : end]) < place.network.num_addresses:
+            continue
+        for row, spans in place.claims.rows:
+            inside = (
+                inner.network for inner in places[at + 1 : end] if all(inner.claims.covers(span) for span in spans)
+            )
+            if _size_together(inside) == place.network.num_addresses:
+                sentence = f"{row.subnet} can never match: longer prefixes of other rows cover all its addresses"
+                problems.warning(row.origin, "dead_row", sentence)
 
 
 def _size_together(networks: Iterable[Network]) -> int:
@@ -148,21 +183,24 @@ def _inside(inner: Network, outer: Network) -> bool:
 
 def check_ranges(ranges: Sequence[tuple[NumberRange, tuple[Span, ...]]], problems: Problems) -> None:
     """Note ranges of one partition that share numbers and days."""
-    grouped: dict[tuple[str | None, int], list[tuple[NumberRange, tuple[Span, ...]]]] = defaultdict(list)
+    grouped: dict[tuple[str | None, int], dict[tuple[str, str], list[tuple[NumberRange, tuple[Span, ...]]]]]
+    grouped = defaultdict(lambda: defaultdict(list))
+    named = []
     for row, spans in ranges:
         if spans:
-            grouped[row.partition, len(row.first)].append((row, spans))
+            grouped[row.partition, len(row.first)][row.first, row.last].append((row, spans))
+            key = f"{row.first} {row.last} {row.partition or ''}"
+            named.append(Holding(key, f"the range {row.first} to {row.last}", spans, row.origin))
+    check_names(named, "overlapping_ranges", problems, gaps=False)
     for found in grouped.values():
-        found.sort(key=lambda item: (item[0].first, item[0].origin.line))
-        open_ranges: list[tuple[NumberRange, tuple[Span, ...]]] = []
-        for row, spans in found:
-            open_ranges = [item for item in open_ranges if item[0].last >= row.first]
-            for other, other_spans in open_ranges:
-                shared = common_days(spans, other_spans)
-                if shared is not None:
-                    _note_shared_numbers(row, other, shared, problems)
-                    break
-            open_ranges.append((row, spans))
+        before: list[tuple[str, _Timeline[NumberRange]]] = []
+        for (first, last), rows in sorted(found.items()):
+            before = [item for item in before if item[0] >= first]
+            for row, spans in rows:
+                met = next(filter(None, (other.meeting(spans) for _, other in before)), None)
+                if met is not None:
+                    _note_shared_numbers(row, *met, problems)
+            before.append((last, _Timeline(rows)))
 
 
 def _note_shared_numbers(row: NumberRange, other: NumberRange, shared: Span, problems: Problems) -> None:

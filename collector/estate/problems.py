@@ -82,3 +82,19 @@ def nearest(text: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(text.casefold(), {word.casefold(): word for word in known}, n=1, cutoff=0.6)
     originals = {word.casefold(): word for word in known}
     return f" (did you mean {originals[close[0]]}?)" if close else ""
+
+
+class Suggestions:
+    """`nearest` among the same known words again and again: each text is looked for once, and only so many."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = tuple(known)
+        self._found: dict[str, str] = {}
+
+    def __call__(self, text: str) -> str:
+        """As `nearest`; empty after so many different texts."""
+        if text not in self._found:
+            if len(self._found) >= MOST_OF_A_KIND:
+                return ""
+            self._found[text] = nearest(text, self._known)
+        return self._found[text]
