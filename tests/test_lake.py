@@ -136,3 +136,36 @@ def test_a_store_is_made_only_when_asked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="neither a store nor empty"):
         Lake.open(tmp_path, create=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("3", "the settings are no object"),
+        ('{"keep": 1}', "there is no setting keep"),
+        ('{"memory_mb": "1"}', "memory_mb must be a whole number from 0 on"),
+        ('{"orphan_hours": -1}', "orphan_hours must be a number from 0 on"),
+        ('{"durable": 1}', "durable must be true or false"),
+        ('{"keep_days": 3}', "keep_days must name tables with their days"),
+        ('{"keep_days": {"call": 3}}', "keep_days names call, which is no table"),
+        ('{"keep_days": {"calls": 1.5}}', "keep_days of calls must be whole days or null"),
+    ],
+)
+def test_wrong_settings_are_named(lake: Lake, settings: str, sentence: str) -> None:
+    marker = lake.root / "callgauge-store.json"
+    marker.write_text(f'{{"format": 1, "settings": {settings}}}')
+    with pytest.raises(StoreError) as error:
+        Lake.open(lake.root)
+    assert str(error.value) == f"{marker}: {sentence}"
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("{", "cannot be read"), ('{"format": 9}', "has format 9")])
+def test_a_store_of_another_format_is_not_touched(lake: Lake, text: str, sentence: str) -> None:
+    (lake.root / "callgauge-store.json").write_text(text)
+    with pytest.raises(StoreError, match=sentence):
+        Lake.open(lake.root, create=True)
+
+
+def test_a_store_may_not_lie_where_its_path_reads_as_a_partition(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="must hold neither"):
+        Lake.open(tmp_path / "site=A" / "store", create=True)

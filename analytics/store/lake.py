@@ -39,7 +39,7 @@ from analytics.store.delta import (
 from analytics.store.files import WrittenFile, damage, discard, identifier, partition_day, projection, write_files
 from analytics.store.quarantine import believable, put_aside
 from analytics.store.schema import Table
-from analytics.store.settings import LakeSettings, StoreError
+from analytics.store.settings import LakeSettings, StoreError, read_settings
 
 MARKER = "callgauge-store.json"
 FORMAT = 1
@@ -79,7 +79,10 @@ class Lake:
 
     @classmethod
     def open(cls, root: Path, *, create: bool = False, settings: LakeSettings | None = None) -> Lake:
-        """Open a store; `create` makes one where there is none. StoreError where it is none or of another format."""
+        """Open a store; `create` makes one where there is none. StoreError where it is none or of another format.
+
+        Without `settings`, those of the store's own `callgauge-store.json` hold.
+        """
         root = root.absolute()
         if "=" in str(root) or "*" in str(root):
             raise StoreError(f"the path of a store must hold neither = nor *: {root}")
@@ -89,12 +92,13 @@ class Lake:
                 raise StoreError(f"there is no store in {root}")
             _make(root)
         try:
-            found = json.loads(marker.read_text(encoding="utf-8"))["format"]
+            stated = json.loads(marker.read_text(encoding="utf-8"))
+            found = stated["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{marker} cannot be read") from error
         if found != FORMAT:
             raise StoreError(f"the store in {root} has format {found}; this version reads format {FORMAT}")
-        return cls(root, settings or LakeSettings())
+        return cls(root, settings or read_settings(stated.get("settings", {}), str(marker)))
 
     def folder(self, table: str) -> Path:
         """Return the folder of a table."""

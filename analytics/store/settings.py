@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from analytics.store.schema import TABLES
 
 
 class StoreError(Exception):
@@ -44,3 +47,36 @@ class LakeSettings:
     """How long rows that were put aside are kept [days]."""
     quarantine_mb: int = 256
     """Most disk that rows put aside take [MB]; further ones are only counted."""
+
+
+def read_settings(given: Any, origin: str) -> LakeSettings:
+    """Return settings as JSON has them; StoreError names what is no setting, or not of its type."""
+    if not isinstance(given, dict):
+        raise StoreError(f"{origin}: the settings are no object")
+    defaults = LakeSettings()
+    known = {one.name: type(getattr(defaults, one.name)) for one in fields(LakeSettings)}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise StoreError(f"{origin}: there is no setting {name}")
+        if name == "keep_days":
+            _check_keep_days(value, origin)
+        elif known[name] is bool and not isinstance(value, bool):
+            raise StoreError(f"{origin}: {name} must be true or false")
+        elif known[name] is not bool and (
+            isinstance(value, bool) or not isinstance(value, int if known[name] is int else int | float) or value < 0
+        ):
+            raise StoreError(f"{origin}: {name} must be a {'whole ' if known[name] is int else ''}number from 0 on")
+        values[name] = value
+    return LakeSettings(**values)
+
+
+def _check_keep_days(value: Any, origin: str) -> None:
+    if not isinstance(value, dict):
+        raise StoreError(f"{origin}: keep_days must name tables with their days")
+    names = {table.name for table in TABLES}
+    for table, days in value.items():
+        if table not in names:
+            raise StoreError(f"{origin}: keep_days names {table}, which is no table")
+        if days is not None and (isinstance(days, bool) or not isinstance(days, int) or days < 0):
+            raise StoreError(f"{origin}: keep_days of {table} must be whole days or null")
