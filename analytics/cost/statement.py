@@ -164,22 +164,10 @@ def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:
     source = facts.usage.source
     name, when = site.site if site.site != NO_SITE else "no site", spoken(site.month)
     legacy_calls = chargeable(site.usage, facts.settings.intersite_calls)
-    _charges(
-        book,
-        site,
-        "ip_calls",
-        f"Call charges today, {name}",
-        [(u.number_class, u.ip_atoms) for u in site.usage],
-        source,
-    )
-    _charges(
-        book,
-        site,
-        "rerated",
-        f"The same calls under the legacy tariff, {name}",
-        [(u.number_class, u.legacy_atoms) for u in legacy_calls],
-        source,
-    )
+    today_calls = [(one.number_class, one.ip_atoms) for one in site.usage]
+    _charges(book, facts, site, "ip_calls", f"Call charges today, {name}", today_calls)
+    label = f"The same calls under the legacy tariff, {name}"
+    _charges(book, facts, site, "rerated", label, [(one.number_class, one.legacy_atoms) for one in legacy_calls])
     seconds = sum(one.legacy_chargeable_seconds for one in legacy_calls)
     book.enter(
         site.key("seconds"), f"Legacy-chargeable talk time, {name}", "seconds", seconds, Evidence.MEASURED, source
@@ -221,16 +209,30 @@ def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:
 
 
 def _charges(
-    book: Book, site: SiteMonth, name: str, label: str, parts: Sequence[tuple[str | None, int]], source: str
+    book: Book, facts: CostFacts, site: SiteMonth, name: str, label: str, parts: Sequence[tuple[str | None, int]]
 ) -> None:
-    """Enter exact charges by class, and the site's line, rounded once."""
+    """Enter exact charges by class, less what inclusive minutes cover, and the site's line, rounded once."""
+    source = facts.usage.source
+    tariff = "ip" if name == "ip_calls" else "legacy"
+    covered = {
+        one.number_class: one.atoms
+        for one in facts.usage.covered
+        if one.tariff == tariff and one.month == site.month and (one.site or NO_SITE) == site.site
+    }
     by_class: dict[str, int] = defaultdict(int)
     for number_class, atoms in parts:
         by_class[number_class or "inbound"] += atoms
     keys = []
     for number_class, atoms in sorted(by_class.items()):
-        key = f"{site.key(name)}.{number_class}.atoms"
-        keys.append(book.enter(key, f"{label}, {number_class}, exact", "atoms", atoms, Evidence.MEASURED, source).key)
+        key, shown = f"{site.key(name)}.{number_class}.atoms", f"{label}, {number_class}"
+        keys.append(key)
+        if number_class not in covered:
+            book.enter(key, f"{shown}, exact", "atoms", atoms, Evidence.MEASURED, source)
+            continue
+        whole, free = f"{key}.whole", f"{key}.inclusive"
+        book.enter(whole, f"{shown}, before inclusive minutes", "atoms", atoms, Evidence.MEASURED, source)
+        book.enter(free, f"{shown}, inclusive", "atoms", covered[number_class], Evidence.MEASURED, source)
+        book.compute(key, f"{shown}, exact", "atoms", f"{{{whole}}} - {{{free}}}")
     book.compute(site.key(name), label, "money", f"round({sum_of(keys)} / {ATOMS_PER_UNIT}, 2)")
 
 

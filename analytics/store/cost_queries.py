@@ -76,12 +76,28 @@ class ExcludedSum:
 
 
 @dataclass(frozen=True, slots=True)
+class CoveredSum:
+    """What inclusive minutes take off the lines of one month, site and class."""
+
+    month: int
+    site: str | None
+    tariff: str
+    """`ip` or `legacy`."""
+    number_class: str
+    seconds: int
+    """Charged seconds that are inclusive."""
+    atoms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """All that cost reports need of the usage lines."""
 
     sums: tuple[UsageSum, ...] = ()
     unrated: tuple[UnratedSum, ...] = ()
     excluded: tuple[ExcludedSum, ...] = ()
+    covered: tuple[CoveredSum, ...] = ()
+    """Empty where no tariff has inclusive minutes."""
     source: str = "usage"
     """Table and version of the lake."""
 
@@ -140,5 +156,5 @@ def usage_sums(
         tuple(UsageSum(*row) for row in rows(_SUMS)),
         tuple(UnratedSum(*row) for row in unrated),
         tuple(ExcludedSum(*row) for row in rows(_EXCLUDED)),
-        source,
+        source=source,
     )
