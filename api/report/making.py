@@ -17,16 +17,19 @@ from analytics.cost.costs_document import costs_document
 from analytics.cost.document import Document
 from analytics.cost.months import months_after, spoken_span
 from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
+from analytics.cost.rating import Rater
 from analytics.cost.savings_document import savings_document
 from analytics.cost.site_report import SiteFacts, sites_document
 from analytics.cost.statement import CostFacts
 from analytics.sites import Estate
 from analytics.store import site_queries
-from analytics.store.cost_queries import Usage, usage_sums, utc_span
+from analytics.store.cost_queries import CoveredSum, Usage, usage_sums, utc_span
 from analytics.store.lake import Lake
+from analytics.usage.covered import covered_sums
 from api.report.one_site import NoSuchSiteError, of_site
 from collector.estate.costs import load_costs
 from collector.estate.folder import load_estate
+from collector.estate.tariffs import load_tariffs
 
 if TYPE_CHECKING:
     import duckdb
@@ -105,7 +108,20 @@ class _Making:
 
     def _cost_facts(self) -> CostFacts:
         costs = load_costs(self._request.estate, {site.site for site in self._estate.sites})
-        return CostFacts(self._estate.settings, self._estate.sites, costs, self._usage(), self._sources("usage"))
+        usage = replace(self._usage(), covered=self._covered())
+        return CostFacts(self._estate.settings, self._estate.sites, costs, usage, self._sources("usage"))
+
+    def _covered(self) -> tuple[CoveredSum, ...]:
+        """What inclusive minutes of either tariff take off the months' calls."""
+        settings = self._estate.settings
+        tariffs = load_tariffs(self._request.estate, settings)
+        held = {"ip": tariffs.named(settings.ip_tariff), "legacy": tariffs.named(settings.legacy_tariff)}
+        raters = {
+            tariff: Rater(versions, self._zone, self._estate.holidays)
+            for tariff, versions in held.items()
+            if any(version.inclusive for version in versions)
+        }
+        return covered_sums(self._connection, self._usage_view(), self._request.months, raters)
 
     def savings(self) -> Document:
         """Savings, or the lines of one site in them."""
