@@ -112,12 +112,12 @@ class BatchWriter:
     def _cut(self, batch: pa.RecordBatch) -> Iterable[tuple[tuple[str, ...], pa.RecordBatch]]:
         """Cut a batch by partition."""
         rows = self._fitted(batch)
-        keys = [batch.column(name).cast(pa.string()) for name in self._keys]
-        distinct = pa.table(keys, names=self._keys).group_by(self._keys).aggregate([]).to_pylist()
-        if len(distinct) == 1:
-            yield tuple(distinct[0].values()), rows
+        present = [pc.unique(batch.column(name)).cast(pa.string()).to_pylist() for name in self._keys]
+        if all(len(values) == 1 for values in present):
+            yield tuple(values[0] for values in present), rows
             return
-        for values in distinct:
+        keys = [batch.column(name).cast(pa.string()) for name in self._keys]
+        for values in pa.table(keys, names=self._keys).group_by(self._keys).aggregate([]).to_pylist():
             mask = pc.equal(keys[0], values[self._keys[0]])
             for key, name in zip(keys[1:], self._keys[1:], strict=True):
                 mask = pc.and_(mask, pc.equal(key, values[name]))

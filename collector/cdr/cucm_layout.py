@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from collector.cdr.files import HEAD, Layout, LayoutError
@@ -132,19 +133,22 @@ def sniff(head: bytes) -> Layout | None:
     Raises `LayoutError` for a file that is CUCM's and whose columns are not known: to guess would put values into
     fields that they do not belong to.
     """
-    lines = head.removeprefix(BOM).split(b"\n")
-    if len(head) >= HEAD:
+    lines = head.removeprefix(BOM).split(b"\n", SAMPLE + 1)
+    if len(lines) > SAMPLE + 1 or len(head) >= HEAD:
         lines.pop()  # it may be cut
     if not lines:
         return None
-    first = cells_of(lines[0])
-    if is_names(first):
-        second = cells_of(lines[1]) if len(lines) > 1 else []
-        record = record_named(first)
-        return Layout("cucm", record, tuple(first), 3 if is_types(second) else 2)
-    if is_types(first):
-        return _by_types(first)
-    return _by_values(lines[:SAMPLE])
+    layout = _by_heading(lines[0], lines[1] if len(lines) > 1 else b"")
+    return layout or _by_values(lines)
+
+
+@lru_cache(64)
+def _by_heading(first: bytes, second: bytes) -> Layout | None:
+    """What names or types in the first line say; a feed of a file a minute repeats them."""
+    cells = cells_of(first)
+    if is_names(cells):
+        return Layout("cucm", record_named(cells), tuple(cells), 3 if is_types(cells_of(second)) else 2)
+    return _by_types(cells) if is_types(cells) else None
 
 
 def record_named(names: Sequence[str]) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -205,11 +206,12 @@ def fnv(text: bytes) -> int:
     return key - (1 << 64) if key >> 63 else key
 
 
-def binder(shape: Shape) -> Callable[[Sequence[str]], Binding]:
+def binder(shape: Shape) -> Callable[[tuple[str, ...]], Binding]:
     """Return what says where the columns of a file go."""
     fields = ["" if field == RECEIVE_CODEC else canonical(field) for field in shape.fields]
 
-    def bind(columns: Sequence[str]) -> Binding:
+    @lru_cache(64)
+    def bind(columns: tuple[str, ...]) -> Binding:
         names = [canonical(name) for name in columns]
         place = {name: column for column, name in enumerate(names) if name}
         wanted = np.array([place.get(field, -1) for field in fields], np.int64)
@@ -221,17 +223,17 @@ def binder(shape: Shape) -> Callable[[Sequence[str]], Binding]:
     return bind
 
 
-def header_reader(shape: Shape) -> Callable[[bytes], Sequence[str] | str | None]:
+def header_reader(shape: Shape) -> Callable[[bytes], tuple[str, ...] | str | None]:
     """Return what reads a line that starts with no number: names of columns, None for types, else a reason."""
 
-    def header(line: bytes) -> Sequence[str] | str | None:
+    def header(line: bytes) -> tuple[str, ...] | str | None:
         cells = cells_of(line)
         if is_types(cells):
             return None
         if not is_names(cells):
             return f"not_a_number:{RECORD_TYPE}"
         try:
-            return cells if record_named(cells) == shape.record else "record_type"
+            return tuple(cells) if record_named(cells) == shape.record else "record_type"
         except LayoutError:
             return "unknown_columns"
 

@@ -108,8 +108,8 @@ class Cutter:
     def __init__(
         self,
         slots: int,
-        bind: Callable[[Sequence[str]], Binding],
-        header: Callable[[bytes], Sequence[str] | str | None],
+        bind: Callable[[tuple[str, ...]], Binding],
+        header: Callable[[bytes], tuple[str, ...] | str | None],
         window: int = WINDOW,
     ) -> None:
         self._bind = bind
