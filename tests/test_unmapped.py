@@ -83,6 +83,15 @@ def test_a_device_whose_other_parties_are_outside_is_shown_as_a_trunk(desk: Desk
     assert "07700900123" not in str(found)
 
 
+def test_a_telephone_with_a_long_number_is_no_trunk(desk: Desk) -> None:
+    desk.cdr(
+        record(1, 1, (1, 2), T, 60, "4915112345678", "6001", orig_device="SEP02005E000001", dest_device="SEP_B"),
+        record(2, 2, (3, 4), T, 60, "4915112345678", "6001", orig_device="PJSIP/211553", dest_device="SEP_B"),
+    )
+    assert names(desk.find()) == [("trunk", "PJSIP/21155x", 1, 1), ("device", "SEP02005E000001", 1, 1)]
+    assert names(desk.find(show_numbers=True))[0] == ("trunk", "PJSIP/211553", 1, 1)
+
+
 def test_a_conference_bridge_is_no_trunk(desk: Desk) -> None:
     desk.cdr(record(1, 1, (1, 2), T, 60, "5001", "b00105401002", orig_device="SEP_A", dest_device="CFB_2"))
     assert names(desk.find()) == [("device", "CFB_2", 1, 1)]

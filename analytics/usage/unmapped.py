@@ -1,7 +1,8 @@
 """What records and streams show and the estate does not know: trunks, devices, addresses, extensions.
 
 A side of a record is one party of it. A device is taken for a trunk where most numbers on its side are too long for
-extensions, or emergency numbers. Numbers outside are never kept: here they only say that a side is outside.
+extensions, or emergency numbers, and its name is no telephone's. Numbers outside are never kept: here they only say
+that a side is outside.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ BLOCK_BITS = {4: 8, 6: 64}
 LONGEST_EXTENSION = 7
 NAMED_FOR_USERS = re.compile(r"(CSF|TCT|BOT|TAB).+")
 """Softphones, whose device name ends in the user's name."""
+TELEPHONE = re.compile(r"(SEP|ATA)[0-9A-F]{12}.*|" + NAMED_FOR_USERS.pattern)
+"""Device names that CUCM gives telephones: their own number may be as long as one outside."""
 PEER = re.compile(r"((?:PJSIP|SIP|IAX2|SCCP|sofia|DAHDI)/(?:[^/]*/)?)([^/@]+)(@.*)?")
 EXTENSION = re.compile(r"[0-9]{2,7}")
 
@@ -95,7 +98,9 @@ class Unknowns:
         is_trunk = False
         if side.device and found.evidence not in ("device", "pool"):
             is_trunk = side.device in trunks
-            name = side.device if is_trunk or self._show_numbers else shown_device(side.device)
+            name = side.device
+            if not self._show_numbers:
+                name = shown_trunk(name) if is_trunk else shown_device(name)
             self._count("trunk" if is_trunk else "device", name, side, found)
         if is_trunk:
             return
@@ -156,6 +161,12 @@ def shown_device(device: str) -> str:
         user = shown_number(peer[2]) if EXTENSION.fullmatch(peer[2]) else "*"
         return f"{peer[1]}{user}{peer[3] or ''}"
     return device
+
+
+def shown_trunk(device: str) -> str:
+    """A trunk's name, as `shown_device` where it is a peer by number."""
+    peer = PEER.fullmatch(device)
+    return shown_device(device) if peer and EXTENSION.fullmatch(peer[2]) else device
 
 
 def shown_number(number: str) -> str:
@@ -262,7 +273,7 @@ def _trunks(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
         "SELECT device FROM unmapped_sides WHERE device IS NOT NULL GROUP BY device "
         "HAVING sum(outside) > coalesce(sum(sides) FILTER (number IS NOT NULL), 0)"
     ).fetchall()
-    return frozenset(device for (device,) in rows)
+    return frozenset(device for (device,) in rows if not TELEPHONE.fullmatch(device))
 
 
 def _sides(connection: duckdb.DuckDBPyConnection, table: str) -> Iterator[_Side]:
