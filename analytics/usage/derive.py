@@ -199,7 +199,7 @@ def rated_batches(
     connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination], day: date
 ) -> Iterator[pa.RecordBatch]:
     """Yield the lines of a day with their prices, as `usage` has them."""
-    far = _Far([(found.number_class, found.number) for found in destinations])
+    far = _Far([(found.number_class, found.number) for found in destinations], (book.ip, book.legacy))
     for batch in connection.sql(lines.of_day(book.zone, day)).to_arrow_reader(BATCH_ROWS):
         yield _priced(batch, book, far)
 
@@ -207,10 +207,11 @@ def rated_batches(
 class _Far:
     """What lines keep of the far numbers, by the number's index; the last two are calls inside a site and between."""
 
-    def __init__(self, named: list[tuple[str, str]]) -> None:
-        self.named = [*named, ("onsite", ""), ("intersite", "")]
+    def __init__(self, named: list[tuple[str, str]], raters: Sequence[Rater | None]) -> None:
+        every = [*named, ("onsite", ""), ("intersite", "")]
+        self.groups = [None if rater is None else rater.groups(every) for rater in raters]
         self.inside, self.between = len(named), len(named) + 1
-        self.classes = pa.array([name for name, _ in self.named], pa.string())
+        self.classes = pa.array([name for name, _ in every], pa.string())
         kept = [number if len(number) <= KEPT_DIGITS else number[:-KEPT_DIGITS] for _, number in named]
         self.leading = pa.array([*kept, None, None], pa.string())
 
@@ -252,8 +253,8 @@ def _priced(batch: pa.RecordBatch, book: Book, far: _Far) -> pa.RecordBatch:
     started = batch.column("started").to_numpy(zero_copy_only=False)
     seconds = batch.column("seconds").to_numpy(zero_copy_only=False)
     is_inbound = pc.and_(pc.equal(kind, "inbound"), pc.is_null(batch.column("excluded")))
-    for side, rater in (("ip", book.ip), ("legacy", book.legacy)):
-        price = _rate(rater, started, seconds, index, far.named)
+    for side, rater, groups in zip(("ip", "legacy"), (book.ip, book.legacy), far.groups, strict=True):
+        price = _rate(rater, groups, started, seconds, index)
         # Who is called pays nothing: a price that is known, and is 0.
         price["cost"] = pc.if_else(is_inbound, pa.scalar(0, pa.int64()), price["cost"])
         price["why"] = pc.coalesce(unpriced, price["why"])
@@ -263,17 +264,16 @@ def _priced(batch: pa.RecordBatch, book: Book, far: _Far) -> pa.RecordBatch:
 
 def _rate(
     rater: Rater | None,
+    groups: NDArray[np.int32] | None,
     started: NDArray[np.int64],
     seconds: NDArray[np.int32],
     index: pa.Array,
-    named: Sequence[tuple[str, str]],
 ) -> dict[str, pa.Array]:
     """Return tariff, row, seconds, segments, cost and why of each line; all NULL where it has no far number."""
     known = pc.is_valid(index).to_numpy(zero_copy_only=False)
-    if rater is None:
+    if rater is None or groups is None:
         nothing = {name: pa.nulls(len(index), kind) for name, kind in _PRICE.items()}
         return {**nothing, "why": pa.array(np.full(len(index), "no_tariff"), pa.string(), mask=~known)}
-    groups = rater.groups(named)
     rated = rater.rate(started, seconds, groups[index.fill_null(0).to_numpy(zero_copy_only=False)])
     has_price = known & (rated.why == 0)
     has_row = has_price & (rated.version >= 0)

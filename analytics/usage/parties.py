@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from analytics.attribution import Attribution, Attributor
 from analytics.cost.number_classes import UNKNOWN
-from analytics.cost.numbers import Destination, classify
+from analytics.cost.numbers import Destination, NumberReader
 from analytics.sites import DialPlan
 from analytics.usage.records import NEEDED
 
@@ -233,9 +233,9 @@ def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, count
     found: list[Destination] = []
     index: dict[Destination, int] = {}
     numbers = []
+    readers = [(NumberReader(plan, country), NumberReader(_without_access(plan), country)) for plan in plans]
     for text, plan_id, sent in texts:
-        plan = plans[plan_id]
-        destination = classify(text, _without_access(plan) if sent else plan, country)
+        destination = readers[plan_id][sent].read(text)
         at = index.setdefault(destination, len(found))
         if at == len(found):
             found.append(destination)
