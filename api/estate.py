@@ -70,19 +70,23 @@ def estate_group(context: typer.Context) -> None:
 @app.command()
 def check(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", envvar="CALLGAUGE_ESTATE", help="Folder of the estate.")
-    ] = DEFAULT_ESTATE,
+        Path | None, typer.Argument(metavar="DIR", help="Folder of the estate, in place of --estate.")
+    ] = None,
+    estate: EstateFolder = DEFAULT_ESTATE,
     output: Annotated[TextOrJson, typer.Option("--format", "-f", help="How to write what is wrong.")] = TextOrJson.TEXT,
 ) -> None:
     """Find overlaps, gaps, unknown names and rows that can never match; status 1 if there are errors."""
     from collector.estate.all_files import check_folder
 
-    estate, problems = check_folder(folder)
+    root = folder or estate
+    if not root.is_dir():
+        _fail(f"{root}: there is no such folder")
+    read, problems = check_folder(root)
     errors = sum(problem.severity == "error" for problem in problems)
     if output is TextOrJson.JSON:
-        _print_json(_checked(estate, problems))
+        _print_json(_checked(read, problems))
     else:
-        _print([*map(str, problems), _verdict(estate, errors, len(problems) - errors)])
+        _print([*map(str, problems), _verdict(read, errors, len(problems) - errors)])
     if errors:
         raise typer.Exit(FAULTY)
 

@@ -8,8 +8,9 @@ from datetime import date
 from typing import Any, NamedTuple
 
 from analytics.attribution import Attribution, Attributor, Span, parse_address, span_of
-from analytics.sites import Origin, Validity
+from analytics.sites import Estate, Origin, Validity
 from collector.estate.overlaps import days
+from collector.estate.problems import nearest
 
 
 class Mention(NamedTuple):
@@ -138,10 +139,17 @@ def shown_lines(what: str, day: date, rows: list[Mention], found: list[Answer], 
         through = f" through {place.through}" if place.through else ""
         lines.append(f"{what} is at site {place.site}{name} on {day} by its {place.evidence}: {place.origin}{through}")
     if not found:
-        lines.append(f"{what} is at no site on {day}")
+        known = any(row.holds(day) for row in rows)
+        lines.append(f"{what} {'has no site of its own' if known else 'is at no site'} on {day}")
     for row in rows:
         mark = "holds" if row.holds(day) else "     "
         lines.append(f"  {mark}  {row.origin}  {row.says}, {days_text(row.spans)}")
     if not rows:
-        lines.append("  the estate does not speak of it")
+        lines.append(f"  the estate does not speak of it{nearest(what, _known(asked.estate))}")
     return lines
+
+
+def _known(estate: Estate) -> set[str]:
+    """Names that a slip of the pen may have been meant for."""
+    names = {device.device for device in estate.devices} | {trunk.device for trunk in estate.trunks}
+    return names | {site.site for site in estate.sites} | {pool.pool for pool in estate.pools}

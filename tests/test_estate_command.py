@@ -74,7 +74,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_a_sound_estate_ends_with_status_0(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert shell(["estate", "check", str(estate)]) == 0
+    assert shell(["estate", "check", "--estate", str(estate)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == (
         "Loamshire Police: 0 errors, 1 warning; 2 sites, 2 subnets, 1 pool, 2 devices, 2 number ranges, 2 trunks"
     )
@@ -113,11 +113,6 @@ def test_files_of_costs_and_tariffs_are_checked_too(estate: Path, capsys: pytest
     assert "tariffs/ip/2025-04-01/rates.csv: error:" in out
 
 
-def test_no_such_folder_ends_with_status_1_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert shell(["estate", "check", str(tmp_path / "absent")]) == 1
-    assert "there is no such folder" in capsys.readouterr().out
-
-
 def test_show_says_where_a_device_is_and_by_which_rows(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert shell(["estate", "show", "SEP_B", "--estate", str(estate), "--at", "2025-10-01"]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -153,8 +148,18 @@ def test_show_ends_with_status_1_where_the_estate_does_not_say(
         "10.2.0.7 is at no site on 2024-12-31",
         "         subnets.csv:3  network 10.2.0.0/24, site B, from 2025-01-01 on",
     ]
-    assert shell(["estate", "show", "nobody", "--estate", str(estate)]) == 1
-    assert "the estate does not speak of it" in capsys.readouterr().out
+    assert shell(["estate", "show", "SEP-B", "--estate", str(estate)]) == 1
+    assert "the estate does not speak of it (did you mean SEP_B?)" in capsys.readouterr().out
+
+
+def test_show_tells_trunks_and_public_numbers(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell(["estate", "show", "gw", "--estate", str(estate), "--at", "2025-10-01"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "gw has no site of its own on 2025-10-01",
+        "  holds  trunks.csv:2  pstn trunk of site A, 30 channels, at all times",
+    ]
+    assert shell(["estate", "show", "101", "--estate", str(estate), "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["public_number"] == "public_numbers.csv:2"
 
 
 def test_unmapped_as_csv_is_no_formula_for_a_spreadsheet(
@@ -221,6 +226,7 @@ def test_pairs_in_full_and_as_a_matrix(store: Path, capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["check", "{absent}"], "there is no such folder"),
         (["show", "x", "--estate", "{estate}", "--at", "yesterday"], "--at 'yesterday' is no time"),
         (["show", "x", "--estate", "{absent}"], "there is no such folder"),
         (["unmapped", "--estate", "{estate}", "--store", "{absent}"], "there is no store"),
