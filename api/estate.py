@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -177,7 +178,9 @@ def unmapped(
 
     known = _load(estate)
     zone = ZoneInfo(known.settings.timezone)
-    found = _find_unmapped(_open(store), known, _midnight(since, zone, 0), _midnight(until, zone, 1), show_numbers)
+    first, end = _midnight(since, zone, 0), _midnight(until, zone, 1)
+    with _opened(store) as lake:
+        found = _find_unmapped(lake, known, first, end, show_numbers)
     rows = [row for row in found if everything or row.without_site or row.kind == "trunk"]
     hidden = len(found) - len(rows)
     if output is TableFormat.JSON:
@@ -242,7 +245,9 @@ def pairs(
     output: Annotated[TableFormat, typer.Option("--format", "-f", help="How to write it.")] = TableFormat.TABLE,
 ) -> None:
     """Print who calls whom: calls and minutes from site to site in a month."""
-    found = _find_pairs(_open(store), _month(month))
+    wanted = _month(month)
+    with _opened(store) as lake:
+        found = _find_pairs(lake, wanted)
     if output is TableFormat.JSON:
         _print_json({"month": month, "pairs": [_pair_json(pair, exact) for pair in found]})
         return
@@ -310,12 +315,14 @@ def _load(folder: Path) -> Estate:
         _fail(str(error))
 
 
-def _open(folder: Path) -> Lake:
+@contextmanager
+def _opened(folder: Path) -> Iterator[Lake]:
+    """The store; what it cannot do is one line and status 2."""
     from analytics.store.lake import Lake
     from analytics.store.settings import StoreError
 
     try:
-        return Lake.open(folder)
+        yield Lake.open(folder)
     except StoreError as error:
         _fail(str(error))
 

@@ -246,6 +246,13 @@ def test_what_cannot_be_done_is_one_line_and_status_2(
     assert told.err.count("\n") == 1
 
 
+def test_a_store_that_has_lost_files_is_one_line_and_status_2(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (store / "usage" / "_delta_log").iterdir():
+        path.write_bytes(b"x")
+    assert shell(["estate", "pairs", "--store", str(store), "--month", "2025-10"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_the_group_alone_prints_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert shell(["estate"]) == 0
     assert "unmapped" in capsys.readouterr().out
