@@ -16,8 +16,14 @@ from typing import Annotated
 import typer
 
 from api import __version__
+from api.cdr import app as cdr
+from api.estate import app as estate
 from api.mos import mos
 from api.progress import say
+from api.report.command import report as report_command
+from api.store import app as store_app
+from api.tariff import app as tariff
+from api.usage import rerate
 
 PARTLY_READ = 1
 """Exit status: a report was made, but the input ended before its end."""
@@ -95,6 +101,13 @@ def replay(
         bool | None,
         typer.Option("--progress/--no-progress", help="A bar on stderr; by itself when stderr is a terminal."),
     ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", metavar="DIR", help="Keep calls and streams in the store DIR, the same file once."),
+    ] = None,
+    estate: Annotated[
+        Path | None, typer.Option("--estate", metavar="DIR", help="With --store: say at which sites they were.")
+    ] = None,
 ) -> int:
     """Turn captures into calls, RTP streams and MOS."""
     from api.output import Request, RequestError, report
@@ -109,6 +122,8 @@ def replay(
         deep=deep is not None,
         show_numbers=show_numbers,
         progress=progress,
+        store=store,
+        estate=estate,
     )
     try:
         return PARTLY_READ if report(request) else 0
@@ -118,6 +133,12 @@ def replay(
 
 
 app.command()(mos)
+app.command()(rerate)
+app.command("report")(report_command)
+app.add_typer(cdr, name="cdr")
+app.add_typer(estate, name="estate")
+app.add_typer(store_app, name="store")
+app.add_typer(tariff, name="tariff")
 
 
 def complain(sentence: str) -> None:

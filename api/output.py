@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from api.filters import FilterError, masked_expression, parse_filter, select
 from api.json_output import Selection, json_chunks
@@ -17,6 +18,9 @@ from api.progress import Bar, first_interrupt_waits, say
 from api.rated import Rated, RatedCall, beginning_with, rate_replay, survey
 from api.wording import plural
 from collector.facts import Call, Replay
+
+if TYPE_CHECKING:
+    from api.storing import Store
 
 MOST_CANDIDATES = 5
 NAMED_AHEAD = 1000
@@ -40,6 +44,10 @@ class Request(NamedTuple):
     deep: bool = False
     show_numbers: bool = False
     progress: bool | None = None
+    store: Path | None = None
+    """Store in which all of the capture is kept, whatever the report shows of it."""
+    estate: Path | None = None
+    """Estate that says at which sites it was."""
 
     @property
     def live(self) -> bool:
@@ -50,23 +58,42 @@ class Request(NamedTuple):
 def report(request: Request) -> bool:
     """Meet a request; True when the input was only partly readable. Raises `RequestError`."""
     check(request)
+    if request.store is None:
+        return report_into(request, None)
+    from analytics.store.settings import StoreError
+    from api.storing import Store
+    from collector.estate.problems import EstateError
+
+    try:
+        with closing(Store(request.store, request.estate)) as store:
+            return report_into(request, store)
+    except (StoreError, EstateError) as error:
+        raise RequestError(str(error)) from None
+
+
+def report_into(request: Request, store: Store | None) -> bool:
+    """Read, keep and write; True when the input was only partly readable or could not be kept."""
     names = Pseudonyms()
     replay = read(request, names)
     if not request.show_numbers and (request.format != "text" or request.filter or len(replay.calls) <= NAMED_AHEAD):
         name_people(replay, names)
     # A summary shows little of what there is: the rest is never made.
-    summary = request.format == "text" and request.call is None and request.filter is None
-    rated = survey(replay) if summary else choose(rate_replay(replay), request, names)
-    written = write(rated, request, names)
+    summary = request.format == "text" and request.call is None and request.filter is None and store is None
+    rated = survey(replay) if summary else rate_replay(replay)
+    kept = None if store is None else store.keep(rated, time.time_ns())
+    chosen = rated if summary else choose(rated, request, names)
+    written = write(chosen, request, names, "" if kept is None else kept.sentence)
     for line in written:
         say(line)
     if replay.capture.stopped is not None:
         say(replay.capture.stopped)
-    return replay.capture.stopped is not None
+    return replay.capture.stopped is not None or (kept is not None and not kept.complete)
 
 
 def check(request: Request) -> None:
     """Refuse what cannot work before hours of reading."""
+    if request.estate is not None and request.store is None:
+        raise RequestError("--estate says where the stored calls were: add --store DIR")
     if request.format == "parquet" and request.out is None:
         raise RequestError("--format parquet writes files: add --out DIR")
     if request.files.count("-") > 1:
@@ -91,7 +118,7 @@ def check(request: Request) -> None:
 
 def read(request: Request, names: Pseudonyms) -> Replay:
     """Replay the files."""
-    from api.replay import replay_files
+    from api.replay import ReplaySettings, replay_files
     from collector.capture.files import CaptureError
 
     wanted = sys.stderr.isatty() if request.progress is None else request.progress
@@ -99,7 +126,11 @@ def read(request: Request, names: Pseudonyms) -> Replay:
     try:
         with first_interrupt_waits() if request.live else nullcontext():
             return replay_files(
-                request.files, on_progress=bar.update, on_call=call_printer(request, names), on_note=bar.note
+                request.files,
+                ReplaySettings(digest=request.store is not None),
+                on_progress=bar.update,
+                on_call=call_printer(request, names),
+                on_note=bar.note,
             )
     except CaptureError as error:
         raise RequestError(str(error)) from None
@@ -149,15 +180,17 @@ def find_call(rated: Rated, wanted: str) -> RatedCall:
     )
 
 
-def write(rated: Rated, request: Request, names: Pseudonyms) -> list[str]:
-    """Write a report where it was asked for; what was written, in lines for stderr."""
+def write(rated: Rated, request: Request, names: Pseudonyms, kept: str = "") -> list[str]:
+    """Write a report where it was asked for; what was written, in lines for stderr. `kept` ends a text report."""
     if request.format == "text":
-        return place([text_report(rated, request, names)], request.out, "report.txt")
+        end = f"\n{kept}\n" if kept else ""
+        return place([text_report(rated, request, names), end], request.out, "report.txt")
+    kept_lines = [kept] if kept else []
     if not request.show_numbers:
         rated = mask_rated(rated, names)
     if request.format == "json":
-        return place(json_chunks(rated, selection(rated, request, names)), request.out, "report.json")
-    return write_tables(rated, request)
+        return place(json_chunks(rated, selection(rated, request, names)), request.out, "report.json") + kept_lines
+    return write_tables(rated, request) + kept_lines
 
 
 def selection(rated: Rated, request: Request, names: Pseudonyms) -> Selection:

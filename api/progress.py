@@ -47,8 +47,9 @@ def say(sentence: str, who: str = "callgauge") -> None:
 class Bar:
     """A progress bar on stderr that appears once a run turns out to be long; rich is imported only then."""
 
-    def __init__(self, wanted: bool) -> None:
+    def __init__(self, wanted: bool, what: str = "packets") -> None:
         self._wanted = wanted
+        self._what = what
         self._started = time.monotonic()
         self._bar: RichProgress | None = None
         self._task: TaskID | None = None
@@ -81,7 +82,7 @@ class Bar:
             TextColumn("reading"),
             BarColumn(),
             TaskProgressColumn(),
-            TextColumn("{task.fields[packets]} packets"),
+            TextColumn(f"{{task.fields[packets]}} {self._what}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,

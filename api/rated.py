@@ -144,6 +144,11 @@ class RatedCalls(Sequence[RatedCall]):
         places = {call_id: self._by_call_id.get(call_id, ()) for call_id in _call_ids(call)}
         return rate_call(call, {call_id: [streams[place] for place in some] for call_id, some in places.items()})
 
+    def passing(self) -> Iterator[RatedCall]:
+        """Every call once, none kept."""
+        calls = self._calls.passing() if isinstance(self._calls, CallList) else iter(self._calls)
+        return map(self._rated, calls)
+
     def beginning_with(self, beginning: str) -> tuple[RatedCall, ...]:
         """Those that have a leg whose Call-ID begins so."""
         if isinstance(self._calls, CallList):
@@ -202,6 +207,11 @@ def _stream_rank(rated: RatedStream) -> tuple[bool, float, float, float]:
 def candidates(calls: Sequence[RatedCall], most: int) -> Sequence[RatedCall]:
     """Calls among which the worst `most` are: all, where nobody knows better."""
     return calls.first(most) if isinstance(calls, RatedCalls) else calls
+
+
+def passing(calls: Sequence[RatedCall]) -> Iterator[RatedCall]:
+    """Every call once, in memory that does not grow with their number where they are made on demand."""
+    return calls.passing() if isinstance(calls, RatedCalls) else iter(calls)
 
 
 def beginning_with(calls: Sequence[RatedCall], beginning: str) -> Sequence[RatedCall]:

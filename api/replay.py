@@ -17,6 +17,8 @@ class ReplaySettings:
     """What a replay may be told."""
 
     limits: EngineLimits = field(default_factory=EngineLimits)
+    digest: bool = False
+    """Take the hash of every input."""
 
 
 def replay_files(
@@ -39,7 +41,7 @@ def replay_files(
         if on_note is not None:
             on_note("compiling kernels (first run on this machine)")
         start()
-    engine = Engine(settings.limits, on_call)
+    engine = Engine(settings.limits, on_call, settings.digest)
     names = [str(path) for path in paths]
     engine.read(names, on_progress)
     return engine.finish()

@@ -24,6 +24,7 @@ from typing import Any
 
 from benchmarks.agreement import differences
 from benchmarks.captures import ROOT, Capture, prepared
+from benchmarks.cdr import cdr
 from benchmarks.measure import Command, CommandFailedError, Measured, interleaved, once
 from benchmarks.targets import Target, table
 
@@ -40,6 +41,7 @@ class Bench:
     packets: int
     messages: int
     peer_packets: int
+    records: int
     runs: int
     command: list[str]
     checked: bool = True
@@ -213,8 +215,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--packets", type=int, help="RTP packets of the large capture (10,000,000; quick 400,000)")
     parser.add_argument("--messages", type=int, help="SIP messages (200,000; quick 20,000)")
     parser.add_argument("--peer-packets", type=int, help="RTP packets that tshark reads (1,000,000; quick 100,000)")
+    parser.add_argument("--records", type=int, help="call detail records (10,000,000; quick 200,000)")
     parser.add_argument("--runs", type=int, help="runs of each command (5; quick 3)")
-    parser.add_argument("--only", choices=("rtp", "sip", "start"), action="append", help="only these parts")
+    parser.add_argument("--only", choices=("rtp", "sip", "start", "cdr"), action="append", help="only these parts")
     parser.add_argument("--command", help="the command under test (default: this Python, -m api.main)")
     parser.add_argument("--unchecked", action="store_true", help="do not compare the reports with the truth")
     parser.add_argument("--json", type=Path, help="write all runs here (default: DIR/results.json)")
@@ -230,11 +233,12 @@ def main() -> None:
         packets=options.packets or (400_000 if quick else 10_000_000),
         messages=options.messages or (20_000 if quick else 200_000),
         peer_packets=options.peer_packets or (100_000 if quick else 1_000_000),
+        records=options.records or (200_000 if quick else 10_000_000),
         runs=options.runs or (3 if quick else 5),
         command=options.command.split() if options.command else [sys.executable, "-m", "api.main"],
         checked=not options.unchecked,
     )
-    parts: dict[str, Callable[[Bench], None]] = {"rtp": rtp, "sip": sip, "start": start_up}
+    parts: dict[str, Callable[[Bench], None]] = {"rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr}
     began = time.time()
     try:
         for name, part in parts.items():

@@ -30,8 +30,8 @@ import numpy as np
 
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
-COMPILED_PARTS = ("_numba_fns.py", "columns.py", "table.py", "loads.py", "accelerate.py")
-"""Ends of the names of files whose text decides what the machine code is."""
+COMPILED_PARTS = ("columns.py", "table.py", "loads.py", "accelerate.py")
+"""Names of files whose text, with that of the kernels, decides what the machine code is."""
 IS_PLAIN = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 KERNEL_OPTIONS = {
@@ -50,7 +50,7 @@ def _digest() -> str:
     """What tells the object code of these sources, compilers and this processor from any other."""
     digest = hashlib.sha256(_version_of("numba") + _version_of("llvmlite"))
     here = Path(__file__).parent
-    sources = (path for path in here.rglob("*.py") if path.name.endswith(COMPILED_PARTS))
+    sources = (path for path in here.rglob("*.py") if path.name in COMPILED_PARTS or path.match("*_numba_fns.py"))
     for source in sorted(sources):
         digest.update(source.read_bytes())
     digest.update(_processor())

@@ -81,6 +81,16 @@ class CallList(Sequence[Call]):
         for begin in range(0, len(self), AT_ONCE):
             yield from self[begin : begin + AT_ONCE]
 
+    def passing(self) -> Iterator[Call]:
+        """Every call once; those that are made for it are not kept, so that memory does not grow with them."""
+        plain = len(self._call_ids)
+        for begin in range(0, len(self), AT_ONCE):
+            numbers = self._order[begin : begin + AT_ONCE].tolist()
+            missing = [number for number in numbers if number < plain and number not in self._known]
+            fresh = dict(zip(missing, self._make(missing), strict=True))
+            for number in numbers:
+                yield self._made[number - plain] if number >= plain else fresh.get(number) or self._known[number]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 

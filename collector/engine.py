@@ -22,7 +22,7 @@ from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import ACK, TcpStreams
-from collector.facts import Call, CaptureFacts, Endpoint, Finding, Replay, Stream
+from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Replay, Stream
 from collector.media.book import MediaBook
 from collector.media.describe import describe
 from collector.media.far_end import FarEnds
@@ -81,6 +81,7 @@ class Engine:
         self,
         limits: EngineLimits = EngineLimits(),  # noqa: B008  # immutable
         on_call: Callable[[Call], None] | None = None,
+        digest: bool = False,
     ) -> None:
         self._book = MediaBook()
         self._table = StreamTable(self._book, limits.streams)
@@ -103,6 +104,8 @@ class Engine:
         self._stopped: list[str] = []
         self._on_call = on_call
         self._plain_streams = limits.plain_streams
+        self._digest = digest
+        self._contents: list[FileContent] = []
 
     # --- reading ----------------------------------------------------------------------------------------------
 
@@ -140,8 +143,12 @@ class Engine:
                 self._close(current)
             report()
 
-    def _open(self, name: str) -> CaptureReader:
-        return CaptureReader(open_source(name), self._arrays, self._run)
+    def _open(self, name: str, last: bool = True) -> CaptureReader:
+        source = open_source(name)
+        # A file that is only looked into is opened again, a pipe is read on.
+        if self._digest and (last or source.live):
+            source.watch()
+        return CaptureReader(source, self._arrays, self._run)
 
     def _in_order(self, names: Sequence[str]) -> list[_Waiting]:
         """Captures by their first packet; they are opened again when their time comes, but for a pipe."""
@@ -150,7 +157,7 @@ class Engine:
             return [_Waiting(NOT_YET, reader.source.size, names[0], reader)]
         waiting = []
         for name in names:
-            reader = self._open(name)
+            reader = self._open(name, last=False)
             first = reader.peek()
             if reader.source.size is None:
                 waiting.append(_Waiting(NOT_YET if first is None else first, None, name, reader))
@@ -171,6 +178,8 @@ class Engine:
         context = reader.arrays.context
         packets = int(context[c.PACKETS])
         self._packets += packets
+        if reader.source.sha256 is not None:
+            self._contents.append(FileContent(reader.source.name, reader.source.sha256, packets))
         if context[c.FIRST] <= context[c.LAST]:
             self._first = min(self._first, int(context[c.FIRST]))
             self._last = max(self._last, int(context[c.LAST]))
@@ -368,6 +377,7 @@ class Engine:
             dropped=self._dropped,
             defects={name: count for name, count in sorted(defects.items()) if count},
             stopped="; ".join(self._stopped) or None,
+            contents=tuple(self._contents),
         )
 
     def _notes(self) -> tuple[Finding, ...]:

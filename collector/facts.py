@@ -391,6 +391,15 @@ class SipTotals:
     """How many of `messages` a second tap or a mirrored port gave once more."""
 
 
+class FileContent(NamedTuple):
+    """What one input was."""
+
+    name: str
+    sha256: str
+    """Of its bytes, unpacked; of a pipe, of what came down it."""
+    packets: int
+
+
 @dataclass(frozen=True, slots=True)
 class CaptureFacts:
     """Where the facts come from and what was wrong with it."""
@@ -409,6 +418,8 @@ class CaptureFacts:
     """Named reasons why a packet or a part of one was not used, counted."""
     stopped: str | None
     """Where and why reading ended before the end of the input; None when all was read."""
+    contents: tuple[FileContent, ...] = ()
+    """Each input, in the order in which they ended; only where hashes were asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,14 +48,28 @@ def float_bits(value: float) -> int:
     return int(np.float64(value).view(np.int64))
 
 
+def le64(window: Octets, at: int) -> int:
+    """Eight octets, least significant first, as a signed word."""
+    if at < 0 or at + 8 > window.shape[0]:
+        raise IndexError("load outside the window")
+    return np.int64(int.from_bytes(window[at : at + 8].tobytes(), "little", signed=True))  # type: ignore[return-value]
+
+
+def trailing_zeros(word: int) -> int:
+    """Number of the lowest bit that is set; 64 where none is."""
+    return (int(word) & -int(word)).bit_length() - 1 if word else 64
+
+
 @cache
 def teach_compiler() -> None:
     """Tell numba, once, what the loads above are in machine code; called before a kernel is compiled."""
-    _overload_bits()
     _overload(be16, 16, swap=True)
     _overload(be32, 32, swap=True)
     _overload(be64, 64, swap=True)
     _overload(le32, 32, swap=False)
+    _overload(le64, 64, swap=False)
+    _overload_bits()
+    _overload_zeros()
 
 
 def _load(width: int, swap: bool) -> Any:
@@ -117,5 +131,27 @@ def _overload_bits() -> None:
     def compiled(value: Any) -> Any:
         def implementation(value: Any) -> Any:
             return bits(value)
+
+        return implementation
+
+
+def _overload_zeros() -> None:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    def count(typing_context: Any, word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+        return types.int64(types.int64), generate
+
+    zeros: Any = intrinsic(count)
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(trailing_zeros, jit_options=options)
+    def counted(word: Any) -> Any:
+        def implementation(word: Any) -> Any:
+            return zeros(word)
 
         return implementation

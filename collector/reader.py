@@ -30,6 +30,8 @@ Octets = NDArray[np.uint8]
 
 FOREVER = np.iinfo(np.int64).max
 NOT_YET = np.iinfo(np.int64).min
+REST = 1 << 20
+"""Octets read at once of what no window took."""
 
 Walk = Callable[[Octets, WalkArrays], int]
 
@@ -71,6 +73,11 @@ class CaptureReader:
     def close(self) -> None:
         """Close the source."""
         self._windows.close()
+        if self.source.sha256 is not None and not self.source.live:
+            # The hash is that of the file, also where a record in it cannot be read.
+            with memoryview(bytearray(REST)) as view:
+                while self.source.read_into(view):
+                    pass
         self.source.close()
 
     def _open(self) -> Octets:

@@ -9,6 +9,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -138,8 +139,8 @@ def test_the_commands_of_the_readme_exist() -> None:
         _, task, *words = shlex.split(line)
         assert f"\n{task})\n" in script
         for word in words:
-            if word.startswith("sample_pcaps/"):
-                assert (ROOT / word).is_file(), word
+            if word.startswith(("sample_pcaps/", "examples/")):
+                assert (ROOT / word).exists(), word
 
 
 @pytest.mark.parametrize("target", ["lint", "fmt", "test", "bench"])
@@ -178,23 +179,43 @@ def test_the_locks_agree_with_each_other() -> None:
     assert pins("requirements.lock") <= pins("requirements-dev.lock")
 
 
-def report_of_the_readme() -> str:
-    """What the README's first command prints, as a block of Markdown."""
-    command = re.search(r"^    \./run callgauge (replay .*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+def printed_by(start: str, **environment: str) -> list[str]:
+    """What a command of the README prints: the first one that starts so."""
+    command = re.search(rf"^    \./run callgauge ({start}.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
     assert command is not None
     done = subprocess.run(
         [sys.executable, "-P", "-m", "api.main", *shlex.split(command[1])],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    return "\n".join(f"    {line}".rstrip() for line in done.stdout.splitlines())
+    return done.stdout.splitlines()
+
+
+def block(lines: list[str]) -> str:
+    """Lines as a block of Markdown."""
+    return "\n".join(f"    {line}".rstrip() for line in lines)
+
+
+def report_of_the_readme() -> str:
+    """What the README's first command prints."""
+    return block(printed_by("replay "))
+
+
+def savings_of_the_readme() -> str:
+    """The head of the savings report of the README, on a store made for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = {"CALLGAUGE_STORE": str(Path(folder) / "store")}
+        printed_by("cdr import ", **store)
+        lines = printed_by("report savings ", **store)
+    return block([*lines[: lines.index("Why this verdict") - 1], "", "…"])
 
 
 def test_the_readme_shows_what_its_command_prints() -> None:
     assert section(README, "look") == report_of_the_readme(), "run: python tests/test_docs.py"
+    assert section(README, "savings") == savings_of_the_readme(), "run: python tests/test_docs.py"
 
 
 def write(page: Path, name: str, content: str) -> None:
@@ -207,3 +228,4 @@ def write(page: Path, name: str, content: str) -> None:
 if __name__ == "__main__":
     write(OUTPUT, "columns", column_tables())
     write(README, "look", report_of_the_readme())
+    write(README, "savings", savings_of_the_readme())

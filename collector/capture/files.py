@@ -6,6 +6,7 @@ ended in `Source.problem`. `CaptureError` is for what cannot be opened at all, a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import select
 import stat
@@ -116,6 +117,16 @@ class Source:
         self._pieces: Iterator[bytes] | None = None
         self._piece = memoryview(b"")
         self._sniffed = False
+        self._digest: hashlib._Hash | None = None
+
+    def watch(self) -> None:
+        """Take the SHA-256 of what is read from now on, unpacked."""
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str | None:
+        """Hash of what was read since `watch`, lower-case hexadecimal; None without it."""
+        return None if self._digest is None else self._digest.hexdigest()
 
     @property
     def position(self) -> int:
@@ -124,6 +135,12 @@ class Source:
 
     def read_into(self, view: memoryview) -> int:
         """Fill the start of `view` with what comes next; 0 at the end, or when it cannot be read further."""
+        count = self._read_into(view)
+        if self._digest is not None:
+            self._digest.update(view[:count])
+        return count
+
+    def _read_into(self, view: memoryview) -> int:
         if not self._sniffed:
             self._sniff()
         if self._pieces is None:

@@ -1,0 +1,1 @@
+"""The one place that touches databases: the lake (default) and its schema."""

@@ -1,0 +1,236 @@
+"""Lines: one a leg of a call, with who pays, where it went and what it was.
+
+A call over the public network is billed by its trunk leg: however often it was transferred, the exchange held one
+channel and the carrier charges one call, made by the party of its first record. Calls inside the estate are one line
+for the caller's leg. Recording and consultation legs and the inner legs of conferences are lines too, so that every
+record is found again, but they are excluded from usage and say why.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from analytics.usage.parties import offset_sql
+
+REDIAL_SECONDS = 60
+"""A call to the same number within this after a poor or dropped one is its repetition [s]."""
+
+POOR_LOSS = 0.03
+"""Share of packets lost from which a telephone's report counts as poor."""
+POOR_CONCEALMENT = 0.03
+"""Cumulative conceal ratio from which a report counts as poor."""
+POOR_SEVERE_LONG = 0.07
+"""Share of severely concealed seconds from which a call of LONG_SECONDS or more is poor (Cisco's grade)."""
+POOR_SEVERE_SHORT = 0.30
+"""The same for a shorter call."""
+LONG_SECONDS = 20
+
+DROPPED_CAUSES = (27, 38, 41, 42, 43, 44, 47, 63, 102, 111)
+"""Q.850 causes with which the network and not a party ends an answered call."""
+
+_SPLIT = "(393216, 458752)"
+"""CUCM: the call went on in another record (transfer, conference)."""
+
+
+def mark(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the view `marked`: what each record is, seen alone."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW marked AS
+        -- A call that came in from outside goes out again only through a trunk: what it called may be a public number.
+        SELECT *, d_far AND (NOT o_out OR coalesce(d_trunk = 'pstn', false)) AS d_out FROM (
+            SELECT r.rowid AS rid, r.*, d.number,
+                coalesce(o_trunk = 'recording' OR d_trunk = 'recording' OR redirect_reason = 354
+                    OR redirect_behalf = 27, false) AS recording,
+                coalesce(source = 'cucm' AND called LIKE 'b00%', false) AS bridge,
+                coalesce(orig_cause IN {_SPLIT} OR dest_cause IN {_SPLIT}, false) AS split,
+                coalesce(CASE direction WHEN 'in' THEN true WHEN 'out' THEN false WHEN 'internal' THEN false END,
+                    o_trunk = 'pstn' OR (o_trunk IS NULL AND NOT o_known AND NOT c.inside), false) AS o_out,
+                coalesce(CASE direction WHEN 'out' THEN true WHEN 'in' THEN false WHEN 'internal' THEN false END,
+                    d_trunk = 'pstn' OR (d_trunk IS NULL AND NOT d_known AND NOT d.inside), false) AS d_far
+            FROM records r
+            JOIN planned p ON p.site = coalesce(r.o_site, '') AND p.lday = r.lday
+            LEFT JOIN dialled d ON d.text = coalesce(r.outpulsed_called, r.called) AND d.plan = p.plan
+                AND d.sent = (r.outpulsed_called IS NOT NULL)
+            LEFT JOIN dialled c ON NOT r.o_known AND c.text = r.calling AND c.plan = p.plan AND c.sent
+        )
+    """)
+
+
+def talks(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill `talks`: of calls of several records, which heads each line, which way it goes and how long it lasted."""
+    connection.execute(
+        "CREATE OR REPLACE TEMP TABLE several AS SELECT m.*, j.call, row(began, ended, row_key) AS age "
+        "FROM marked m JOIN joined j USING (rid)"
+    )
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE pieces AS
+        WITH m AS (SELECT several.*, source = 'cucm' AS cucm, f.first_ref, f.outside FROM several JOIN (
+                SELECT call, arg_min(call_ref, age) AS first_ref,
+                    bool_or((o_out OR d_out) AND NOT recording) AS outside
+                FROM several GROUP BY call) f USING (call))
+        SELECT rid, call, age, row_key, up, seconds, 'out' AS way,
+            CASE WHEN NOT cucm THEN (hash(called) >> 1)::BIGINT WHEN dest_leg = 0 THEN -1 - rid ELSE dest_leg END AS leg
+        FROM m WHERE d_out AND NOT recording
+        UNION ALL
+        SELECT rid, call, age, row_key, up, seconds, 'in',
+            CASE WHEN NOT cucm THEN 0 WHEN orig_leg = 0 THEN -1 - rid ELSE orig_leg END
+        FROM m WHERE o_out AND NOT recording
+        UNION ALL
+        SELECT rid, call, age, row_key, up, seconds, CASE
+                WHEN recording THEN 'recording' WHEN bridge THEN 'conference'
+                WHEN cucm AND split AND call_ref <> first_ref THEN 'consultation'
+                WHEN NOT cucm AND outside THEN 'part' ELSE 'net' END AS what,
+            CASE WHEN what = 'net' AND NOT cucm THEN 0 WHEN what = 'net' AND orig_leg <> 0 THEN orig_leg
+                ELSE -1 - rid END
+        FROM m WHERE recording OR NOT (o_out OR d_out)
+    """)
+    # Other systems write a record a channel or a fork: their outside leg is the call's way in, or its way to a number.
+    # A leg runs while any of its records says so: overlapping records (forks, whole seconds) are not added twice.
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE talks AS
+        WITH ordered AS (
+            SELECT *, max(up + seconds) OVER (PARTITION BY call, leg ORDER BY up NULLS LAST, seconds, row_key
+                ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until_
+            FROM pieces
+        )
+        SELECT CASE arg_min(way, age) WHEN 'in' THEN
+                coalesce(arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, age))
+                ELSE arg_min(rid, age) END AS head,
+            call, arg_min(way, age) AS way, min(up) AS up,
+            coalesce(sum(greatest(0, up + seconds - greatest(up, coalesce(until_, up))))
+                FILTER (up IS NOT NULL), 0)::INTEGER AS seconds,
+            count(*)::INTEGER AS records
+        FROM ordered GROUP BY call, leg
+    """)
+
+
+_COLUMNS = f"""
+    l.day, line_key, first_key AS call_key, source, system,
+    file_key, line, records::SMALLINT AS records, origination, start,
+    (date_part('year', clock) * 100 + date_part('month', clock))::INTEGER AS month,
+    CASE WHEN up IS NULL THEN 0 ELSE seconds END AS seconds,
+    up IS NOT NULL AS answered,
+    CASE WHEN up >= began THEN up - began END::INTEGER AS seconds_to_answer,
+    CASE way WHEN 'out' THEN 'outbound' WHEN 'in' THEN 'inbound' WHEN 'part' THEN 'transit'
+        WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'on_site' ELSE 'on_net' END ELSE way END AS kind,
+    excluded,
+    CASE way WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'onsite'
+        WHEN o_site IS NOT NULL AND d_site IS NOT NULL THEN 'intersite' END END AS inner_class,
+    CASE WHEN way = 'out' THEN l.number END AS number,
+    CASE way WHEN 'in' THEN d_site WHEN 'out' THEN CASE WHEN o_out THEN b.site ELSE o_site END ELSE o_site END AS site,
+    CASE way WHEN 'in' THEN d_evidence WHEN 'out' THEN CASE WHEN o_out THEN coalesce(b.evidence, 'none')
+        ELSE o_evidence END ELSE o_evidence END AS site_evidence,
+    CASE way WHEN 'net' THEN d_site END AS other_site,
+    CASE way WHEN 'in' THEN dest_device ELSE orig_device END AS device,
+    CASE way WHEN 'in' THEN CASE WHEN o_trunk IS NOT NULL THEN orig_device END
+        WHEN 'out' THEN CASE WHEN d_trunk IS NOT NULL THEN dest_device END END AS trunk,
+    CASE way WHEN 'in' THEN coalesce(p1.listed, p2.listed, p3.listed, hunt_pilot) END AS public_number,
+    CASE WHEN way = 'in' AND up IS NOT NULL THEN d_site END AS answered_by,
+    ((last_redirect IS NOT NULL)::INT
+        + coalesce(original_called <> last_redirect, false)::INT)::SMALLINT AS transfers_before_answer,
+    cause::SMALLINT AS cause,
+    up IS NOT NULL AND coalesce(cause IN {DROPPED_CAUSES}, false) AS dropped,
+    poor, CASE WHEN poor IS NOT NULL THEN 'reported' END AS quality_evidence,
+    CASE WHEN excluded IS NULL THEN n.redial_of END AS redial_of, epoch(start)::BIGINT AS started
+"""
+
+_HEAD = (
+    "rid", "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
+    "original_called", "called", "last_redirect", "hunt_pilot", "orig_device", "dest_device", "orig_cause",
+    "dest_cause", "o_site", "o_evidence", "o_trunk", "d_site", "d_evidence", "d_trunk", "number", "o_out", "d_out",
+)  # fmt: skip
+"""What a line has of the record that heads it."""
+
+
+def line_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the view `lined`: every line of the window, and the table `troubled`: those that were poor or dropped."""
+    head = ", ".join(_HEAD)
+    of_head = ", ".join(f"m.{name}" for name in _HEAD)
+    way = """CASE WHEN recording THEN 'recording' WHEN d_out THEN 'out' WHEN o_out THEN 'in'
+        WHEN bridge THEN 'conference' ELSE 'net' END"""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW lined AS
+        WITH lone AS NOT MATERIALIZED (SELECT * FROM marked ANTI JOIN joined USING (rid)),
+        line AS NOT MATERIALIZED (
+            SELECT {head}, {way} AS way, up, seconds, 1 AS records, day, row_key AS first_key, rid AS call FROM lone
+            UNION ALL
+            SELECT {head}, 'in', up, seconds, 1, day, row_key, rid FROM lone WHERE o_out AND d_out AND NOT recording
+            UNION ALL
+            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call
+            FROM talks t JOIN several m ON m.rid = t.head JOIN (
+                SELECT call, arg_min(row_key, age) AS first_key FROM several GROUP BY call
+            ) f ON f.call = t.call
+        )
+        SELECT line.*, CASE WHEN up IS NULL THEN origination ELSE make_timestamptz(up * 1000000) END AS start,
+            xor(row_key, CASE way WHEN 'in' THEN 1 ELSE 0 END) AS line_key,
+            coalesce(up + seconds, began) AS stopped,
+            coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0)) AS cause,
+            CASE WHEN way IN ('recording', 'conference', 'consultation') THEN way WHEN way = 'part' THEN 'inner_leg' END
+                AS excluded,
+            q.poor
+        FROM line LEFT JOIN heard q USING (call)
+    """)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE troubled AS
+        SELECT sid, calling, called, line_key, stopped FROM lined
+        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL AND cause IN {DROPPED_CAUSES}
+        UNION
+        SELECT sid, calling, called, line_key, stopped FROM lined
+        SEMI JOIN (SELECT call FROM heard WHERE poor) USING (call)
+        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL
+    """)
+
+
+def repeat(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill `redialled` (rid, redial_of): records that repeat a poor or dropped line of the same party."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE redialled AS
+        SELECT n.rowid AS rid, arg_max(t.line_key, t.stopped) AS redial_of
+        FROM records n JOIN troubled t ON n.calling = t.calling AND n.called = t.called AND n.sid = t.sid
+            AND n.began BETWEEN t.stopped AND t.stopped + {REDIAL_SECONDS} AND n.row_key <> t.line_key
+        GROUP BY n.rowid
+    """)
+
+
+def of_day(zone: ZoneInfo, day: date) -> str:
+    """Return the query of the lines that began on a UTC day: all but their prices."""
+    month = offset_sql(zone, "start", day, day + timedelta(days=1))
+    return f"""
+        WITH l AS NOT MATERIALIZED (
+            SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock FROM lined WHERE day = DATE '{day}'
+        )
+        SELECT {_COLUMNS}
+        FROM l
+        LEFT JOIN redirecting b ON b.number = CASE WHEN l.o_out AND l.d_out THEN l.last_redirect END AND b.lday = l.lday
+        LEFT JOIN public p1 ON p1.number = CASE WHEN l.way = 'in' THEN l.original_called END AND p1.lday = l.lday
+        LEFT JOIN public p2 ON p2.number = CASE WHEN l.way = 'in' THEN l.hunt_pilot END AND p2.lday = l.lday
+        LEFT JOIN public p3 ON p3.number = CASE WHEN l.way = 'in' THEN l.called END AND p3.lday = l.lday
+        LEFT JOIN redialled n ON n.rid = l.rid
+    """
+
+
+def hear(connection: duckdb.DuckDBPyConnection, reports: str, first: date, last: date) -> None:
+    """Fill `heard` (call, poor): what telephones reported of each call, poor if any of them says so."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE heard AS
+        WITH said AS (
+            SELECT source, system, call_ref, CASE
+                WHEN packets_received + greatest(packets_lost, 0) > 0
+                    AND packets_lost > {POOR_LOSS} * (packets_received + greatest(packets_lost, 0)) THEN true
+                WHEN concealment_ratio > {POOR_CONCEALMENT} THEN true
+                WHEN severely_concealed_seconds > 0 THEN NULL
+                WHEN packets_received > 0 THEN false END AS poor,
+                severely_concealed_seconds AS severe
+            FROM {reports} WHERE day BETWEEN DATE '{first}' AND DATE '{last}'
+        )
+        SELECT coalesce(j.call, r.rid) AS call,
+            bool_or(coalesce(said.poor, CASE WHEN severe IS NOT NULL AND r.seconds > 0
+                THEN severe > r.seconds * CASE WHEN r.seconds >= {LONG_SECONDS}
+                    THEN {POOR_SEVERE_LONG} ELSE {POOR_SEVERE_SHORT} END END)) AS poor
+        FROM (SELECT rowid AS rid, * FROM records) r JOIN said USING (source, system, call_ref)
+        LEFT JOIN joined j USING (rid)
+        GROUP BY ALL HAVING poor IS NOT NULL
+    """)

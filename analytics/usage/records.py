@@ -1,0 +1,143 @@
+"""Records of a window of days: copies counted once, records of one call joined by the legs they share.
+
+A transfer, a conference or a pickup leaves several records that share a leg identifier; other systems give all records
+of a call one reference. Two records that share either are one call, unless they lie more than an hour apart: leg
+identifiers come round again after a restart, and no party is parked that long.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_GAP_SECONDS = 3_600
+"""Longest pause between two records of one leg that still are one call."""
+
+_COPY_KEY = (
+    "source, system, row_key, call_ref, orig_leg, dest_leg, origination, connect, disconnect, seconds, calling, called,"
+    " orig_cause, dest_cause"
+)
+
+
+NEEDED = (
+    "day", "source", "system", "file_key", "line", "row_key", "call_ref", "orig_leg", "dest_leg", "origination",
+    "connect", "seconds", "calling", "original_called", "called", "outpulsed_called", "last_redirect", "hunt_pilot",
+    "orig_device", "dest_device", "orig_cause", "dest_cause", "redirect_reason", "redirect_behalf", "direction",
+)  # fmt: skip
+"""Columns of `cdr_rows` that lines are made of, beside those that say where a party is."""
+
+
+def select(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> int:
+    """Make the view `once`: the records of UTC days first to last without copies. Return how many copies there are."""
+    days = f"day BETWEEN DATE '{first}' AND DATE '{last}'"
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE twice AS SELECT row_key, count(*) AS n FROM {view} WHERE {days} "
+        "GROUP BY row_key HAVING count(*) > 1"
+    )
+    (repeated,) = _one(connection, "SELECT count(*) FROM twice")
+    if not repeated:
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW once AS SELECT * FROM {view} WHERE {days}")
+        return 0
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE repeated AS
+        SELECT * FROM {view} WHERE {days} AND row_key IN (SELECT row_key FROM twice)
+        QUALIFY row_number() OVER (PARTITION BY {_COPY_KEY} ORDER BY file_key, line) = 1
+    """)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW once AS
+        SELECT * FROM {view} WHERE {days} AND row_key NOT IN (SELECT row_key FROM twice) UNION ALL FROM repeated
+    """)
+    return _one(connection, "SELECT (SELECT sum(n) FROM twice) - (SELECT count(*) FROM repeated)")[0]
+
+
+def join(connection: duckdb.DuckDBPyConnection) -> int:
+    """Fill `joined` (rid, call) with the records that share their call with another; `call` is one rid of it."""
+    connection.execute("""
+        CREATE OR REPLACE TEMP TABLE shared AS
+        WITH legs AS (
+            SELECT sid, orig_leg AS leg FROM records WHERE orig_leg <> 0
+            UNION ALL
+            SELECT sid, dest_leg FROM records WHERE dest_leg <> 0 AND dest_leg <> orig_leg
+        )
+        SELECT sid, leg AS key, 0::TINYINT AS what FROM legs GROUP BY sid, leg HAVING count(*) > 1
+        UNION ALL
+        SELECT sid, call_ref, 1::TINYINT FROM records WHERE call_ref <> 0 GROUP BY sid, call_ref HAVING count(*) > 1
+    """)
+    found = connection.execute("""
+        WITH named AS (
+            SELECT rowid AS rid, began, ended, sid, 0::TINYINT AS what, orig_leg AS key FROM records
+            UNION ALL
+            SELECT rowid, began, ended, sid, 0::TINYINT, dest_leg FROM records WHERE dest_leg <> orig_leg
+            UNION ALL
+            SELECT rowid, began, ended, sid, 1::TINYINT, call_ref FROM records
+        )
+        SELECT rid, began, ended, sid, what, key FROM named SEMI JOIN shared USING (sid, what, key)
+        ORDER BY sid, what, key, began, ended, rid
+    """).fetchnumpy()
+    rid = np.asarray(found["rid"], dtype=np.int64)
+    call = components(
+        rid,
+        np.stack([np.asarray(found[name], dtype=np.int64) for name in ("sid", "what", "key")]),
+        np.asarray(found["began"], dtype=np.int64),
+        np.asarray(found["ended"], dtype=np.int64),
+    )
+    ids, first = np.unique(rid, return_index=True)
+    label = call[first]
+    together = np.bincount(np.searchsorted(ids, label), minlength=len(ids))[np.searchsorted(ids, label)] > 1
+    columns = {"rid": ids[together], "call": label[together]}
+    connection.register("joined_columns", _arrow(columns))
+    connection.execute("CREATE OR REPLACE TEMP TABLE joined AS SELECT rid, call FROM joined_columns")
+    connection.unregister("joined_columns")
+    return int(together.sum())
+
+
+def components(
+    rid: NDArray[np.int64], keys: NDArray[np.int64], began: NDArray[np.int64], ended: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return for each mention the lowest rid of its connected component.
+
+    Mentions are sorted by key, then time. `keys` has one row a key column. A key's mentions are cut where a record
+    begins more than MAX_GAP_SECONDS after all earlier ones have ended.
+    """
+    if not len(rid):
+        return rid
+    new = np.ones(len(rid), dtype=bool)
+    new[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+    latest = _running_maximum(ended, new)
+    new[1:] |= began[1:] > latest[:-1] + MAX_GAP_SECONDS
+    group = np.cumsum(new) - 1
+    starts = np.flatnonzero(new)
+    ids, local = np.unique(rid, return_inverse=True)
+    label = np.arange(len(ids))
+    while True:
+        lowest = np.minimum.reduceat(label[local], starts)
+        better = label.copy()
+        np.minimum.at(better, local, lowest[group])
+        better = better[better]
+        if np.array_equal(better, label):
+            return ids[label[local]]
+        label = better
+
+
+def _running_maximum(values: NDArray[np.int64], new: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the maximum so far within each group; groups begin where `new` is set."""
+    group = np.cumsum(new)
+    span = int(values.max()) - int(values.min()) + 1
+    # Each group is lifted above all earlier ones, so that one running maximum serves them all.
+    highest: NDArray[np.int64] = np.maximum.accumulate(values + group * span)
+    return highest - group * span
+
+
+def _arrow(columns: dict[str, NDArray[np.int64]]) -> object:
+    import pyarrow as pa
+
+    return pa.table(columns)
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
+    row = connection.execute(sql).fetchone()
+    assert row is not None  # an aggregate without GROUP BY always has a row
+    return tuple(row)

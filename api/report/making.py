@@ -1,0 +1,228 @@
+"""From the store and the estate to a document: what `callgauge report` asks of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+from zoneinfo import ZoneInfo
+
+from analytics.attribution import Attributor
+from analytics.cost import channels
+from analytics.cost.access import AccessFacts, access_document, bounds_of
+from analytics.cost.costs_document import costs_document
+from analytics.cost.document import Document
+from analytics.cost.months import months_after, spoken_span
+from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
+from analytics.cost.rating import Rater
+from analytics.cost.savings_document import savings_document
+from analytics.cost.site_report import SiteFacts, sites_document
+from analytics.cost.statement import CostFacts
+from analytics.sites import Estate
+from analytics.store import site_queries
+from analytics.store.cost_queries import CoveredSum, Usage, usage_sums, utc_span
+from analytics.store.lake import Lake
+from analytics.usage.covered import covered_sums
+from api.report.one_site import NoSuchSiteError, of_site
+from collector.estate.costs import load_costs
+from collector.estate.folder import load_estate
+from collector.estate.tariffs import load_tariffs
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+class ReportError(ValueError):
+    """The report cannot be made; the message is one line for the person who asked."""
+
+
+class Request(NamedTuple):
+    """What was asked for."""
+
+    name: str
+    """savings, costs, sites or access."""
+    months: tuple[int, ...]
+    """yyyymm, ascending, without gaps."""
+    store: Path
+    estate: Path
+    site: str | None = None
+    exact: bool = False
+
+
+def months_to(month: int, count: int) -> tuple[int, ...]:
+    """Return so many months that end with one."""
+    return tuple(months_after(month, back) for back in range(1 - count, 1))
+
+
+def make(request: Request) -> Document:
+    """Make a document. ReportError, EstateError or StoreError say in a line why there is none."""
+    if request.name == "costs" and len(request.months) > 1:
+        raise ReportError("costs are those of one month: leave --months out, or ask for savings or sites")
+    estate = load_estate(request.estate)
+    if request.site is not None and request.site not in {site.site for site in estate.sites}:
+        raise ReportError(f"the estate knows no site {request.site}")
+    with closing(Lake.open(request.store)) as lake, closing(lake.connect()) as connection:
+        making = _Making(request, estate, lake, connection)
+        return {"savings": making.savings, "costs": making.costs, "sites": making.sites, "access": making.access}[
+            request.name
+        ]()
+
+
+class _Making:
+    """Makes one document from an open store."""
+
+    def __init__(self, request: Request, estate: Estate, lake: Lake, connection: duckdb.DuckDBPyConnection) -> None:
+        self._request = request
+        self._estate = estate
+        self._lake = lake
+        self._connection = connection
+        self._zone = estate.settings.timezone
+
+    def _usage_view(self) -> str:
+        since, until = utc_span(self._request.months, self._zone)
+        return self._lake.view(self._connection, "usage", since=since, until=until)
+
+    def _sources(self, *tables: str) -> tuple[tuple[str, str], ...]:
+        versions = ((table, self._lake.version(table)) for table in tables)
+        written = tuple((table, f"version {version}") for table, version in versions if version is not None)
+        return (("estate", f"sha256:{self._estate.digest}"), *written)
+
+    def _source(self, table: str) -> str:
+        version = self._lake.version(table)
+        return table if version is None else f"{table}, version {version}"
+
+    def _usage(self) -> Usage:
+        """Sums of the usage; ReportError where the months hold none."""
+        view = self._usage_view()
+        usage = usage_sums(self._connection, view, self._request.months, source=self._source("usage"))
+        if not usage.sums and not usage.excluded:
+            raise ReportError(self._nothing())
+        return usage
+
+    def _nothing(self) -> str:
+        when = spoken_span(self._request.months)
+        return f"the store holds no usage of {when}: callgauge cdr import PATH --store {self._request.store}"
+
+    def _cost_facts(self) -> CostFacts:
+        costs = load_costs(self._request.estate, {site.site for site in self._estate.sites})
+        usage = replace(self._usage(), covered=self._covered())
+        return CostFacts(self._estate.settings, self._estate.sites, costs, usage, self._sources("usage"))
+
+    def _covered(self) -> tuple[CoveredSum, ...]:
+        """What inclusive minutes of either tariff take off the months' calls."""
+        settings = self._estate.settings
+        tariffs = load_tariffs(self._request.estate, settings)
+        held = {"ip": tariffs.named(settings.ip_tariff), "legacy": tariffs.named(settings.legacy_tariff)}
+        raters = {
+            tariff: Rater(versions, self._zone, self._estate.holidays)
+            for tariff, versions in held.items()
+            if any(version.inclusive for version in versions)
+        }
+        return covered_sums(self._connection, self._usage_view(), self._request.months, raters)
+
+    def savings(self) -> Document:
+        """Savings, or the lines of one site in them."""
+        document = savings_document(self._cost_facts(), self._request.months)
+        if self._request.site is None:
+            return document
+        try:
+            return of_site(document, self._request.site)
+        except NoSuchSiteError:
+            when = spoken_span(self._request.months)
+            raise ReportError(f"site {self._request.site} is in no line of the savings of {when}") from None
+
+    def costs(self) -> Document:
+        """Costs of a month."""
+        return costs_document(self._cost_facts(), max(self._request.months), self._request.site)
+
+    def sites(self) -> Document:
+        """What each site did."""
+        usage = self._usage()
+        months = [
+            site_queries.outside_calls(self._connection, self._usage_view(), month) for month in self._request.months
+        ]
+        by_site, whole = channels.by_site(months)
+        facts = SiteFacts(
+            settings=self._estate.settings,
+            sites=self._estate.sites,
+            trunks=self._estate.trunks,
+            months=self._request.months,
+            usage=usage,
+            site_traffic=by_site,
+            all_traffic=whole,
+            group_traffic=channels.by_group(months, channels.group_of(self._estate.trunks)),
+            quality=tuple(site_queries.quality_sums(self._connection, self._usage_view(), self._request.months)),
+            judgement=self._judgement(),
+            sources=self._sources("usage"),
+            only=self._request.site,
+        )
+        return sites_document(facts, exact=self._request.exact)
+
+    def _judgement(self) -> Judgement:
+        """Days of the months that stand out from the weeks before them."""
+        begin, end = site_queries.local_span(self._request.months, self._zone)
+        since = begin - timedelta(weeks=MOST_WEEKS, days=1)
+        view = self._lake.view(self._connection, "usage", name="past", since=since, until=end)
+        hours = site_queries.watched_hours(self._connection, view)
+        recorded = site_queries.recorded_days(self._connection, view)
+        first = {site: Past(day) for site, day in site_queries.first_days(self._connection, view).items()}
+        local = begin.astimezone(ZoneInfo(self._zone))
+        days = [local.date() + timedelta(days=number) for number in range((end - begin).days + 1)]
+        wanted = {day for day in days if day.year * 100 + day.month in self._request.months}
+        return judge(hours, wanted, recorded, first, self._zone, self._estate.holidays)
+
+    def access(self) -> Document:
+        """How the public was answered."""
+        months, connection = self._request.months, self._connection
+        bounds = bounds_of(self._estate.settings, self._estate.public_numbers)
+        view = self._usage_view()
+        numbers = site_queries.access_by_number(connection, view, months, bounds)
+        packets = self._packets({row.name for row in numbers if row.name is not None}, bounds)
+        if not numbers and not packets and not site_queries.any_rows(connection, view, months):
+            raise ReportError(self._nothing())
+        facts = AccessFacts(
+            settings=self._estate.settings,
+            public_numbers=self._estate.public_numbers,
+            months=months,
+            numbers=tuple(sorted([*numbers, *packets], key=self._place)),
+            sites=tuple(site_queries.access_by_site(connection, view, months, bounds)),
+            hours=site_queries.offered_by_hour(connection, view, months, self._zone),
+            sources=self._sources("usage", "calls"),
+            usage_source=self._source("usage"),
+            calls_source=self._source("calls"),
+        )
+        return access_document(self._of_site(facts), exact=self._request.exact)
+
+    def _place(self, row: site_queries.AccessSum) -> tuple[int, str]:
+        """Order of public numbers: as the estate lists them, then by name what it does not list."""
+        name = row.name or ""
+        listed = [number.number for number in self._estate.public_numbers]
+        return (listed.index(name) if name in listed else len(listed), name)
+
+    def _packets(self, known: set[str], bounds: Sequence[int]) -> list[site_queries.AccessSum]:
+        """Calls to public numbers without records, as packets show them."""
+        since, until = site_queries.local_span(self._request.months, self._zone)
+        view = self._lake.view(self._connection, "calls", since=since, until=until)
+        attributor = Attributor(self._estate)
+
+        def name_of(number: str, day: date) -> str | None:
+            found = attributor.public_number(number, day)
+            return None if found is None else found.number
+
+        return site_queries.packets_by_number(self._connection, view, name_of, known, bounds)
+
+    def _of_site(self, facts: AccessFacts) -> AccessFacts:
+        site = self._request.site
+        if site is None:
+            return facts
+        own = {number.number for number in self._estate.public_numbers if number.site == site}
+        return replace(
+            facts,
+            public_numbers=tuple(number for number in facts.public_numbers if number.site == site),
+            numbers=tuple(row for row in facts.numbers if (row.name or "").removeprefix("+") in own),
+            sites=tuple(row for row in facts.sites if row.name == site),
+            hours={},
+        )

@@ -1,0 +1,218 @@
+"""Records in the store -> rated usage lines: what `cdr import` ends with, and `callgauge rerate`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.progress import Bar, say
+
+if TYPE_CHECKING:
+    from analytics.store.lake import Lake
+    from analytics.usage.changes import Change
+    from analytics.usage.derive import Book, Derived
+
+UNUSABLE = 2
+MEMORY_MB = 1_100
+"""Memory of the connection that joins and rates [MB]: a million records and their lines, then it spills."""
+
+
+def load_book(root: Path) -> Book:
+    """Read the estate and its tariffs. EstateError where either has an error."""
+    from analytics.cost.rating import Rater
+    from analytics.usage.derive import Book
+    from collector.estate.folder import load_estate
+    from collector.estate.tariffs import load_tariffs
+
+    estate = load_estate(root)
+    settings = estate.settings
+    tariffs = load_tariffs(root, settings)
+
+    def rater(name: str) -> Rater | None:
+        versions = tariffs.named(name)
+        return Rater(versions, settings.timezone, estate.holidays) if versions else None
+
+    digest = tariff_digest(root) if tariffs.versions else None
+    return Book(estate, rater(settings.ip_tariff), rater(settings.legacy_tariff), digest)
+
+
+def tariff_digest(root: Path) -> str:
+    """SHA-256 over the names and bytes of the tariffs' files."""
+    digest = hashlib.sha256()
+    for path in sorted((root / "tariffs").rglob("*.csv")):
+        digest.update(os.fsencode(path.relative_to(root)) + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def rate_pending(
+    lake: Lake, book: Book, estate: Path, now: datetime, progress: Callable[[int, int], None] | None = None
+) -> Derived:
+    """Rate the days whose records are not in `usage` yet. Nobody else may import meanwhile."""
+    from analytics.usage.derive import derive, pending
+
+    with closing(lake.connect()) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+        days = pending(lake, connection)
+        made = derive(lake, connection, book, days, now, progress)
+    _keep_elements(lake, book, days, estate)
+    return made
+
+
+def _keep_elements(lake: Lake, book: Book, days: Sequence[date], root: Path) -> None:
+    """Keep the cost elements of the months that these days' calls are billed in."""
+    if not days:
+        return
+    from analytics.store.element_rows import keep_elements
+    from collector.estate.costs import load_costs
+
+    with closing(lake.connect()) as connection:
+        lake.view(connection, "usage", name="usage_rated")
+        listed = ", ".join(f"DATE '{day}'" for day in days)
+        months = connection.execute(
+            f"SELECT DISTINCT month FROM usage_rated WHERE day IN ({listed}) ORDER BY month"  # noqa: S608 -- days
+        ).fetchall()
+    costs = load_costs(root, {site.site for site in book.estate.sites})
+    keep_elements(lake, book.estate, costs, [month for (month,) in months])
+
+
+def rerate(
+    store: Annotated[Path, typer.Option("--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="The store.")] = Path(
+        "callgauge-store"
+    ),
+    estate: Annotated[
+        Path, typer.Option("--estate", metavar="DIR", envvar="CALLGAUGE_ESTATE", help="The estate and its tariffs.")
+    ] = Path("estate"),
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="DAY", help="First UTC day to rate anew, as 2025-10-01.")
+    ] = None,
+    until: Annotated[str | None, typer.Option("--until", metavar="DAY", help="Last UTC day, itself included.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would move and why; change nothing.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Print money to its last digit, not to the penny.")] = False,
+) -> int:
+    """Join, attribute and rate the records in the store anew, after a change of tariff or estate."""
+    from analytics.store.lake import Lake
+    from analytics.store.settings import StoreError
+    from collector.cdr.files import CdrError
+    from collector.cdr.journal import sole_import
+    from collector.estate.problems import EstateError
+
+    bar = Bar(sys.stderr.isatty(), "days")
+    try:
+        first, last = _day(since, "--since"), _day(until, "--until")
+        book = load_book(estate)
+        with closing(Lake.open(store)) as lake, sole_import(lake.root, bar.note):
+            days = _days(lake, first, last)
+            if not days:
+                say("the store holds no records of these days")
+                return UNUSABLE
+            changes = _changes(lake, book, days)
+            if not dry_run:
+                _derive(lake, book, days)
+                _keep_elements(lake, book, days, estate)
+    except (StoreError, EstateError, CdrError, ValueError) as error:
+        say(str(error))
+        return UNUSABLE
+    finally:
+        bar.close()
+    for line in told(changes, book.estate.settings.currency, len(days), dry_run, exact):
+        typer.echo(line)
+    return 0
+
+
+def _day(text: str | None, option: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"{option}: {text} is not a day; write it as 2025-10-01") from None
+
+
+def _days(lake: Lake, first: date | None, last: date | None) -> list[date]:
+    from analytics.usage.derive import held_days
+
+    return [day for day in held_days(lake) if (first is None or first <= day) and (last is None or day <= last)]
+
+
+def _derive(lake: Lake, book: Book, days: Sequence[date]) -> None:
+    from analytics.usage.derive import derive
+
+    with closing(lake.connect()) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+        derive(lake, connection, book, days, datetime.now(UTC))
+
+
+def _changes(lake: Lake, book: Book, days: Sequence[date]) -> list[Change]:
+    """What would move, day by day."""
+    import pyarrow as pa
+
+    from analytics.usage.changes import added_up, changes_of_day
+    from analytics.usage.derive import chunks, held_days, prepare, rated_batches
+
+    found: list[Change] = []
+    with closing(lake.connect()) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+        usage = lake.view(connection, "usage", name="usage_before")
+        for chunk in chunks(days, held_days(lake)):
+            window = prepare(lake, connection, book, chunk)
+            for day in chunk:
+                made = list(rated_batches(connection, book, window.destinations, day))
+                if made:
+                    found += changes_of_day(connection, usage, pa.Table.from_batches(made), day)
+    return added_up(found)
+
+
+def told(changes: Sequence[Change], currency: str, days: int, dry_run: bool, exact: bool) -> list[str]:
+    """Say what moves, as lines of text: by site and tariff, then by row and reason."""
+    from analytics.cost.money import exact as exactly
+    from analytics.cost.money import from_atoms
+    from analytics.usage.changes import REASONS
+
+    def money(atoms: int) -> str:
+        return exactly(atoms) if exact else f"{from_atoms(atoms):,}"
+
+    would = "would move" if dry_run else "moved"
+    if not changes:
+        return [f"No line {'would move' if dry_run else 'moved'}: {days:,} days rated as before."]
+    rows = [("month", "site", "tariff", "why", "lines", f"before {currency}", f"after {currency}", "difference", "row")]
+    for change in changes:
+        step = change.before if change.before == change.after else f"{change.before or '—'} → {change.after or '—'}"
+        rows.append(
+            (
+                f"{change.month // 100}-{change.month % 100:02d}",
+                change.site or "not attributed",
+                change.side,
+                change.reason,
+                f"{change.lines:,}",
+                money(change.old_atoms),
+                money(change.new_atoms),
+                money(change.new_atoms - change.old_atoms),
+                step,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    right = {4, 5, 6, 7}
+    table = [
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    lines = sum(change.lines for change in changes)
+    sums = []
+    for side in ("ip", "legacy"):
+        moved = sum(change.new_atoms - change.old_atoms for change in changes if change.side == side)
+        sums.append(f"{side} {money(moved)}")
+    head = f"{lines:,} rated lines {would} in {days:,} days: {', '.join(sums)} {currency}."
+    why = [f"  {reason}: {REASONS[reason]}" for reason in dict.fromkeys(change.reason for change in changes)]
+    return [head, "", *table, "", "Why", *why]

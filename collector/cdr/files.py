@@ -1,0 +1,256 @@
+"""Files of call detail records: found in folders, told apart from what is unfinished or foreign, and hashed.
+
+A folder may be written to while it is read: CUCM's (S)FTP push gives a file its name without the leading `_` only when
+it is whole (Cisco CDR Administration Guide, CDR repository manager). Other writers do not, so a file that changed a
+moment ago is looked at twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from collector.capture.files import CaptureError, open_source
+
+HEAD: Final = 64 << 10
+"""Octets of a file that tell its format."""
+PIECE: Final = 4 << 20
+_NAME = re.compile(r"(?P<tag>[^_]+)_(?P<node>.+_\d+)_(?P<minute>\d{12})_(?P<sequence>\d{1,18})(?:\.\w+)*")
+"""CUCM's names: tag_clusterId_nodeId_yyyymmddhhmm_sequence, the time in UTC."""
+
+
+class CdrError(ValueError):
+    """The run cannot go on; the message is one line."""
+
+
+class LayoutError(ValueError):
+    """A file is of a known format, and its columns are not; the message continues the file's name."""
+
+
+class Skipped(NamedTuple):
+    """A file that was left alone."""
+
+    path: Path
+    reason: str
+    """unfinished, changing, hidden, empty, not_a_file, unreadable, unknown_format or unknown_columns."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a file holds, told by its first octets."""
+
+    format: str
+    """cucm, asterisk, freeswitch, avaya, or the name of a mapping."""
+    record: str
+    """`cdr` or `cmr`."""
+    columns: tuple[str, ...] = ()
+    """Names of its columns in the file's order; empty where the format has none."""
+    first_line: int = 1
+    """Line of the first record, from 1."""
+
+
+Detect = Callable[[bytes, str], Layout | None]
+"""Tells what a file holds by its first octets and its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CdrFile:
+    """One file that is going to be read."""
+
+    path: Path
+    name: str
+    """File name, without its folder."""
+    format: str
+    record: str
+    """`cdr` or `cmr`."""
+    sha256: str
+    """Of its octets, unpacked; lower-case hexadecimal."""
+    size: int
+    """Octets, unpacked."""
+    columns: tuple[str, ...] = ()
+    first_line: int = 1
+    node: str | None = None
+    """CUCM: cluster and node in the name."""
+    sequence: int | None = None
+    """CUCM: sequence number in the name."""
+    minute: datetime | None = None
+    """CUCM: UTC minute in the name."""
+    stamp: tuple[int, int] | None = None
+    """Octets on disk and time of change [ns] when it was hashed."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it is still what was hashed, as far as size and time tell."""
+        return self.stamp is None or _stamp(self.path) == self.stamp
+
+    @property
+    def file_key(self) -> int:
+        """First 64 bits of the hash, as a signed number."""
+        return int.from_bytes(bytes.fromhex(self.sha256[:16]), "big", signed=True)
+
+
+class NameParts(NamedTuple):
+    """What the name of a CUCM file says."""
+
+    node: str
+    minute: datetime
+    sequence: int
+
+
+def name_parts(name: str) -> NameParts | None:
+    """Read a name such as `cdr_StandAloneCluster_02_201810261040_329890`; None where it is not CUCM's."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        minute = datetime.strptime(match["minute"], "%Y%m%d%H%M").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return NameParts(match["node"], minute, int(match["sequence"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What lies under the paths that were named."""
+
+    files: tuple[Path, ...]
+    fresh: tuple[Path, ...]
+    """Files that changed a moment ago: `settled` says later which of them are whole."""
+    skipped: tuple[Skipped, ...]
+    stamps: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    """Size and time of change of each file and fresh file as it was found."""
+
+
+def discover(paths: Sequence[Path], now_ns: int, settle_ns: int = 0) -> Found:
+    """Find files under paths, folders with all below them, in order of name.
+
+    Files in folders that changed within `settle_ns` of `now_ns` are `fresh`; a file named itself is never.
+    Raises `CdrError` for a path that does not exist.
+    """
+    files: dict[Path, None] = {}
+    fresh: dict[Path, None] = {}
+    skipped: dict[Path, Skipped] = {}
+    stamps: dict[Path, tuple[int, int]] = {}
+    for path, named in _walk(paths):
+        if path in files or path in fresh or path in skipped:
+            continue
+        left = _leave(path, named)
+        if isinstance(left, Skipped):
+            skipped[path] = left
+            continue
+        stamps[path] = (left.st_size, left.st_mtime_ns)
+        is_fresh = not named and settle_ns > 0 and now_ns - left.st_mtime_ns < settle_ns
+        (fresh if is_fresh else files)[path] = None
+    return Found(tuple(files), tuple(fresh), tuple(skipped.values()), stamps)
+
+
+def settled(found: Found) -> Found:
+    """Look at fresh files again: those that did not change since are files, the others are left for the next time."""
+    files, skipped = list(found.files), list(found.skipped)
+    for path in found.fresh:
+        if _stamp(path) == found.stamps[path]:
+            files.append(path)
+        else:
+            skipped.append(Skipped(path, "changing", "is being written to; left for the next time"))
+    return Found(tuple(sorted(files, key=_order)), (), tuple(skipped), found.stamps)
+
+
+def _order(path: Path) -> tuple[str, str]:
+    return path.name, str(path)
+
+
+def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
+    """Each file below the paths, and whether it was named itself."""
+    for path in paths:
+        if not path.is_dir():
+            if not os.path.lexists(path):
+                raise CdrError(f"{path}: no such file or folder")
+            yield path, True
+            continue
+        inside: list[Path] = []
+        for folder, folders, names in os.walk(path):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            inside += [Path(folder, name) for name in names]
+        for each in sorted(inside, key=_order):
+            yield each, False
+
+
+def _leave(path: Path, named: bool) -> Skipped | os.stat_result:
+    """Why a file is left alone without looking into it, else its status."""
+    if path.name.startswith("_"):
+        return Skipped(path, "unfinished", "has a leading _: its sender has not finished it")
+    if path.name.startswith(".") and not named:
+        return Skipped(path, "hidden", "is hidden")
+    try:
+        status = path.stat()
+    except OSError as error:
+        return Skipped(path, "unreadable", f"cannot be read: {error.strerror}")
+    if not stat.S_ISREG(status.st_mode):
+        return Skipped(path, "not_a_file", "is not a regular file")
+    if not status.st_size:
+        return Skipped(path, "empty", "is empty")
+    return status
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFile | Skipped:
+    """Hash a file and tell what it holds; `stamp` is its size and time of change when it was found.
+
+    A packed file that breaks off is left alone as a whole: half of a file would be another file, with another hash.
+    """
+    try:
+        source = open_source(str(path))
+    except CaptureError as error:
+        return Skipped(path, "unreadable", str(error).removeprefix(f"{path}: "))
+    digest, size, head = hashlib.sha256(), 0, b""
+    with source:
+        buffer = bytearray(min(PIECE, max(HEAD, (stamp[0] if stamp else PIECE) + 1)))
+        view = memoryview(buffer)
+        while count := source.read_into(view):
+            digest.update(view[:count])
+            size += count
+            if len(head) < HEAD:
+                head += bytes(view[: min(count, HEAD - len(head))])
+        problem = source.problem
+    if problem is not None:
+        return Skipped(path, "unreadable", problem)
+    if stamp is not None and _stamp(path) != stamp:
+        return Skipped(path, "changing", "changed while it was read; left for the next time")
+    if not size:
+        return Skipped(path, "empty", "is empty")
+    try:
+        layout = detect(head, path.name)
+    except LayoutError as error:
+        return Skipped(path, "unknown_columns", str(error))
+    if layout is None:
+        return Skipped(path, "unknown_format", "is of no format that is known")
+    parts = name_parts(path.name)
+    return CdrFile(
+        path=path,
+        name=path.name,
+        format=layout.format,
+        record=layout.record,
+        sha256=digest.hexdigest(),
+        size=size,
+        columns=layout.columns,
+        first_line=layout.first_line,
+        node=parts.node if parts else None,
+        sequence=parts.sequence if parts else None,
+        minute=parts.minute if parts else None,
+        stamp=stamp,
+    )

@@ -1,0 +1,152 @@
+"""What the lake knows of imported files: which there are, whose rows are there, and which are missing between them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import pyarrow as pa
+
+from analytics.store.schema import CDR_ROWS, IMPORTS, PHONE_REPORTS, Kind
+from collector.cdr.files import CdrFile, name_parts
+from collector.cdr.sequence import Gap, Seen, Silence, gaps, silences
+from collector.cdr.staging import Staged
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from analytics.store.lake import Lake
+
+DAY: Final = timedelta(days=1)
+NEIGHBOURS: Final = timedelta(hours=1)
+"""How far from the files of a run others are looked at for gaps between them."""
+_ARROW: Final = {
+    Kind.LONG: pa.int64(),
+    Kind.TEXT: pa.string(),
+    Kind.DATE: pa.date32(),
+    Kind.TIME: pa.timestamp("us", tz="UTC"),
+}
+
+
+@contextmanager
+def connected(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Lend a connection to the lake."""
+    connection = lake.connect()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def imported_keys(lake: Lake) -> set[int]:
+    """Keys of all files that `imports` names."""
+    with connected(lake) as connection:
+        lake.view(connection, IMPORTS.name)
+        return {key for (key,) in connection.execute("SELECT file_key FROM imports").fetchall()}
+
+
+def present(lake: Lake, keys: Collection[int]) -> dict[str, frozenset[int]]:
+    """Those files, of some that may be half imported, whose rows are in each table."""
+    found: dict[str, frozenset[int]] = {CDR_ROWS.name: frozenset(), PHONE_REPORTS.name: frozenset()}
+    if not keys:
+        return found
+    with connected(lake) as connection:
+        connection.register("half_done", pa.table({"file_key": pa.array(sorted(keys), pa.int64())}))
+        for table in found:
+            view = lake.view(connection, table)
+            sql = f"SELECT DISTINCT file_key FROM {view} SEMI JOIN half_done USING (file_key)"  # noqa: S608 - own names
+            rows = connection.execute(sql)
+            found[table] = frozenset(key for (key,) in rows.fetchall())
+    return found
+
+
+def imports_table(files: Sequence[tuple[CdrFile, Staged, int]], now: datetime) -> pa.Table:
+    """Rows of `imports` for files, what became of them, and how many of their records were rejected."""
+    rows = [
+        {
+            "month": now.astimezone(UTC).date().replace(day=1),
+            "file_key": file.file_key,
+            "sha256": file.sha256,
+            "name": file.name,
+            "source": file.format,
+            "record": file.record,
+            "imported": now,
+            "rows": staged.rows,
+            "kept": staged.kept,
+            "rejected": rejected,
+            "first": staged.first,
+            "last": staged.last,
+            "node": file.node,
+            "sequence": file.sequence,
+        }
+        for file, staged, rejected in files
+    ]
+    return pa.Table.from_pylist(rows, pa.schema([(column.name, _ARROW[column.kind]) for column in IMPORTS.columns]))
+
+
+def calls_and_copies(lake: Lake, keys: Iterable[int], first: datetime, last: datetime) -> tuple[int, int]:
+    """Calls of the records of these files, and how many of the records repeat another, in this run or before.
+
+    Day by day, so that memory is that of one day.
+    """
+    calls = copies = 0
+    with connected(lake) as connection:
+        connection.register("of_this_run", pa.table({"file_key": pa.array(list(keys), pa.int64())}))
+        for day in _days(first, last):
+            begin = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            view = lake.view(connection, CDR_ROWS.name, name="of_day", since=begin, until=begin + DAY)
+            row = connection.execute(
+                f"""
+                WITH run AS (SELECT * FROM {view} SEMI JOIN of_this_run USING (file_key)),
+                twins AS (SELECT row_key, system, call_ref, origination, connect, disconnect, count(*) AS n
+                          FROM {view} GROUP BY ALL HAVING n > 1)
+                SELECT (SELECT count(DISTINCT (system, call_ref)) FROM run),
+                       (SELECT coalesce(sum(least(mine, twins.n - 1)), 0) FROM twins JOIN
+                          (SELECT row_key, call_ref, origination, count(*) AS mine FROM run GROUP BY ALL)
+                          USING (row_key, call_ref, origination))
+                """  # noqa: S608 - own names
+            ).fetchone()
+            assert row is not None
+            calls += int(row[0])
+            copies += int(row[1])
+    return calls, copies
+
+
+def _days(first: datetime, last: datetime) -> Iterator[date]:
+    day = first.astimezone(UTC).date()
+    while day <= last.astimezone(UTC).date():
+        yield day
+        day += DAY
+
+
+def seen(file: CdrFile) -> Seen | None:
+    """A file by what its name says; None where it says nothing."""
+    if file.node is None or file.minute is None or file.sequence is None:
+        return None
+    return Seen(file.node, file.record, file.minute, file.sequence)
+
+
+def missing(files: Iterable[CdrFile]) -> tuple[list[Gap], list[Silence]]:
+    """Find files that are missing between these."""
+    known = [one for file in files if (one := seen(file)) is not None]
+    return gaps(known), silences(known)
+
+
+def missing_around(lake: Lake, files: Iterable[CdrFile]) -> tuple[list[Gap], list[Silence]]:
+    """Find files that are missing between these and those imported before and after them."""
+    known = [one for file in files if (one := seen(file)) is not None]
+    if not known:
+        return [], []
+    nodes = {(one.node, one.record) for one in known}
+    first = min(one.minute for one in known) - NEIGHBOURS
+    last = max(one.minute for one in known) + NEIGHBOURS
+    with connected(lake) as connection:
+        lake.view(connection, IMPORTS.name)
+        rows = connection.execute("SELECT name, record FROM imports WHERE sequence IS NOT NULL").fetchall()
+    for name, record in rows:
+        parts = name_parts(name)
+        if parts is not None and (parts.node, record) in nodes and first <= parts.minute <= last:
+            known.append(Seen(parts.node, record, parts.minute, parts.sequence))
+    return gaps(known), silences(known)

@@ -1,0 +1,123 @@
+"""Public access: who was answered in time, said with small counts held back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+from analytics.cost.access import BUCKETS, AccessFacts, access_document, bounds_of
+from analytics.cost.document import Document, Ref, Section
+from analytics.sites import EstateSettings, Origin, PublicNumber, Validity
+from analytics.store.site_queries import AccessSum
+
+D = Decimal
+EMERGENCY = PublicNumber("999", "Emergency", None, 10, D("0.9"), Validity(), Origin("public_numbers.csv", 2))
+SWITCHBOARD = PublicNumber("01134960000", "Switchboard", "A", 45, D("0.8"), Validity(), Origin("public_numbers.csv", 3))
+SETTINGS = EstateSettings("Loamshire Police")
+BOUNDS = bounds_of(SETTINGS, (EMERGENCY, SWITCHBOARD))
+
+
+def calls(name: str, waits: dict[int, int], lost: int, known_from: str = "CDR", moved: int | None = 40) -> AccessSum:
+    """Calls by seconds waited (how many each), and calls that nobody answered."""
+    answered = sum(waits.values())
+    within = tuple(sum(count for waited, count in waits.items() if waited <= bound) for bound in BOUNDS)
+    return AccessSum(name, known_from, answered + lost, answered, answered, moved, 3, 9, 12, within)
+
+
+def facts(*numbers: AccessSum) -> AccessFacts:
+    return AccessFacts(SETTINGS, (EMERGENCY, SWITCHBOARD), (202510,), numbers, (), {})
+
+
+def section(document: Document, name: str) -> Section:
+    return next(one for one in document.sections if one.name == name)
+
+
+def cells(document: Document, name: str, row: int) -> list[str]:
+    """A row as text: values plainly, what is not told as its sign."""
+    found = []
+    for cell in section(document, name).rows[row].cells:
+        if isinstance(cell, Ref):
+            figure = document.book[cell.key]
+            found.append(figure.shown or "—" if figure.value is None else f"{figure.value.normalize():f}")
+        else:
+            found.append(cell)
+    return found
+
+
+def test_targets_of_all_numbers_are_among_the_spans_that_times_are_counted_in() -> None:
+    assert tuple(sorted({*BUCKETS, 10, 20, 45})) == BOUNDS
+
+
+def test_the_share_in_time_is_of_all_offered_calls() -> None:
+    document = access_document(facts(calls("999", {4: 80, 10: 12, 11: 8}, 20)))
+    row = cells(document, "numbers", 0)
+    assert row[:10] == ["Emergency 999", "CDR", "120", "100", "20", "40", "3", "9", "12", "10"]
+    assert row[10].startswith("76.66666")
+    assert row[11:] == ["90", "missed"]
+    assert document.sentence == (
+        "People called 120 times; 1 of 1 public numbers missed the goal, "
+        "worst Emergency 999: 76.7 % answered within 10 s, goal 90 %."
+    )
+
+
+def test_a_number_that_reaches_its_goal_says_so() -> None:
+    document = access_document(facts(calls("999", {4: 95}, 5)))
+    assert cells(document, "numbers", 0)[-3:] == ["95", "90", "met"]
+    assert "every public number with known times reached its goal" in document.sentence
+
+
+def test_each_number_has_its_own_target_and_others_that_of_the_estate() -> None:
+    document = access_document(facts(calls("01134960000", {44: 50}, 0), calls("Desk", {21: 50}, 0)))
+    assert cells(document, "numbers", 0)[9:] == ["45", "100", "80", "met"]
+    assert cells(document, "numbers", 1)[9:] == ["20", "0", "90", "missed"]
+    assert document.book["number.Desk.target"].source == "estate.toml"
+    assert document.book["number.01134960000.target"].source == "public_numbers.csv:3"
+
+
+def test_few_abandoned_calls_are_not_told_and_cannot_be_computed() -> None:
+    document = access_document(facts(calls("999", {4: 95}, 2)))
+    row = cells(document, "numbers", 0)
+    assert row[2:5] == ["97", "*", "<5"]
+    assert row[10] == "—"
+    assert row[-1] == "not known"
+    total = cells(document, "numbers", 1)
+    assert total[2:5] == ["97", "*", "<5"]
+    assert "95" not in row
+    assert D(95) not in {figure.value for figure in document.book}
+    assert D(2) not in {figure.value for figure in document.book if figure.unit == "calls"}
+
+
+def test_with_exact_all_counts_are_told() -> None:
+    document = access_document(facts(calls("999", {4: 95}, 2)), exact=True)
+    assert cells(document, "numbers", 0)[2:5] == ["97", "95", "2"]
+
+
+def test_numbers_known_from_packets_alone_say_so() -> None:
+    document = access_document(facts(calls("999", {4: 95}, 5, "packets", None)))
+    assert cells(document, "numbers", 0)[1] == "packets"
+    assert cells(document, "numbers", 0)[5] == "—"
+    assert dict(document.facts)["From packets"] == "no records of Emergency 999: counted from signalling"
+    assert dict(document.facts)["No calls"] == "nothing is known of Switchboard 01134960000"
+    assert document.book["number.999.moved"].why.startswith("packets do not say")
+
+
+def test_a_number_that_nobody_answered_has_no_times_and_no_zeros() -> None:
+    nobody = AccessSum("999", "CDR", 30, 0, 0, 0, None, None, None, (0,) * len(BOUNDS))
+    document = access_document(facts(nobody))
+    assert cells(document, "numbers", 0)[6:9] == ["—", "—", "—"]
+    assert document.book["number.999.median"].why == "no call was answered"
+    assert cells(document, "numbers", 0)[10] == "0"
+
+
+def test_hours_add_up_to_the_day_and_hold_back_what_numbers_hold_back() -> None:
+    hours = {9: (50, 48), 10: (47, 47)}
+    document = access_document(replace(facts(calls("999", {4: 95}, 2)), hours=hours))
+    assert cells(document, "hours", 24) == ["All", "*", "<5", "97"]
+    whole = access_document(replace(facts(calls("999", {4: 95}, 2)), hours=hours), exact=True)
+    assert cells(whole, "hours", 24) == ["All", "95", "2", "97"]
+    assert cells(whole, "hours", 9) == ["09:00", "48", "2", "50"]
+
+
+def test_no_call_at_all_is_a_sentence() -> None:
+    document = access_document(facts())
+    assert document.sentence == "No call to a public number is known."

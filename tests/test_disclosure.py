@@ -1,0 +1,65 @@
+"""No small count can be read or computed from what a report tells."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analytics.cost.disclosure import SMALL, Held, held_back
+
+
+def table_of(rows: list[list[int]]) -> tuple[dict[str, int], list[list[str]]]:
+    """Counts of a table with its sums, and what binds them."""
+    counts: dict[str, int] = {}
+    relations = []
+    width = len(rows[0])
+    for index, row in enumerate(rows):
+        keys = [f"{index}.{column}" for column in range(width)]
+        counts.update(zip(keys, row, strict=True))
+        counts[f"{index}.all"] = sum(row)
+        relations.append([*keys, f"{index}.all"])
+    for column in [*map(str, range(width)), "all"]:
+        keys = [f"{index}.{column}" for index in range(len(rows))]
+        counts[f"all.{column}"] = sum(counts[key] for key in keys)
+        relations.append([*keys, f"all.{column}"])
+    return counts, relations
+
+
+def test_a_count_under_5_is_held_back_and_so_is_the_one_that_would_give_it_away() -> None:
+    counts = {"offered": 40, "answered": 38, "abandoned": 2}
+    held = held_back(counts, [["offered", "answered", "abandoned"]])
+    assert held == {"abandoned": Held.SMALL, "answered": Held.COMPLEMENT}
+
+
+def test_nothing_is_held_back_where_all_counts_are_large_or_0() -> None:
+    assert held_back({"offered": 40, "answered": 40, "abandoned": 0}, [["offered", "answered", "abandoned"]]) == {}
+
+
+def test_0_is_told_and_4_is_not_and_5_is() -> None:
+    assert held_back({"a": 0, "b": 4, "c": 5}, []) == {"b": Held.SMALL}
+
+
+TABLES = st.integers(1, 4).flatmap(
+    lambda width: st.lists(st.lists(st.integers(0, 12), min_size=width, max_size=width), min_size=1, max_size=4)
+)
+
+
+@given(TABLES)
+def test_no_relation_leaves_one_hidden_count_or_a_small_rest_where_more_could_be_held(rows: list[list[int]]) -> None:
+    counts, relations = table_of(rows)
+    held = held_back(counts, relations)
+    assert all(key in held for key, count in counts.items() if 0 < count < SMALL)
+    for relation in relations:
+        hidden = [key for key in relation if key in held]
+        assert len(hidden) != 1
+        if hidden:
+            everything = all(key in held or counts[key] == 0 for key in relation)
+            assert sum(counts[key] for key in hidden) >= SMALL or everything
+
+
+@given(TABLES)
+def test_what_is_held_back_beyond_small_counts_is_not_0(rows: list[list[int]]) -> None:
+    counts, relations = table_of(rows)
+    for key, how in held_back(counts, relations).items():
+        assert counts[key] > 0
+        assert (how is Held.SMALL) == (counts[key] < SMALL)

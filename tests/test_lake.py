@@ -1,0 +1,171 @@
+"""The lake holds what it acknowledged, once, as it was given."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable
+from lake_rows import BEGIN, rows
+
+from analytics.store import schema
+from analytics.store.lake import Appended, Lake
+from analytics.store.settings import StoreError
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    return Lake.open(tmp_path / "store", create=True)
+
+
+def read(lake: Lake, table: str, **question: Any) -> pa.Table:
+    connection = lake.connect()
+    name = lake.view(connection, table, **question)
+    order = ", ".join(f'"{column.name}"' for column in schema.table(table).columns)
+    return connection.sql(f'SELECT * FROM "{name}" ORDER BY {order}').to_arrow_table()
+
+
+@pytest.mark.parametrize("name", [table.name for table in schema.TABLES])
+def test_every_table_gives_back_its_rows_through_the_view_and_through_deltalake(lake: Lake, name: str) -> None:
+    given = rows(name, range(1, 200), step_s=3_600)
+    assert lake.append(name, given, batch="a") == Appended(199, 1)
+    assert read_sorted(read(lake, name)) == read_sorted(given)
+    foreign = DeltaTable(lake.folder(name)).to_pyarrow_table()
+    assert read_sorted(foreign.select(given.column_names)) == read_sorted(given)
+
+
+def read_sorted(table: pa.Table) -> list[dict[str, Any]]:
+    return sorted(table.to_pylist(), key=lambda row: [(value is None, value) for value in row.values()])
+
+
+def test_a_batch_is_appended_once(lake: Lake) -> None:
+    assert lake.append("intervals", rows("intervals", range(10)), batch="a") == Appended(10, 1)
+    assert lake.append("intervals", rows("intervals", range(10)), batch="a") == Appended(0, 1, already=True)
+    assert read(lake, "intervals").num_rows == 10
+
+
+def test_a_view_stands_on_one_version(lake: Lake) -> None:
+    lake.append("intervals", rows("intervals", range(10)), batch="a")
+    connection = lake.connect()
+    lake.view(connection, "intervals", name="before")
+    lake.append("intervals", rows("intervals", range(10)), batch="b")
+    assert connection.execute("SELECT count(*) FROM before").fetchone() == (10,)
+    assert read(lake, "intervals", version=1).num_rows == 10
+    assert read(lake, "intervals").num_rows == 20
+
+
+def test_a_table_that_was_never_written_is_empty_and_typed(lake: Lake) -> None:
+    empty = read(lake, "usage")
+    assert empty.num_rows == 0
+    assert empty.schema.field("day").type == pa.date32()
+    assert lake.version("usage") is None
+    assert lake.transaction("usage", "a") is None
+
+
+def test_a_view_holds_the_rows_from_since_until_before_until(lake: Lake) -> None:
+    lake.append("intervals", rows("intervals", range(72), step_s=3_600), batch="a")
+    since, until = BEGIN + timedelta(hours=20), BEGIN + timedelta(hours=30)
+    found = read(lake, "intervals", since=since, until=until)
+    assert found.column("start").to_pylist() == [since + timedelta(hours=hour) for hour in range(10)]
+
+
+def test_replaced_partitions_hold_the_new_rows_alone(lake: Lake) -> None:
+    lake.append("usage", rows("usage", range(72), step_s=3_600), batch="a")
+    connection = lake.connect()
+    connection.register("new", rows("usage", [30], step_s=3_600))
+    lake.append_query("usage", connection, "SELECT * FROM new", batch=None, replace=[date(2025, 10, 2)])
+    days = read(lake, "usage").column("day").to_pylist()
+    assert [days.count(date(2025, 10, day)) for day in (1, 2, 3)] == [24, 1, 24]
+
+
+def change(table: pa.Table, **columns: Any) -> pa.Table:
+    for name, column in columns.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
+def test_what_the_schema_forbids_is_refused_by_name_and_leaves_nothing(lake: Lake) -> None:
+    good = rows("intervals", range(3))
+    refused = {
+        "table intervals has no column color": good.append_column("color", pa.array([1, 2, 3])),
+        "column packets of table intervals must not be empty": change(good, packets=pa.array([1, None, 3])),
+        "column packets of table intervals must not be empty and is not given": good.drop_columns(["packets"]),
+        "column packets of table intervals is BIGINT, not VARCHAR": change(good, packets=pa.array(["1", "2", "3"])),
+        "column start of table intervals is TIMESTAMP WITH TIME ZONE, not TIMESTAMP": change(
+            good, start=good.column("start").cast(pa.timestamp("us"))
+        ),
+        "column day of table intervals must not be empty": change(good, day=pa.nulls(3, pa.date32())),
+        "column day of table intervals must be the UTC day of start: a row of 2025-10-01T00:00:00+00:00 stands under "
+        "2025-10-02": change(good, day=pa.array([date(2025, 10, 2)] * 3)),
+    }
+    for sentence, table in refused.items():
+        with pytest.raises(StoreError) as error:
+            lake.append("intervals", table, batch="a")
+        assert str(error.value) == sentence
+    assert not list(lake.folder("intervals").rglob("*.parquet"))
+    assert lake.append("intervals", good, batch="a").rows == 3
+
+
+def test_a_partition_takes_plain_words_only(lake: Lake) -> None:
+    for word in ("../x", "a/b", "", "a b", "%2e"):
+        with pytest.raises(StoreError, match="column step of table site_minutes"):
+            lake.append("site_minutes", rows("site_minutes", range(3), step=word), batch="a")
+    assert not list(lake.root.rglob("*.parquet"))
+
+
+def test_columns_may_come_in_any_order_and_width(lake: Lake) -> None:
+    good = rows("streams", range(5))
+    given = change(good, ssrc=good.column("ssrc").cast(pa.uint32()), dscp=good.column("dscp").cast(pa.int64()))
+    lake.append("streams", given.select(list(reversed(given.column_names))), batch="a")
+    assert read_sorted(read(lake, "streams")) == read_sorted(good)
+    with pytest.raises(StoreError, match="streams"):
+        lake.append("streams", change(good, dscp=pa.array([1 << 20] * 5)), batch="b")
+
+
+def test_only_the_owner_may_look_into_a_store(lake: Lake) -> None:
+    assert lake.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_store_is_made_only_when_asked(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store in"):
+        Lake.open(tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="neither a store nor empty"):
+        Lake.open(tmp_path, create=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("3", "the settings are no object"),
+        ('{"keep": 1}', "there is no setting keep"),
+        ('{"memory_mb": "1"}', "memory_mb must be a whole number from 0 on"),
+        ('{"orphan_hours": -1}', "orphan_hours must be a number from 0 on"),
+        ('{"durable": 1}', "durable must be true or false"),
+        ('{"keep_days": 3}', "keep_days must name tables with their days"),
+        ('{"keep_days": {"call": 3}}', "keep_days names call, which is no table"),
+        ('{"keep_days": {"calls": 1.5}}', "keep_days of calls must be whole days or null"),
+    ],
+)
+def test_wrong_settings_are_named(lake: Lake, settings: str, sentence: str) -> None:
+    marker = lake.root / "callgauge-store.json"
+    marker.write_text(f'{{"format": 1, "settings": {settings}}}')
+    with pytest.raises(StoreError) as error:
+        Lake.open(lake.root)
+    assert str(error.value) == f"{marker}: {sentence}"
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("{", "cannot be read"), ('{"format": 9}', "has format 9")])
+def test_a_store_of_another_format_is_not_touched(lake: Lake, text: str, sentence: str) -> None:
+    (lake.root / "callgauge-store.json").write_text(text)
+    with pytest.raises(StoreError, match=sentence):
+        Lake.open(lake.root, create=True)
+
+
+def test_a_store_may_not_lie_where_its_path_reads_as_a_partition(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="must hold neither"):
+        Lake.open(tmp_path / "site=A" / "store", create=True)

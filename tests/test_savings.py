@@ -1,0 +1,446 @@
+"""Savings of small estates by hand: what is compared, what is left out, the range, a year, what an estimate moves."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.cost.costs_document import costs_document
+from analytics.cost.document import Ref
+from analytics.cost.elements import Baseline, Costs, Element, ElementKind, Invoice, KeyValue, PaysFor, Side
+from analytics.cost.figures import Evidence
+from analytics.cost.money import to_atoms
+from analytics.cost.months import months_after
+from analytics.cost.savings import TOTAL, Savings, make_savings, month_prefix
+from analytics.cost.savings_document import savings_document
+from analytics.cost.statement import CostFacts, Standing
+from analytics.cost.verdict import Outcome
+from analytics.sites import Benefit, EstateSettings, IntersiteCalls, Origin, Site, Validity
+from analytics.store.cost_queries import UnratedSum, Usage, UsageSum
+
+D = Decimal
+OCTOBER = 202510
+ALWAYS = Validity()
+
+
+def site(name: str, valid: Validity = ALWAYS) -> Site:
+    return Site(name, name, "office", None, "normal", valid, Origin("sites.csv", 2))
+
+
+def calls(
+    where: str | None,
+    *,
+    month: int = OCTOBER,
+    ip: str = "10.00",
+    legacy: str = "100.00",
+    minutes: int = 1000,
+    number_class: str = "geographic",
+    unrated: int = 0,
+    dearest: str = "0",
+) -> UsageSum:
+    """Rated outgoing calls of a site."""
+    return UsageSum(
+        month=month,
+        site=where,
+        kind="on_net" if number_class == "intersite" else "outbound",
+        number_class=number_class,
+        lines=100,
+        answered=100,
+        seconds=minutes * 60,
+        ip_atoms=to_atoms(D(ip)),
+        ip_seconds=minutes * 60,
+        legacy_atoms=to_atoms(D(legacy)),
+        legacy_seconds=minutes * 60,
+        legacy_chargeable_seconds=minutes * 60,
+        ip_unrated_lines=unrated,
+        ip_unrated_seconds=unrated * 60,
+        legacy_unrated_lines=unrated,
+        legacy_unrated_seconds=unrated * 60,
+        ip_dearest=to_atoms(D(dearest)),
+        legacy_dearest=to_atoms(D(dearest)),
+    )
+
+
+class Rows:
+    """Elements with a line of their own each."""
+
+    def __init__(self) -> None:
+        self.elements: list[Element] = []
+
+    def add(self, side: Side, where: str | None, amount: str | None, **changes: object) -> None:
+        made = Element(
+            side=side,
+            site=where,
+            element=f"element {len(self.elements)}",
+            kind=ElementKind.FIXED,
+            pays_for=PaysFor.SYSTEM,
+            amount=None if amount is None else D(amount),
+            evidence=Evidence.MEASURED if amount is not None else Evidence.MISSING,
+            origin=Origin("elements.csv", len(self.elements) + 2),
+        )
+        self.elements.append(replace(made, **changes))  # type: ignore[arg-type]
+
+    def plain_site(self, where: str, legacy: str = "900.00", ip: str = "490.00", usage: str = "100.00") -> None:
+        """A site with what every site has: the legacy bill 1,000, today 500, unless told otherwise."""
+        self.add(Side.LEGACY, where, legacy)
+        self.add(Side.LEGACY, where, usage, kind=ElementKind.USAGE, pays_for=None)
+        self.add(Side.IP, where, ip)
+
+
+def baseline(where: str, index: str | None = "1", minutes: str | None = "1000", **changes: object) -> Baseline:
+    made = Baseline(
+        where,
+        None if minutes is None else D(minutes),
+        None if index is None else D(index),
+        "a series",
+        Origin("baseline.csv", 2),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]
+
+
+def facts_of(
+    rows: Rows,
+    sites: Sequence[Site],
+    usage: Sequence[UsageSum],
+    baselines: Sequence[Baseline] | None = None,
+    **changes: object,
+) -> CostFacts:
+    held = [baseline(one.site) for one in sites] if baselines is None else baselines
+    months = sorted({one.month for one in usage})
+    minutes = {
+        month: sum(one.seconds for one in usage if one.month == month and one.kind == "outbound") for month in months
+    }
+    invoices = tuple(
+        Invoice(month, Side.IP, None, D(minutes[month]) / 60, None, "", Origin("invoices.csv", 2)) for month in months
+    )
+    return CostFacts(
+        EstateSettings("small", **changes),  # type: ignore[arg-type]
+        tuple(sites),
+        Costs(tuple(rows.elements), (), tuple(held), invoices),
+        Usage(tuple(usage)),
+    )
+
+
+def value(savings: Savings, key: str) -> Decimal:
+    found = savings.book.value(key)
+    assert found is not None, (key, savings.book[key].why)
+    return found
+
+
+def standings(savings: Savings) -> dict[str, Standing]:
+    return {one.site: one.standing for month in savings.months for one in month.sites}
+
+
+def test_both_methods_of_a_plain_site() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    savings = make_savings(
+        facts_of(rows, [site("A")], [calls("A", minutes=500, legacy="80.00")], [baseline("A", "1.10")]), [OCTOBER]
+    )
+    assert value(savings, f"{TOTAL}.ip") == D(500)
+    assert value(savings, f"{TOTAL}.billed") == D(1000)
+    assert value(savings, f"{TOTAL}.m1") == D(1045)  # (900 + 100 × 500 ÷ 1,000) × 1.10
+    assert value(savings, f"{TOTAL}.m2") == D(1078)  # (900 + 80) × 1.10
+    assert value(savings, f"{TOTAL}.gap") == D(33)
+    assert savings.verdict.outcome is Outcome.ESTABLISHED
+
+
+def test_a_site_with_something_missing_counts_in_the_range_alone() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.plain_site("B")
+    rows.add(Side.IP, "B", None, low=D(10), high=D(60))
+    savings = make_savings(facts_of(rows, [site("A"), site("B")], [calls("A"), calls("B")]), [OCTOBER])
+    assert standings(savings) == {"A": Standing.COMPARED, "B": Standing.INCOMPLETE}
+    assert value(savings, f"{TOTAL}.s2") == D(500)
+    assert value(savings, "coverage") == D(50)
+    assert (value(savings, f"{TOTAL}.s2.low"), value(savings, f"{TOTAL}.s2.high")) == (D(940), D(990))
+
+
+def test_what_is_missing_today_without_a_highest_amount_leaves_a_highest_saving_alone() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.IP, "A", None, element="Staff")
+    document = savings_document(facts_of(rows, [site("A")], [calls("A")]), [OCTOBER])
+    assert document.sentence.startswith("Not established: no site can be compared in October 2025 (at most 50.00 %).")
+    assert "There is no lower bound: Staff (elements.csv:5) is missing and no highest amount is stated." in (
+        document.sentence
+    )
+
+
+def test_what_is_missing_of_the_legacy_bill_can_only_raise_the_saving() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.LEGACY, "A", None)
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")]), [OCTOBER])
+    assert savings.book.value(f"{TOTAL}.s2") is None
+    assert value(savings, f"{TOTAL}.s2.low") == D(500)
+    assert savings.book.value(f"{TOTAL}.s2.high") is None
+
+
+@pytest.mark.parametrize("gap", ["index", "minutes", "baseline"])
+def test_a_site_without_its_baseline_saves_at_least_what_its_fixed_lines_say(gap: str) -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    held = {"index": [baseline("A", None)], "minutes": [baseline("A", minutes=None)], "baseline": []}[gap]
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")], held), [OCTOBER])
+    assert standings(savings) == {"A": Standing.INCOMPLETE}
+    low = {"index": D(-500), "minutes": D(400), "baseline": D(-500)}[gap]
+    assert value(savings, f"{TOTAL}.s1.low") == low
+    assert savings.book.value(f"{TOTAL}.s1.high") is None
+    assert savings.verdict.outcome is Outcome.NOT_ESTABLISHED
+
+
+def test_sites_opened_since_or_closed_are_left_out_on_both_sides() -> None:
+    rows = Rows()
+    for name in "ABC":
+        rows.plain_site(name)
+    rows.elements = [one for one in rows.elements if not (one.site == "B" and one.side is Side.LEGACY)]
+    sites = [site("A"), site("B", Validity(date(2025, 1, 1))), site("C", Validity(None, date(2025, 8, 31)))]
+    savings = make_savings(facts_of(rows, sites, [calls("A"), calls("B")], [baseline("A"), baseline("C")]), [OCTOBER])
+    assert standings(savings) == {"A": Standing.COMPARED, "B": Standing.OPENED, "C": Standing.NOT_OPEN}
+    assert value(savings, f"{TOTAL}.ip") == D(500)
+    assert value(savings, f"{TOTAL}.s2.low") == value(savings, f"{TOTAL}.s2") == D(500)
+    document = savings_document(savings.facts, [OCTOBER])
+    (left,) = [section for section in document.sections if section.name == "left_out"]
+    assert [row.cells[0] for row in left.rows] == ["B", "C"]
+
+
+def test_a_site_that_nothing_is_stated_of_is_not_covered_and_one_side_alone_is_incomplete() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.IP, "C", "40.00")
+    facts = facts_of(rows, [site("A"), site("B"), site("C")], [calls("A"), calls("B", ip="3.00")], [baseline("A")])
+    savings = make_savings(facts, [OCTOBER])
+    assert standings(savings) == {"A": Standing.COMPARED, "B": Standing.UNSTATED, "C": Standing.INCOMPLETE}
+    assert round(value(savings, "coverage"), 1) == D("33.3")
+    assert value(savings, f"{TOTAL}.s2") == D(500)
+    assert value(savings, f"{TOTAL}.s2.low") == D(460)
+
+
+def test_calls_at_no_site_cost_today_and_save_nothing() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A"), calls(None, ip="7.00", legacy="70.00")]), [OCTOBER])
+    assert value(savings, f"{TOTAL}.ip") == D(507)
+    assert value(savings, f"{TOTAL}.s2") == value(savings, f"{TOTAL}.s2.low") == D(493)
+    assert value(savings, f"{TOTAL}.s2.high") == D(563)
+
+
+def test_calls_without_a_price_are_between_nothing_and_the_dearest_line() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    usage = [calls("A", unrated=3, dearest="2.00")]
+    savings = make_savings(facts_of(rows, [site("A")], usage), [OCTOBER])
+    # Today 3 lines at 2.00; under the legacy tariff the same; method 1: 100.00 × 3 minutes ÷ 1,000.
+    assert value(savings, f"{TOTAL}.s2.low") == D(494)
+    assert value(savings, f"{TOTAL}.s2.high") == D(506)
+    assert value(savings, f"{TOTAL}.s1.high") == D("500.30")
+    assert {one.label for one in savings.estimates} == {
+        "Calls without a price today",
+        "Calls without a price under the legacy tariff",
+    }
+
+
+def test_calls_between_sites_are_billed_or_carried_as_the_estate_says() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.LEGACY, "A", "50.00", pays_for=PaysFor.NETWORK, element="Private circuit")
+    rows.add(Side.IP, "A", "20.00", pays_for=PaysFor.NETWORK)
+    usage = [calls("A"), calls("A", number_class="intersite", legacy="30.00", ip="0.00", minutes=200)]
+    charged = make_savings(facts_of(rows, [site("A")], usage), [OCTOBER])
+    assert value(charged, f"{TOTAL}.m1") == D(1070)  # 900 + 50 + 100 × 1,200 ÷ 1,000
+    assert value(charged, f"{TOTAL}.m2") == D(1080)
+    assert [one.origin for one in charged.estimates] == ["estate.toml"]
+    carried_facts = facts_of(rows, [site("A")], usage, intersite_calls=IntersiteCalls.CARRIED)
+    carried = make_savings(carried_facts, [OCTOBER])
+    assert value(carried, f"{TOTAL}.m1") == value(carried, f"{TOTAL}.m2") == D(1050)
+    # What the row of the tornado says is what the other setting gives.
+    low = charged.estimates[0]
+    assert value(charged, low.key(2, "low")) == value(carried, f"{TOTAL}.p2")
+    assert value(charged, low.key(1, "low")) == value(carried, f"{TOTAL}.p1")
+    told = dict(savings_document(charged.facts, [OCTOBER]).facts)["Calls between sites"]
+    assert "Private circuit was paid for as well" in told
+
+
+def test_an_estimate_alone_gives_what_the_whole_gives_with_it_at_its_end() -> None:
+    def made(staff: str, index: str) -> Savings:
+        rows = Rows()
+        rows.plain_site("A")
+        rows.add(Side.IP, "A", staff, evidence=Evidence.ESTIMATED, low=D(20), high=D(140))
+        held = [baseline("A", index, index_low=D("1.01"), index_high=D("1.09"))]
+        return make_savings(facts_of(rows, [site("A")], [calls("A")], held), [OCTOBER])
+
+    savings = made("80.00", "1.05")
+    by_label = {one.label: one for one in savings.estimates}
+    staff, index = by_label["element 3, ip, A"], by_label["Index factor, a series"]
+    assert value(savings, staff.key(2, "low")) == value(made("20.00", "1.05"), f"{TOTAL}.p2")
+    assert value(savings, staff.key(1, "high")) == value(made("140.00", "1.05"), f"{TOTAL}.p1")
+    assert value(savings, index.key(2, "low")) == value(made("80.00", "1.01"), f"{TOTAL}.p2")
+    assert value(savings, index.key(1, "high")) == value(made("80.00", "1.09"), f"{TOTAL}.p1")
+    assert [value(savings, one.spread) for one in savings.estimates] == sorted(
+        (value(savings, one.spread) for one in savings.estimates), reverse=True
+    )
+
+
+YEAR = [months_after(OCTOBER, back) for back in range(-11, 1)]
+
+
+def year_of(months: Sequence[int], benefits: tuple[Benefit, ...] = ()) -> Savings:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.IP, "A", "1200.00", kind=ElementKind.ONE_OFF, pays_for=None, valid=Validity(date(2025, 3, 9)))
+    usage = [calls("A", month=month) for month in months]
+    return make_savings(facts_of(rows, [site("A")], usage, benefits=benefits), YEAR)
+
+
+def test_a_year_is_the_sum_of_its_twelve_months() -> None:
+    savings = year_of(YEAR, (Benefit("constable-year", D(1000)),))
+    assert value(savings, "annual.s2") == D(12 * 500 - 1200) == value(savings, f"{TOTAL}.s2")
+    assert savings.book["annual.s2"].evidence is not Evidence.ESTIMATED
+    assert value(savings, "benefit.0") == D("4.8")
+    assert value(savings, f"{month_prefix(202503)}.s2") == D(-700)
+
+
+def test_a_year_from_fewer_months_is_an_estimate_and_pays_once_what_is_paid_once() -> None:
+    savings = year_of([202502, 202503, 202504])
+    assert value(savings, f"{TOTAL}.s2") == D(3 * 500 - 1200)
+    assert value(savings, "annual.s2") == D(12 * 500 - 1200)
+    assert savings.book["annual.s2"].evidence is Evidence.ESTIMATED
+    assert len(savings.without_usage) == 9
+    assert "estimated from 3" in dict(savings_document(savings.facts, [202502, 202503, 202504]).facts)["A year"]
+
+
+def test_months_that_the_old_lines_cannot_be_bought_in_are_notional() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    for month, notional in ((202701, False), (202702, True)):
+        document = savings_document(facts_of(rows, [site("A")], [calls("A", month=month)]), [month])
+        assert ("Notional" in document.sentence) is notional
+
+
+def test_a_claim_above_the_range_is_refuted() -> None:
+    rows = Rows()
+    rows.plain_site("A", ip="690.00")
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")]), [OCTOBER])
+    assert value(savings, f"{TOTAL}.p2") == D(30)  # not more than 30 %
+    assert savings.verdict.outcome is Outcome.REFUTED
+
+
+def test_nothing_at_all_is_not_established_and_not_an_error() -> None:
+    document = savings_document(facts_of(Rows(), [site("A")], []), [OCTOBER])
+    assert document.sentence.startswith("Not established: the store holds no usage of these months.")
+
+
+def test_reasons_for_no_price_are_listed_with_their_lines() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    facts = facts_of(rows, [site("A")], [calls("A", unrated=2, dearest="1.00")])
+    unrated = (UnratedSum(OCTOBER, "A", "ip", "no_row", "premium_09", 2, 120),)
+    document = savings_document(replace(facts, usage=replace(facts.usage, unrated=unrated)), [OCTOBER])
+    (section,) = [one for one in document.sections if one.name == "unrated"]
+    assert section.rows[0].cells[:4] == ("October 2025", "A", "no price, ip", "premium_09 no_row")
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    charges=st.lists(
+        st.tuples(
+            st.sampled_from(("A", "B", "C", None)),
+            st.sampled_from(("geographic", "mobile", "intersite", "premium_09")),
+            st.integers(0, 10**13),
+            st.integers(0, 10**13),
+        ),
+        max_size=20,
+        unique_by=lambda one: one[:2],
+    )
+)
+def test_lines_add_up_to_totals_and_classes_to_lines_for_any_calls(
+    charges: list[tuple[str | None, str, int, int]],
+) -> None:
+    rows = Rows()
+    for name in "ABC":
+        rows.plain_site(name)
+    usage = [
+        replace(calls(where, number_class=number_class), ip_atoms=ip, legacy_atoms=legacy)
+        for where, number_class, ip, legacy in charges
+    ] or [calls("A")]
+    facts = facts_of(rows, [site(name) for name in "ABC"], usage)
+    savings = make_savings(facts, [OCTOBER])
+    lines = [one.prefix for one in savings.sites(Standing.COMPARED)]
+    lost = [one.prefix for one in savings.sites(Standing.NOWHERE)]
+    assert len(lines) == 3
+    for name in ("ip", "m1", "m2", "billed"):
+        parts = [*lines, *lost] if name == "ip" else lines
+        assert sum(value(savings, f"{part}.{name}") for part in parts) == value(savings, f"{TOTAL}.{name}")
+    (table,) = [section for section in costs_document(facts, OCTOBER).sections if section.name == "calls"]
+    document = costs_document(facts, OCTOBER)
+    for where in {row.cells[0] for row in table.rows}:
+        for column in (4, 5):
+            held = [(row.cells[column], row.total) for row in table.rows if row.cells[0] == where]
+            amounts = [(document.book.value(cell.key), total) for cell, total in held if isinstance(cell, Ref)]
+            placed = sum((amount for amount, total in amounts if amount is not None and not total), D(0))
+            assert [placed] == [amount for amount, total in amounts if total]
+
+
+pence = st.integers(0, 200_000).map(lambda amount: D(amount).scaleb(-2))
+
+
+@st.composite
+def bounded(draw: st.DrawFn) -> tuple[Decimal, Decimal, Decimal]:
+    low, point, high = sorted([draw(pence), draw(pence), draw(pence)])
+    return low, point, high
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    legacy=st.lists(bounded(), min_size=2, max_size=2),
+    today=st.lists(bounded(), min_size=2, max_size=2),
+    shared=bounded(),
+    index=st.sampled_from([("1", "1", "1"), ("0.9", "1.04", "1.2")]),
+    by=st.lists(st.integers(1, 9), min_size=4, max_size=4),
+    closed=st.booleans(),
+)
+def test_no_combination_of_ends_and_keys_is_outside_the_range(
+    legacy: list[tuple[Decimal, Decimal, Decimal]],
+    today: list[tuple[Decimal, Decimal, Decimal]],
+    shared: tuple[Decimal, Decimal, Decimal],
+    index: tuple[str, str, str],
+    by: list[int],
+    closed: bool,
+) -> None:
+    def estimate(bounds: tuple[Decimal, Decimal, Decimal], **changes: object) -> dict[str, object]:
+        return {"evidence": Evidence.ESTIMATED, "low": bounds[0], "high": bounds[2], **changes}
+
+    rows = Rows()
+    for name, one, other in zip("AB", legacy, today, strict=True):
+        rows.add(Side.LEGACY, name, str(one[1]), **estimate(one))
+        rows.add(Side.LEGACY, name, "100.00", kind=ElementKind.USAGE, pays_for=None)
+        rows.add(Side.IP, name, str(other[1]), **estimate(other))
+    rows.add(Side.IP, None, str(shared[1]), **estimate(shared, key="first", alternatives=("second",)))
+    sites = [site("A"), site("B", Validity(None, date(2025, 1, 31)) if closed else ALWAYS)]
+    held = [baseline(name, index[1], index_low=D(index[0]), index_high=D(index[2])) for name in "AB"]
+    facts = facts_of(rows, sites, [calls("A")] if closed else [calls("A"), calls("B")], held)
+    keys = tuple(
+        KeyValue(name, where, D(weight), ALWAYS, Origin("keys.csv", 2))
+        for (name, where), weight in zip(itertools.product(("first", "second"), "AB"), by, strict=True)
+    )
+    savings = make_savings(replace(facts, costs=replace(facts.costs, keys=keys)), [OCTOBER])
+    count = 1 if closed else 2
+    for ends in itertools.product((0, 1, 2), repeat=4):
+        for weights in (by[:2], by[2:]):
+            factor, left = D(index[ends[0]]), D(0)
+            for place in range(count):
+                left += round((legacy[place][ends[1]] + D(100)) * factor, 2) - today[place][ends[2]] - D(10)
+            part = D(weights[0]) / sum(weights) if closed else D(1)
+            left -= shared[ends[3]] * part
+            for method in (1, 2):
+                low, high = value(savings, f"{TOTAL}.s{method}.low"), value(savings, f"{TOTAL}.s{method}.high")
+                assert low - D("0.02") <= left <= high + D("0.02")

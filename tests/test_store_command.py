@@ -1,0 +1,132 @@
+"""`callgauge store` says in plain sentences what the store holds, and changes only what it was asked to."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from lake_rows import rows
+
+from analytics.store.lake import Lake
+from analytics.store.settings import LakeSettings
+from api.main import UNUSABLE, shell
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with calls of yesterday and minutes."""
+    root = tmp_path / "store"
+    lake = Lake.open(root, create=True, settings=LakeSettings(durable=False))
+    begin = (datetime.now(UTC) - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    lake.append("calls", rows("calls", range(1, 6), begin=begin, calling="0790012345"), batch="a")
+    lake.append("calls", rows("calls", range(6, 9), begin=begin), batch="b")
+    return root
+
+
+def store(folder: Path, *arguments: str) -> int:
+    command, *rest = arguments
+    return shell(["store", command, "--store", str(folder), *rest])
+
+
+def test_tables_are_listed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(folder, "tables") == 0
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["table", "rows", "files", "MB", "version", "from", "to"]
+    assert line.split()[:3] == ["calls", "8", "2"]
+
+
+def test_a_whole_store_passes_its_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(folder, "check", "--deep") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "everything is whole"
+
+
+def test_what_is_lost_is_said_and_gives_status_1(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    victim = next((folder / "calls").glob("day=*/*.parquet"))
+    victim.unlink()
+    assert store(folder, "check") == 1
+    out = capsys.readouterr().out
+    assert f"WRONG: the file {victim} is gone, and with it " in out
+    assert out.endswith("1 findings\n")
+    assert store(folder, "check", "--format", "json") == 1
+    assert [finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]] == ["file_gone"]
+    assert store(folder, "as-of", "--table", "calls", "--version", "2") == UNUSABLE
+    err = capsys.readouterr().err
+    assert err == f"callgauge: the file {victim} is gone, which version 2 of table calls needs\n"
+
+
+def test_compaction_tells_what_it_did(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(folder, "compact") == 0
+    assert capsys.readouterr().out.startswith("calls: 0 rows past their time, 2 files merged into 1, 0 files removed")
+
+
+def test_forgetting_is_counted_first_and_done_then(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(folder, "forget", "--number", "0790012345", "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "5 rows would be forgotten"
+    assert store(folder, "forget", "--number", "0790012345") == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "5 rows forgotten"
+    assert not any(b"0790012345" in path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert store(folder, "check") == 0
+
+
+def test_forgetting_asks_what(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, sentence in (
+        ((), "say what to forget: --before, --call, --number, --device or --site"),
+        (("--before", "2025-01-01"), "--before needs --table: the tables differ in what they are kept for"),
+        (("--table", "calls", "--before", "1st May"), "1st May is no day: write it as 2025-10-31"),
+        (("--table", "call", "--site", "A"), "there is no table call; there are calls, streams, "),
+    ):
+        assert store(folder, "forget", *arguments) == UNUSABLE
+        assert sentence in capsys.readouterr().err
+
+
+def test_versions_are_listed_and_their_rows_written(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert store(folder, "as-of", "--table", "calls") == 0
+    lines = [line.split() for line in capfd.readouterr().out.splitlines()]
+    assert [(line[0], line[2]) for line in lines] == [("2", "append"), ("1", "append"), ("0", "made")]
+    assert store(folder, "as-of", "--table", "calls", "--version", "1") == 0
+    out, err = capfd.readouterr()
+    table = list(csv.DictReader(io.StringIO(out)))
+    assert len(table) == 5
+    assert {row["calling"] for row in table} == {"***"}
+    assert table[0]["start"].endswith(":01.000000Z")
+    assert err == "callgauge: 5 rows of version 1 of table calls\n"
+    for name in ("csv", "json", "parquet"):
+        out_file = tmp_path / f"rows.{name}"
+        now = datetime.now(UTC).isoformat()
+        more = ["--time", now, "--format", name, "--out", str(out_file), "--show-numbers"]
+        assert store(folder, "as-of", "--table", "calls", *more) == 0
+    assert pq.read_table(tmp_path / "rows.parquet").num_rows == 8
+    assert [json.loads(line)["calling"] for line in (tmp_path / "rows.json").read_text().splitlines()][:5] == [
+        "0790012345"
+    ] * 5
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("tables", "check", "compact"):
+        assert store(tmp_path / "none", command) == UNUSABLE
+        assert "there is no store in" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_store_may_be_named_by_the_environment(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "api.main", "store", "tables"],
+        cwd=ROOT,
+        env={**os.environ, "CALLGAUGE_STORE": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "calls" in done.stdout
