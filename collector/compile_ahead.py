@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 import numpy as np
 
+from collector.accelerate import kernel_cache
 from collector.calls import CallLimits
 from collector.capture import columns as c
 from collector.facts import Endpoint
@@ -26,8 +28,12 @@ SMALLEST = PlainLimits(calls=1, text=1, packed=1)
 
 
 def start() -> None:
-    """Begin in a process of its own, which ends by itself."""
-    if sys.executable:
+    """Begin in a process of its own, which ends by itself; not where nothing that it compiles can be kept."""
+    with suppress(OSError):
+        folder = kernel_cache()
+        folder.mkdir(parents=True, exist_ok=True)
+        if not sys.executable or not os.access(folder, os.W_OK):
+            return
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
         command = [sys.executable, "-P", "-m", "collector.compile_ahead"]

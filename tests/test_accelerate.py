@@ -86,3 +86,17 @@ def test_loads_are_bounded_on_both_sides() -> None:
         for at in (-1, len(window) - octets + 1):
             with pytest.raises(IndexError):
                 load(window, at)
+
+
+@pytest.mark.skipif(IS_PLAIN, reason="nothing is compiled")
+def test_kernels_compiled_ahead_are_those_that_a_run_loads(tmp_path: Path) -> None:
+    environment = {**os.environ, "CALLGAUGE_CACHE": str(tmp_path)}
+    ahead = [sys.executable, "-m", "collector.compile_ahead"]
+    subprocess.run(ahead, env=environment, cwd=ROOT, check=True)
+    kept = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.o")}
+    assert {"index_messages.o", "follow_calls.o", "settle_rows.o", "work_through.o"} <= set(kept)
+    run = [sys.executable, "-m", "api.main", "replay", str(ROOT / "sample_pcaps" / "clean_pcma.pcap")]
+    subprocess.run(run, env=environment, cwd=ROOT, check=True, capture_output=True)
+    now = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.o")}
+    assert {name: now[name] for name in kept} == kept
+    assert set(now) == {*kept, "walk.o"}
