@@ -199,7 +199,8 @@ def month_range(book: Book, statement: MonthStatement, prefix: str, label: str, 
     highest = key_of(statement.month, "index", "highest")
     factors = [site.key("index") for site in sites if book.value(site.key("index")) is not None]
     ends = [_index_end(book, site, _Ends("high", high=True)) for site in sites if site.key("index") in factors]
-    formula = f"max({', '.join(f'{{{key}}}' for key in ends)})" if ends else "1"
+    # Of nothing and of one the language knows no maximum.
+    formula = f"max(0, {', '.join(f'{{{key}}}' for key in ends)})" if ends else "1"
     book.compute(highest, "Highest index factor", "factor", formula)
     ranges = [site_range(book, site, intersite, over_keys=False) for site in sites]
     terms = _key_terms(book, sites)
@@ -248,9 +249,9 @@ def saving_range(book: Book, prefix: str, label: str) -> Range:
             legacy, ip = f"{prefix}.m{method}.{end}", f"{prefix}.ip.{other}"
             shown = f"Saving by method {method}, {label}, {end}"
             difference = f"{{{legacy}}} - {{{ip}}}"
-            book.compute(f"{prefix}.s{method}.{end}", shown, "money", difference, Evidence.ESTIMATED)
+            book.compute(f"{prefix}.s{method}.{end}", shown, "money", difference)
             formula = f"round(({difference}) / {{{legacy}}} * 100, 2)"
-            book.compute(f"{prefix}.p{method}.{end}", f"{shown}, of legacy", "percent", formula, Evidence.ESTIMATED)
+            book.compute(f"{prefix}.p{method}.{end}", f"{shown}, of legacy", "percent", formula)
     names = (*RANGED, "s1", "s2", "p1", "p2")
     return Range(*({name: f"{prefix}.{name}.{end}" for name in names} for end in ("low", "high")))
 
@@ -268,7 +269,7 @@ def _enter_sum(book: Book, key: str, end: str, parts: Sequence[str], extra: str 
     """Enter the sum of some figures at one end; no figures are no range, and not 0."""
     label = f"{book[key].label}, {end}"
     if parts:
-        book.compute(f"{key}.{end}", label, "money", sum_of(parts) + extra, Evidence.ESTIMATED)
+        book.compute(f"{key}.{end}", label, "money", sum_of(parts) + extra)
     else:
         book.miss(f"{key}.{end}", label, "money", "there is nothing to compare")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from analytics.cost.claim import CLAIM, minutes_key
 from analytics.cost.document import Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.elements import ElementKind, Side
-from analytics.cost.figures import Book, Evidence
+from analytics.cost.figures import Book
 from analytics.cost.months import spoken
 from analytics.cost.names import key_of, sum_of
 from analytics.cost.savings import LAST_LEGACY_MONTH, TOTAL, YEAR, Savings, month_prefix
@@ -39,7 +39,7 @@ def enter_headline(book: Book) -> None:
     book.compute(f"{HEADLINE}.money", f"Saving {lesser}", "money", f"min({{{TOTAL}.s1}}, {{{TOTAL}.s2}})")
     for end, of in (("low", "min"), ("high", "max")):
         formula = f"{of}({{{TOTAL}.p1.{end}}}, {{{TOTAL}.p2.{end}}})"
-        book.compute(f"{HEADLINE}.{end}", f"Saving by either method, {end}", "percent", formula, Evidence.ESTIMATED)
+        book.compute(f"{HEADLINE}.{end}", f"Saving by either method, {end}", "percent", formula)
 
 
 def methods(savings: Savings) -> Section:
