@@ -29,7 +29,7 @@ from analytics.usage.covered import covered_sums
 from api.report.one_site import NoSuchSiteError, of_site
 from collector.estate.costs import load_costs
 from collector.estate.folder import load_estate
-from collector.estate.tariffs import load_tariffs
+from collector.estate.tariffs import FOLDER, load_tariffs
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,6 +114,8 @@ class _Making:
     def _covered(self) -> tuple[CoveredSum, ...]:
         """What inclusive minutes of either tariff take off the months' calls."""
         settings = self._estate.settings
+        if not (self._request.estate / FOLDER).is_dir():
+            return ()
         tariffs = load_tariffs(self._request.estate, settings)
         held = {"ip": tariffs.named(settings.ip_tariff), "legacy": tariffs.named(settings.legacy_tariff)}
         raters = {
