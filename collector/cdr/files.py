@@ -139,7 +139,7 @@ def discover(paths: Sequence[Path], now_ns: int, settle_ns: int = 0) -> Found:
     fresh: dict[Path, None] = {}
     skipped: dict[Path, Skipped] = {}
     stamps: dict[Path, tuple[int, int]] = {}
-    for path, named in _walk(paths):
+    for path, named in _walk(paths, skipped):
         if path in files or path in fresh or path in skipped:
             continue
         left = _leave(path, named)
@@ -167,8 +167,13 @@ def _order(path: Path) -> tuple[str, str]:
     return path.name, str(path)
 
 
-def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
-    """Each file below the paths, and whether it was named itself."""
+def _walk(paths: Iterable[Path], skipped: dict[Path, Skipped]) -> Iterator[tuple[Path, bool]]:
+    """Each file below the paths, and whether it was named itself; folders that cannot be read are skipped."""
+
+    def skip(error: OSError) -> None:
+        path = Path(str(error.filename))
+        skipped[path] = Skipped(path, "unreadable", f"cannot be read: {error.strerror}")
+
     for path in paths:
         if not path.is_dir():
             if not os.path.lexists(path):
@@ -176,7 +181,7 @@ def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, True
             continue
         inside: list[Path] = []
-        for folder, folders, names in os.walk(path):
+        for folder, folders, names in os.walk(path, onerror=skip):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             inside += [Path(folder, name) for name in names]
         for each in sorted(inside, key=_order):
@@ -242,7 +247,7 @@ def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFi
     parts = name_parts(path.name)
     return CdrFile(
         path=path,
-        name=path.name,
+        name=path.name.encode("utf-8", "backslashreplace").decode("utf-8"),  # names are octets, not always UTF-8
         format=layout.format,
         record=layout.record,
         sha256=digest.hexdigest(),
