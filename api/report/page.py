@@ -25,7 +25,9 @@ from api.report.shown import (
 )
 
 MANY_COLUMNS = 9
-"""Tables of more columns are printed on landscape pages."""
+"""Tables of more columns are printed small."""
+MORE_COLUMNS = 13
+"""Tables of more columns are printed on landscape pages, too."""
 MOST_INPUTS = 12
 """Inputs that a figure's proof lists: the rest stands in the trace."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -81,20 +83,21 @@ class Page:
         if document.facts:
             lines = (f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in document.facts)
             yield f'<dl class="facts">{"".join(lines)}</dl>'
-        links = "".join(
+        links = " ".join(
             f'<a href="#s{index}">{text(section.title)}</a>' for index, section in enumerate(document.sections)
         )
-        yield f'<nav aria-label="Sections">{links}<a href="#sources">Sources</a><a href="#trace">Trace</a></nav>'
-        keys = "".join(f"<span>{sign} {text(words)}</span>" for sign, words in MARK_WORDS.items())
+        yield f'<nav aria-label="Sections">{links} <a href="#sources">Sources</a> <a href="#trace">Trace</a></nav>'
+        keys = " ".join(f"<span>{sign} {text(words)}</span>" for sign, words in MARK_WORDS.items())
         yield (
-            f'<p class="key">{keys}<span>— missing: the reason is below the table</span>'
+            f'<p class="key">{keys} <span>— missing: the reason is below the table</span> '
             '<span class="screen">Each figure opens its formula and inputs.</span></p></header>'
         )
 
     def _section(self, section: Section, index: int) -> Iterator[str]:
         shared = one_mark(figures_of(section, self._document))
         told = f"<small>{shared} {text(MARK_WORDS[shared])}</small>" if shared else ""
-        many = ' class="many"' if len(section.heads) > MANY_COLUMNS else ""
+        columns = len(section.heads)
+        many = f' class="many{" more" * (columns > MORE_COLUMNS)}"' if columns > MANY_COLUMNS else ""
         yield f'<section id="s{index}"{many}><h2>{text(section.title)}{told}</h2><p>{text(section.sentence)}</p>'
         plot = plot_of(section, self._document)
         if plot is not None:
