@@ -185,6 +185,30 @@ def test_what_is_missing_of_the_legacy_bill_can_only_raise_the_saving() -> None:
     assert savings.book.value(f"{TOTAL}.s2.high") is None
 
 
+def test_a_bill_of_nothing_for_calls_is_not_scaled() -> None:
+    rows = Rows()
+    rows.plain_site("A", usage="0.00")
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")], [baseline("A", minutes="0")]), [OCTOBER])
+    assert (value(savings, f"{TOTAL}.m1"), value(savings, f"{TOTAL}.m2")) == (D(900), D(1000))
+    rows = Rows()
+    rows.plain_site("A")
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")], [baseline("A", minutes="0")]), [OCTOBER])
+    assert standings(savings) == {"A": Standing.INCOMPLETE}
+    assert value(savings, f"{TOTAL}.m1.low") == D(900)
+
+
+def test_an_answer_names_some_reasons_and_counts_the_rest() -> None:
+    rows = Rows()
+    for name in ("one", "two", "three", "four", "five", "six"):
+        rows.plain_site(name)
+        rows.add(Side.IP, name, None)
+    sites = [site(name) for name in ("one", "two", "three", "four", "five", "six")]
+    document = savings_document(facts_of(rows, sites, [calls("one")]), [OCTOBER])
+    assert document.sentence.endswith("And 4 more.")
+    (checks,) = [section for section in document.sections if section.name == "checks"]
+    assert checks.rows[1].note.count("There is no lower bound") == 6
+
+
 @pytest.mark.parametrize("gap", ["index", "minutes", "baseline"])
 def test_a_site_without_its_baseline_saves_at_least_what_its_fixed_lines_say(gap: str) -> None:
     rows = Rows()

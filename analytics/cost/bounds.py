@@ -171,9 +171,9 @@ def _method_1_end(book: Book, site: SiteMonth, fixed: str, index: str, end: _End
     if same and book.value(site.key("m1")) is not None:
         return site.key("m1")
     scaled = scaled_usage(usage, seconds, site.key("baseline_minutes"))
-    known = lines and book.value(site.key("baseline_minutes")) is not None and book.value(usage) is not None
-    idle = not lines and book.value(seconds) == 0
-    if known:
+    known = lines and bool(book.value(site.key("baseline_minutes"))) and book.value(usage) is not None
+    idle = book.value(usage if lines else seconds) == 0
+    if known and not idle:
         return _compute(book, site, "m1", end, f"round(({{{fixed}}} + {scaled}) * {{{index}}}, 2)")
     if idle or not end.high:
         return _compute(book, site, "m1", end, f"round({{{fixed}}} * {{{index}}}, 2)")

@@ -269,11 +269,12 @@ def _methods(book: Book, site: SiteMonth, name: str, when: str, has_usage: bool)
     """Enter both methods, their difference, the savings and their shares."""
     fixed, index = f"{{{site.key('fixed')}}}", f"{{{site.key('index')}}}"
     m1, label = site.key("m1"), f"Legacy by method 1, {name}, {when}"
-    if has_usage:
+    # A bill of 0.00 for calls stays 0.00 whatever it is scaled by, and may be for 0 minutes.
+    if book.value(site.key("seconds" if not has_usage else "usage")) == 0:
+        book.compute(m1, label, "money", f"round({fixed} * {index}, 2)")
+    elif has_usage:
         scaled = scaled_usage(site.key("usage"), site.key("seconds"), site.key("baseline_minutes"))
         book.compute(m1, label, "money", f"round(({fixed} + {scaled}) * {index}, 2)")
-    elif book.value(site.key("seconds")) == 0:
-        book.compute(m1, label, "money", f"round({fixed} * {index}, 2)")
     else:
         why = f"calls were made, and no call charges of the baseline bill are stated for {name}"
         book.miss(m1, label, "money", why)
