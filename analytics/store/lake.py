@@ -32,6 +32,7 @@ from analytics.store.delta import (
     create_table,
     first_line,
     is_done,
+    is_newest,
     open_table,
     remove_action,
     snapshot,
@@ -322,12 +323,14 @@ class Lake:
             return
         with self._lock:
             handle = self._newest(table)
-            if handle is not None and checkpoint(handle):
+            if handle is not None and checkpoint(handle, self.root / table.name):
                 self._handles.pop(table.name, None)
 
     def _newest(self, table: Table) -> DeltaTable | None:
         with self._lock:
             handle = self._handles.get(table.name)
+            if handle is not None and is_newest(self.root / table.name, handle.version()):
+                return handle
             if handle is not None:
                 try:
                     handle.update_incremental()

@@ -28,8 +28,8 @@ from analytics.store.delta import (
     checkpoint,
     commit,
     configuration,
-    first_line,
     remove_action,
+    shorten_log,
     snapshot,
 )
 from analytics.store.files import WrittenFile, damage, discard, identifier, partition_end, write_file
@@ -69,7 +69,8 @@ def maintain(lake: Lake, table: Table, *, now: datetime) -> Maintained:
     removed, freed = vacuum(lake, table, now=now)
     handle = lake.writable(table)
     _configure(handle, lake.settings)
-    versions_removed = _shorten_log(handle, lake.folder(table.name))
+    folder = lake.folder(table.name)
+    versions_removed = shorten_log(folder, lake.settings, now) if checkpoint(handle, folder) else 0
     return Maintained(table.name, rows_expired, merged, made, removed, freed, versions_removed)
 
 
@@ -197,18 +198,6 @@ def _configure(handle: DeltaTable, settings: LakeSettings) -> None:
         with suppress(DeltaError, OSError):
             handle.alter.set_table_properties(wanted)
     handle.update_incremental()
-
-
-def _shorten_log(handle: DeltaTable, folder: Path) -> int:
-    """Gather the log in one file and remove entries past their time; return how many."""
-    if not checkpoint(handle):
-        return 0
-    before = sum(1 for _ in (folder / LOG).glob("*.json"))
-    try:
-        handle.cleanup_metadata()
-    except (DeltaError, OSError) as error:
-        raise StoreError(f"the log of {folder.name} cannot be shortened: {first_line(error)}") from error
-    return before - sum(1 for _ in (folder / LOG).glob("*.json"))
 
 
 def superseded(handle: DeltaTable, hours: int) -> list[str]:
