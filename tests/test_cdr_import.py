@@ -81,6 +81,15 @@ def test_a_folder_is_imported_and_again_nothing_is(here: Path, capsys: pytest.Ca
     assert len(imports_of(here / "store")) == 5
 
 
+def test_the_store_and_the_rejects_are_no_records(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(here / "in", 1)
+    (here / "bad").write_bytes(table([record(9), "1,2"]))
+    assert run(".") == 1
+    capsys.readouterr()
+    assert run(".") == 0
+    assert "2 found, 0 imported" in capsys.readouterr().out
+
+
 def test_the_same_content_under_other_names_packed_or_not_counts_once(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
