@@ -373,6 +373,19 @@ def test_reasons_for_no_price_are_listed_with_their_lines() -> None:
     assert section.rows[0].cells[:4] == ("October 2025", "A", "no price, ip", "premium_09 no_row")
 
 
+def test_no_name_of_a_site_or_an_element_is_taken_for_another_figure() -> None:
+    rows = Rows()
+    names = ("all", "key", "ip", "legacy", "minutes", "index", "A", "A.ip", "{A}", "site", "total")
+    for name in names:
+        rows.plain_site(name)
+    rows.add(Side.IP, "A", "1.00", element="Call charges")
+    rows.add(Side.LEGACY, "A", "1.00", element="Call charges, re-rated")
+    rows.add(Side.IP, "A", "1.00", element="{ip}.calls")
+    facts = facts_of(rows, [site(name) for name in names], [calls("A"), calls("ip")])
+    document = savings_document(facts, [OCTOBER])
+    assert costs_document(facts, OCTOBER).book.value("all.ip") == document.book.value(f"{TOTAL}.ip")
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     charges=st.lists(

@@ -124,7 +124,7 @@ def _calls_end(book: Book, site: SiteMonth, tariff: str, end: _Ends, intersite: 
     label = book[site.key(name)].label
     source = book[site.key("seconds")].source
     book.enter(unrated, f"{label}: lines without a price", "count", lines, Evidence.MEASURED, source)
-    dearest = key_of(site.month, "dearest", tariff)
+    dearest = key_of(site.month, "#dearest", tariff)
     formula = f"round({{{site.key(name)}}} + {{{unrated}}} * {{{dearest}}} / {ATOMS_PER_UNIT}, 2)"
     return book.compute(key, f"{label}, high", "money", formula, Evidence.ESTIMATED).key
 
@@ -134,7 +134,7 @@ def enter_dearest(book: Book, statement: MonthStatement, source: str) -> None:
     for tariff in ("ip", "legacy"):
         sums = [one for site in statement.sites for one in site.usage]
         atoms = max((one.ip_dearest if tariff == "ip" else one.legacy_dearest for one in sums), default=0)
-        key, label = key_of(statement.month, "dearest", tariff), f"Dearest line under the {tariff} tariff"
+        key, label = key_of(statement.month, "#dearest", tariff), f"Dearest line under the {tariff} tariff"
         if atoms:
             book.enter(key, label, "atoms", atoms, Evidence.MEASURED, source)
         else:
@@ -187,7 +187,7 @@ def _nowhere(book: Book, site: SiteMonth, fixed: str, rerated: str, end: _Ends) 
         return {"m1": nothing, "m2": nothing}
     key = f"{site.key('legacy')}.high"
     if key not in book:
-        factors = key_of(site.month, "index", "highest")
+        factors = key_of(site.month, "#index", "highest")
         formula = f"round(({{{fixed}}} + {{{rerated}}}) * {{{factors}}}, 2)"
         book.compute(key, "Legacy at no site, high", "money", formula, Evidence.ESTIMATED)
     return {"m1": key, "m2": key}
@@ -196,7 +196,7 @@ def _nowhere(book: Book, site: SiteMonth, fixed: str, rerated: str, end: _Ends) 
 def month_range(book: Book, statement: MonthStatement, prefix: str, label: str, intersite: IntersiteCalls) -> Range:
     """Enter the range of a month's totals by the bounds of its sites: `ip.low`, `m1.high`, … under a prefix."""
     sites = statement.standing(*IN_RANGE)
-    highest = key_of(statement.month, "index", "highest")
+    highest = key_of(statement.month, "#index", "highest")
     factors = [site.key("index") for site in sites if book.value(site.key("index")) is not None]
     ends = [_index_end(book, site, _Ends("high", high=True)) for site in sites if site.key("index") in factors]
     # Of nothing and of one the language knows no maximum.

@@ -67,7 +67,7 @@ def minutes_checks(book: Book, facts: CostFacts, statement: MonthStatement) -> l
 
 def minutes_key(month: int, site: str | None, name: str) -> str:
     """Return the key of `records`, `invoiced` or `apart` minutes."""
-    return key_of(month, "minutes", site or "all", name)
+    return key_of(month, "#minutes", site or "#all", name)
 
 
 def _minutes(

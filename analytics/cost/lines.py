@@ -86,7 +86,7 @@ def _of_site(book: Book, element: Element, site: str, month: int) -> Line:
 
 
 def _allocated(book: Book, keys: Sequence[KeyValue], element: Element, month: int) -> list[Line]:
-    prefix = key_of(month, element.side, name_of(element))
+    prefix = key_of(month, f"#{element.side}", name_of(element))
     pools = [_month_amount(book, element, prefix, element.element, month, end) for end in End]
     names = (element.key or "", *element.alternatives)
     weights = {name: _weights(book, keys, name, month) for name in names}
@@ -185,11 +185,11 @@ def _weights(book: Book, keys: Iterable[KeyValue], name: str, month: int) -> dic
     for value in keys:
         if value.key != name or not value.valid.holds(day):
             continue
-        key = key_of(month, "key", name, value.site)
+        key = key_of(month, "#key", name, value.site)
         if key not in book:
             book.enter(key, f"{name}, {value.site}", "count", value.value, Evidence.MEASURED, str(value.origin))
         figures[value.site] = key
-    total = key_of(month, "key", name, "")
+    total = key_of(month, "#key", name, "")
     if total not in book:
         if figures:
             formula = f"sum({', '.join(f'{{{key}}}' for key in figures.values())})"
@@ -209,15 +209,15 @@ def _placed(
     month: int,
 ) -> dict[str, str]:
     """Enter each site's share of an amount by one key; return the figures' keys by site."""
-    figures, whole = weights[name], key_of(month, "key", name, "")
+    figures, whole = weights[name], key_of(month, "#key", name, "")
     values = [(book.value(figures[site]) or Decimal(0)) if site in figures else Decimal(0) for site in sites]
     amount = book.value(pool)
     shares = place(amount, values) if amount is not None and sum(values) > 0 else None
     by = f"by {name}" if name != element.key else ""
-    end = pool.removeprefix(key_of(month, element.side, name_of(element)))
+    end = pool.removeprefix(key_of(month, f"#{element.side}", name_of(element)))
     placed = {}
     for index, site in enumerate(sites):
-        key = ".".join(filter(None, (key_of(month, site, element.side, name_of(element)), by))) + end
+        key = key_of(month, site, element.side, name_of(element), *filter(None, [by])) + end
         placed[site] = key
         if key in book:
             continue

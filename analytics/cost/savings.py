@@ -62,7 +62,7 @@ class Savings:
 
 def month_prefix(month: int) -> str:
     """Return the prefix of a month's totals."""
-    return key_of(month, "all")
+    return key_of(month, "#all")
 
 
 def make_savings(facts: CostFacts, months: Sequence[int]) -> Savings:

@@ -157,8 +157,8 @@ def waterfall(savings: Savings) -> Section:
     steps = [(name, keys) for (side, name), keys in groups.items() if side is Side.LEGACY]
     steps.append(("Call charges, re-rated", [site.key("rerated") for site in members]))
     gone = []
-    for name, keys in steps:
-        key = key_of("waterfall", "legacy", name)
+    for number, (name, keys) in enumerate(steps):
+        key = key_of("waterfall", "legacy", number)
         gone.append(key)
         book.compute(key, f"No more: {name}", "money", f"0 - {sum_of(keys)}")
         rows.append(Row((f"− {name}", Ref(key))))
@@ -168,8 +168,8 @@ def waterfall(savings: Savings) -> Section:
     steps = [(name, keys) for (side, name), keys in groups.items() if side is Side.IP]
     today = savings.sites(Standing.COMPARED, Standing.NOWHERE)
     steps.append(("Call charges", [site.key("ip_calls") for site in today]))
-    for name, keys in steps:
-        key = key_of("waterfall", "ip", name)
+    for number, (name, keys) in enumerate(steps):
+        key = key_of("waterfall", "ip", number)
         book.compute(key, f"Today: {name}", "money", sum_of(keys))
         rows.append(Row((f"+ {name}", Ref(key))))
     rows.append(Row(("IP actual", Ref(f"{TOTAL}.ip")), total=True))
