@@ -22,11 +22,12 @@ from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import ACK, TcpStreams
-from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Replay
+from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Interval, Replay
 from collector.media.book import MediaBook
 from collector.media.describe import describe
 from collector.media.far_end import FarEnds
 from collector.media.findings import on_calls
+from collector.media.intervals import StreamIntervals
 from collector.media.placement import shared_calls
 from collector.media.plausibility import is_plausible
 from collector.media.streams import StreamLimits, StreamTable
@@ -101,6 +102,7 @@ class Engine:
         self._stopped: list[str] = []
         self._on_call = on_call
         self._digest = digest
+        self._cuts = limits.streams.interval_ns > 0
         self._contents: list[FileContent] = []
 
     # --- reading ----------------------------------------------------------------------------------------------
@@ -327,7 +329,11 @@ class Engine:
             streams = [untimed_stream(stream) for stream in streams]
             calls = tuple(untimed_call(call) for call in calls)
             sip = untimed_totals(sip)
-        return Replay(self._capture(), sip, calls, tuple(streams), self._table.unlisted, self._notes())
+        intervals: Sequence[tuple[Interval, ...]] = ()
+        if self._cuts:
+            serials = [report.serials for report, _ in plausible]
+            intervals = StreamIntervals(self._table.intervals(), serials)
+        return Replay(self._capture(), sip, calls, tuple(streams), self._table.unlisted, self._notes(), intervals)
 
     @property
     def _has_times(self) -> bool:

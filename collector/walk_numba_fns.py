@@ -64,6 +64,8 @@ from collector.capture.record_numba_fns import (
 )
 from collector.media.columns import (
     EVENT_ROWS,
+    INTERVAL_ROWS,
+    SETTING_WRITTEN,
 )
 from collector.media.rtp_numba_fns import take_rtp
 from collector.media.table import StreamArrays, WalkArrays
@@ -132,7 +134,7 @@ def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -
     while True:
         if context[PENDING_COUNT] == PENDING_ROWS:
             return STOP_PENDING
-        if context[EVENT_COUNT] > EVENT_ROWS - 8:
+        if context[EVENT_COUNT] > EVENT_ROWS - 8 or table.settings[SETTING_WRITTEN] > INTERVAL_ROWS - 8:
             return STOP_EVENTS
         status = next_record(window, length, context, arrays.interfaces, counters, record)
         if status >= 0:

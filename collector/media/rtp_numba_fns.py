@@ -55,6 +55,7 @@ from collector.media.columns import (
     HELD_AT,
     HELD_OCTETS,
     HELD_TIMESTAMP,
+    INTERVAL_PACKETS,
     KEY_DST_HI,
     KEY_DST_LO,
     KEY_PORTS,
@@ -76,6 +77,7 @@ from collector.media.columns import (
     SAMPLES,
     SAMPLES_PER_ROW,
     SERIAL,
+    SETTING_INTERVAL,
     SPURTS,
     STATE,
     STATE_CLOSED,
@@ -89,7 +91,13 @@ from collector.media.columns import (
     WINDOW_BITS,
 )
 from collector.media.delay_numba_fns import add_sample, close_delays, vote_step, work_out
-from collector.media.event_numba_fns import close_telephone_event, log_event, take_telephone_event
+from collector.media.event_numba_fns import (
+    close_telephone_event,
+    end_interval,
+    log_event,
+    take_telephone_event,
+    write_interval,
+)
 from collector.media.sequence_numba_fns import (
     COPY,
     DUPLICATE,
@@ -455,6 +463,7 @@ def take_rtp(
             take_voice(table, context, row, packet, at)
         if counts[row, SAMPLES] == SAMPLES_PER_ROW and counts[row, CLOCK] > 0:
             work_out(table, row)
+            end_interval(table, row)
         if wants_format(counts, row):
             context[STOP_ROW] = row
             return STOP_FORMAT
@@ -490,3 +499,5 @@ def settle(table: StreamArrays, context: Integers, row: int) -> None:
     slide(counts, row, WINDOW_BITS)
     counts[row, MAX_SEQ] = newest
     close_cluster(counts, row)
+    if table.settings[SETTING_INTERVAL] > 0 and counts[row, PACKETS] > counts[row, INTERVAL_PACKETS]:
+        write_interval(table, row)

@@ -28,10 +28,14 @@ class StreamArrays(NamedTuple):
     ipdv: NDArray[np.int32]
     pdv: NDArray[np.int32]
     log: Integers
+    intervals: Integers
+    settings: Integers
 
 
-def stream_arrays(rows: int) -> StreamArrays:
+def stream_arrays(rows: int, interval_ns: int = 0) -> StreamArrays:
     """Arrays for so many streams at a time; the system hands out their pages only as rows are used."""
+    settings = np.zeros(media.SETTINGS, np.int64)
+    settings[media.SETTING_INTERVAL] = interval_ns
     slots = 1 << (2 * rows - 1).bit_length()
     return StreamArrays(
         slots=np.zeros(slots, np.int64),
@@ -45,6 +49,8 @@ def stream_arrays(rows: int) -> StreamArrays:
         ipdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         pdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         log=np.zeros((media.EVENT_ROWS, media.LOG_COLUMNS), np.int64),
+        intervals=np.zeros((media.INTERVAL_ROWS, media.INTERVAL_COLUMNS), np.int64),
+        settings=settings,
     )
 
 
