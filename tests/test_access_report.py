@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from analytics.cost.access import BUCKETS, AccessFacts, access_document, bounds_of
 from analytics.cost.document import Document, Ref, Section
 from analytics.sites import EstateSettings, Origin, PublicNumber, Validity
@@ -121,3 +123,11 @@ def test_hours_add_up_to_the_day_and_hold_back_what_numbers_hold_back() -> None:
 def test_no_call_at_all_is_a_sentence() -> None:
     document = access_document(facts())
     assert document.sentence == "No call to a public number is known."
+
+
+@pytest.mark.parametrize("name", ["all", "#all", "none", "{x}", "999.offered"])
+def test_a_queue_or_site_may_be_called_anything(name: str) -> None:
+    made = replace(facts(calls("999", {4: 95}, 5), calls(name, {4: 60}, 9)), sites=(calls(name, {4: 155}, 14),))
+    document = access_document(made)
+    assert cells(document, "numbers", 1)[2:5] == ["69", "60", "9"]
+    assert cells(document, "sites", 1)[2:5] == ["169", "155", "14"]

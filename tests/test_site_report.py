@@ -206,3 +206,19 @@ def test_one_site_alone_has_its_own_lines() -> None:
     assert list(rows(document, "channels")) == ["B"]
     assert rows(document, "sites")["All"] == rows(document, "sites")["B"]
     assert document.sentence.startswith("B: 30 calls, £0.01")
+
+
+@pytest.mark.parametrize(
+    "name", ["all", "#all", "{x}", "A.outside", "inbound", "outside", "=1+1", "<b>", "none", "é ü"]
+)
+def test_a_site_may_be_called_anything(name: str) -> None:
+    sums = tuple(replace(one, site=name if one.site == "A" else one.site) for one in SUMS)
+    named = replace(
+        FACTS,
+        usage=Usage(sums),
+        site_traffic={name: FACTS.site_traffic["A"]},
+        quality=(FACTS.quality[0]._replace(site=name), FACTS.quality[1]),
+    )
+    found = rows(sites_document(named), "sites")
+    assert found[name][-1] == "3.58"
+    assert found["All"][-1] == "3.60"

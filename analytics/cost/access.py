@@ -127,7 +127,7 @@ class _Group:
         self.held: dict[str, Held] = {}
 
     def key(self, name: str | None, measure: object) -> str:
-        return key_of(self.kind, name or "none", measure)
+        return key_of(self.kind, name or "#none", measure)
 
     def target(self, row: AccessSum) -> Target:
         if self.kind == "number":
@@ -144,8 +144,8 @@ class _Group:
             self._count(counts, row)
         for measure in MEASURES:
             parts = [self.key(row.name, measure) for row in self.rows]
-            counts.add_sum(key_of(self.kind, "all", measure), f"{measure}, all", parts)
-        counts.bind(*(key_of(self.kind, "all", measure) for measure in MEASURES))
+            counts.add_sum(key_of(self.kind, "#all", measure), f"{measure}, all", parts)
+        counts.bind(*(key_of(self.kind, "#all", measure) for measure in MEASURES))
 
     def measure(self, held: dict[str, Held]) -> None:
         """Enter what was measured of the calls that were counted."""
@@ -232,7 +232,7 @@ class _Group:
             cells: list[Cell] = [self.target(row).label, row.known_from]
             cells.extend(Ref(self.key(row.name, measure)) for measure in measures)
             rows.append(Row((*cells, self.verdict(row))))
-        totals: list[Cell] = [Ref(key_of(self.kind, "all", measure)) for measure in measures[:3]]
+        totals: list[Cell] = [Ref(key_of(self.kind, "#all", measure)) for measure in measures[:3]]
         rows.append(Row(("All", "", *totals, *[""] * (len(measures) - 2)), total=True))
         heads = (
             Head(head),
@@ -279,7 +279,7 @@ def _sentence(group: _Group) -> str:
     if not group.rows:
         return "No call to a public number is known."
     missed = [row for row in group.rows if group.verdict(row) == "missed"]
-    offered = said(group.book["number.all.offered"])
+    offered = said(group.book["number.#all.offered"])
     if not missed:
         known = any(group.verdict(row) == "met" for row in group.rows)
         ending = "every public number with known times reached its goal" if known else "no times to answer are known"
@@ -327,15 +327,15 @@ def _count_hours(facts: AccessFacts, counts: Counts) -> None:
         counts.add_sum(key_of("hour", hour, "offered"), f"offered, {when}", parts)
     for measure in MEASURES:
         keys = [key_of("hour", hour, measure) for hour in range(HOURS)]
-        counts.add_sum(key_of("hour", "all", measure), f"{measure}, whole day", keys)
-    counts.bind(*(key_of("hour", "all", measure) for measure in MEASURES))
+        counts.add_sum(key_of("hour", "#all", measure), f"{measure}, whole day", keys)
+    counts.bind(*(key_of("hour", "#all", measure) for measure in MEASURES))
 
 
 def _bind_tables(facts: AccessFacts, counts: Counts, numbers: _Group) -> None:
     """Say that the tables count the same calls: what one holds back no other may tell."""
     for measure in MEASURES:
         recorded = [numbers.key(row.name, measure) for row in facts.numbers if row.known_from == CDR]
-        for other in (key_of("site", "all", measure), key_of("hour", "all", measure)):
+        for other in (key_of("site", "#all", measure), key_of("hour", "#all", measure)):
             if other in counts:
                 counts.bind(*recorded, other)
 
@@ -345,7 +345,7 @@ def _hours(facts: AccessFacts) -> Section:
     rows = [
         Row((f"{hour:02d}:00", *(Ref(key_of("hour", hour, measure)) for measure in MEASURES))) for hour in range(HOURS)
     ]
-    rows.append(Row(("All", *(Ref(key_of("hour", "all", measure)) for measure in MEASURES)), total=True))
+    rows.append(Row(("All", *(Ref(key_of("hour", "#all", measure)) for measure in MEASURES)), total=True))
     busiest = max(range(HOURS), key=lambda hour: facts.hours.get(hour, (0, 0))[0])
     return Section(
         "hours",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
@@ -28,6 +29,10 @@ MANY_COLUMNS = 9
 """Tables of more columns are printed small."""
 MORE_COLUMNS = 13
 """Tables of more columns are printed on landscape pages, too."""
+LONGEST_HEADING = 150
+"""Characters of an answer that stand as a heading."""
+MOST_OPEN = 1_000
+"""Figures up to which the trace is open: longer ones are laid out when someone opens them or follows a link there."""
 MOST_INPUTS = 12
 """Inputs that a figure's proof lists: the rest stands in the trace."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -49,6 +54,15 @@ def as_html(document: Document) -> str:
 def text(value: str) -> str:
     """Text as it may stand in a page."""
     return escape("".join(sign if sign.isprintable() or sign == " " else "\ufffd" for sign in value))
+
+
+def divided(sentence: str) -> tuple[str, str]:
+    """What stands as the heading, and the rest: a long answer goes on in smaller print after whole sentences."""
+    ends = [match.end() for match in re.finditer(r"\.(?= |$)", sentence)]
+    if len(sentence) <= LONGEST_HEADING or not ends:
+        return sentence, ""
+    end = max([end for end in ends if end <= LONGEST_HEADING], default=ends[0])
+    return sentence[:end], sentence[end:].strip()
 
 
 class Page:
@@ -79,7 +93,10 @@ class Page:
 
     def _header(self) -> Iterator[str]:
         document = self._document
-        yield f'<header><p class="title">{text(document.title)}</p><h1>{text(document.sentence)}</h1>'
+        answer, rest = divided(document.sentence)
+        yield f'<header><p class="title">{text(document.title)}</p><h1>{text(answer)}</h1>'
+        if rest:
+            yield f'<p class="rest">{text(rest)}</p>'
         if document.facts:
             lines = (f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in document.facts)
             yield f'<dl class="facts">{"".join(lines)}</dl>'
@@ -192,13 +209,15 @@ class Page:
             f'<th scope="col"{" class=f" if label == "Value" else ""}>{label}</th>'
             for label in ("Figure", "Value", "Evidence", "Formula or source", "Key")
         )
+        opened = " open" if len(self._turns) <= MOST_OPEN else ""
         yield (
-            '<section id="trace"><h2>Trace</h2><p>Every figure with its formula or source.</p>'
+            '<section id="trace"><h2>Trace</h2>'
+            f"<details{opened}><summary>Every figure with its formula or source: {len(self._turns):,}</summary>"
             f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
         )
         for figure in self._document.book:
             yield self._trace_row(figure)
-        yield "</tbody></table></div></section>"
+        yield "</tbody></table></div></details></section>"
 
     def _trace_row(self, figure: Figure) -> str:
         origin = self._linked(figure) if figure.formula else f"<code>{text(figure.source)}</code>"
