@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.cost.counts import Counts, enter_held, first_held, said
+from analytics.cost.counts import Counts, enter_held, first_held, name_part, said
 from analytics.cost.disclosure import Held
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.figures import Book, Evidence
@@ -127,7 +127,7 @@ class _Group:
         self.held: dict[str, Held] = {}
 
     def key(self, name: str | None, measure: object) -> str:
-        return key_of(self.kind, name or "#none", measure)
+        return key_of(self.kind, name_part(name), measure)
 
     def target(self, row: AccessSum) -> Target:
         if self.kind == "number":

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from analytics.cost.allocation import place_parts
 from analytics.cost.channels import enter_channels
-from analytics.cost.counts import Counts, said
+from analytics.cost.counts import Counts, name_part, said
 from analytics.cost.disclosure import Held
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.figures import Book, Evidence
@@ -277,9 +277,9 @@ class _Report:
         for one in self._quality():
             site = one.site or NO_SITE
             for measure in ("known", "poor", "dropped", "redials"):
-                counts.add(key_of("quality", site, measure), f"{site}, {measure}", getattr(one, measure))
+                counts.add(key_of("quality", name_part(site), measure), f"{site}, {measure}", getattr(one, measure))
         for measure in ("known", "poor", "dropped", "redials"):
-            keys = [key_of("quality", one.site or NO_SITE, measure) for one in self._quality()]
+            keys = [key_of("quality", name_part(one.site or NO_SITE), measure) for one in self._quality()]
             counts.add_sum(f"quality.#all.{measure}", f"all sites, {measure}", keys)
 
     def quality_section(self) -> Section:
@@ -289,7 +289,7 @@ class _Report:
         rows, minutes, costs = [], [], []
         for one in self._quality():
             site = one.site or NO_SITE
-            prefix = key_of("quality", site)
+            prefix = key_of("quality", name_part(site))
             calls = f"{prefix}.redials"
             self._of_calls(f"{prefix}.minutes", f"{site}, minutes of repeats", "minutes", calls, one.redial_seconds)
             book.enter(
