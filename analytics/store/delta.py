@@ -204,12 +204,13 @@ def commit(
     actions: Callable[[DeltaTable], Sequence[AddAction | RemoveAction] | None],
     *,
     app: tuple[str, int] | None = None,
+    marks: Callable[[DeltaTable], Mapping[str, int] | None] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> int | None:
     """Commit what `actions` wants to do to the newest version; return the version made.
 
     `actions` is asked anew each time another process was faster, so that it always sees what it changes; None from it,
-    or an application transaction that is already there, commits nothing.
+    or an application transaction that is already there, commits nothing. `marks` gives further transactions likewise.
     """
     give_up = time.monotonic() + settings.commit_seconds
     pause = 0.002
@@ -220,8 +221,12 @@ def commit(
         wanted = actions(handle)
         if wanted is None:
             return None
+        marked = marks(handle) if marks is not None else {}
+        if marked is None:
+            return None
         version = handle.version() + 1
-        transactions = [Transaction(app[0], app[1], int(time.time() * 1000))] if app is not None else None
+        named = ([app] if app is not None else []) + list(marked.items())
+        transactions = [Transaction(name, number, int(time.time() * 1000)) for name, number in named] or None
         try:
             handle.create_write_transaction(
                 list(wanted),

@@ -61,6 +61,12 @@ def append_minutes_query(
     lake: Lake, connection: duckdb.DuckDBPyConnection, sql: str, *, batch: str | None, sequence: int = 0
 ) -> Appended:
     """Append the minute rows of a query, which is run twice, and their hour sums in one commit."""
+    query = with_hours(connection, sql)
+    return lake.append_query(SITE_MINUTES.name, connection, query, batch=batch, sequence=sequence)
+
+
+def with_hours(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """Return a query of the minute rows of a query and of their hour sums; StoreError where they are no minutes."""
     given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     allowed = {column.name for column in SITE_MINUTES.columns}
     for name in sorted(given - allowed):
@@ -71,9 +77,9 @@ def append_minutes_query(
     step = " OR step <> 'minute'" if "step" in given else ""
     wrong = connection.execute(
         f"SELECT count(*) FROM ({sql}) WHERE epoch_us(start) % 60000000 <> 0{step}"  # noqa: S608
-    ).fetchone()
-    if wrong and wrong[0]:
-        raise StoreError(f"{wrong[0]} rows for table site_minutes are no whole minutes")
+    ).fetchall()[0][0]
+    if wrong:
+        raise StoreError(f"{wrong} rows for table site_minutes are no whole minutes")
     values = ", ".join(
         identifier(name) if name in given else f"CAST(NULL AS {SITE_MINUTES.column(name).kind.value}) AS {name}"
         for name in SUMS
@@ -82,9 +88,7 @@ def append_minutes_query(
     minutes = f"SELECT {month}, 'minute' AS step, site, start, {values} FROM ({sql})"  # noqa: S608
     hour = "make_timestamptz(epoch_us(start) - epoch_us(start) % 3600000000)"
     hours = merged(f"SELECT {month}, 'hour' AS step, site, {hour} AS start, {values} FROM ({sql})")  # noqa: S608
-    return lake.append_query(
-        SITE_MINUTES.name, connection, f"{minutes} UNION ALL {hours}", batch=batch, sequence=sequence
-    )
+    return f"{minutes} UNION ALL {hours}"
 
 
 def hours_out_of_step(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[tuple[date, int]]:
