@@ -18,7 +18,7 @@ from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE, Line, element_lines
 from analytics.cost.money import ATOMS_PER_UNIT
 from analytics.cost.months import days_held, last_day, spoken
-from analytics.cost.names import key_of, sum_of
+from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.number_classes import INTERSITE
 from analytics.sites import EstateSettings, IntersiteCalls, Site
 from analytics.store.cost_queries import Usage, UsageSum
@@ -113,7 +113,7 @@ def month_statement(book: Book, facts: CostFacts, month: int) -> MonthStatement:
     }
     sites = []
     for name in names:
-        prefix = key_of(month, name)
+        prefix = key_of(month, one_part(name))
         baseline = baselines.get(name)
         draft = SiteMonth(month, name, Standing.COMPARED, "", tuple(lines[name]), baseline, tuple(usage[name]), prefix)
         _enter(book, facts, draft)
