@@ -298,7 +298,7 @@ def shorten_log(folder: Path, settings: LakeSettings, now: datetime) -> int:
         return 0
     newest = max(entries)
     since = now.timestamp() - settings.history_days * 86_400
-    young = [number for number, path in entries.items() if path.stat().st_mtime >= since]
+    young = [number for number, path in entries.items() if _written_at(path) >= since]
     floor = max(newest - settings.history_versions, min(young, default=newest + 1) - 1)
     base = max((number for number in gathered if number <= floor), default=0)
     for number, path in gathered.items():
@@ -308,6 +308,14 @@ def shorten_log(folder: Path, settings: LakeSettings, now: datetime) -> int:
     for path in old:
         path.unlink(missing_ok=True)
     return len(old)
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # Another process is at the same work.
+        return 0.0
 
 
 def is_done(handle: DeltaTable, app: tuple[str, int]) -> bool:

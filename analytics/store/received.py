@@ -19,7 +19,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from analytics.store import schema
 from analytics.store.batches import BatchWriter
-from analytics.store.delta import add_action, commit
+from analytics.store.delta import add_action
 from analytics.store.files import WrittenFile, discard
 from analytics.store.schema import SITE_MINUTES, Table
 from analytics.store.site_minutes import with_hours
@@ -91,7 +91,7 @@ def append_received(lake: Lake, table: str, parts: Sequence[Part]) -> Added:
     declared = schema.table(table)
     folder = lake.folder(table)
     while True:
-        handle = lake.writable(declared)
+        handle = lake.made(declared)
         fresh = {(part.source, part.number): part for part in parts if not is_in(_looking(handle), *part[:2])}
         already = frozenset((part.source, part.number) for part in parts if (part.source, part.number) not in fresh)
         if not fresh:
@@ -106,17 +106,9 @@ def append_received(lake: Lake, table: str, parts: Sequence[Part]) -> Added:
         def actions(_: DeltaTable, files: Sequence[WrittenFile] = tuple(written)) -> Sequence[AddAction | RemoveAction]:
             return [add_action(file.path, file.size, file.partition, file.statistics) for file in files]
 
-        version = commit(
-            folder,
-            lambda: lake.writable(declared),
-            declared,
-            lake.settings,
-            actions,
-            marks=marks,
-            metadata={"rows": sum(file.rows for file in written)},
-        )
+        rows = sum(file.rows for file in written)
+        version = lake.commit(declared, actions, marks=marks, metadata={"rows": rows})
         if version is not None:
-            lake.committed(declared, version)
             return Added(sum(part.rows.num_rows for part in fresh.values()), already)
         discard(folder, written)
 
