@@ -17,7 +17,7 @@ from analytics.cost.money import ATOMS_PER_UNIT, from_atoms, to_atoms
 from analytics.cost.outliers import Judgement, Measure, Outlier, Part
 from analytics.cost.site_report import SiteFacts, sites_document
 from analytics.cost.traffic import BusyHour, Traffic
-from analytics.sites import EstateSettings, Origin, Trunk, TrunkKind, Validity
+from analytics.sites import EstateSettings, Origin, Site, Trunk, TrunkKind, Validity
 from analytics.store.cost_queries import Usage, UsageSum
 from analytics.store.site_queries import OutsideCalls, QualitySum
 
@@ -52,7 +52,7 @@ SUMS = (
 )
 FACTS = SiteFacts(
     settings=EstateSettings("Loamshire Police"),
-    sites=(),
+    sites=(Site("A", "Ashby", "station", None, "normal", Validity(), Origin("sites.csv", 2)),),
     trunks=(trunk("GW", "A", 6),),
     months=(OCTOBER,),
     usage=Usage(SUMS, source="usage, version 3"),
@@ -86,10 +86,10 @@ def rows(document: Document, name: str) -> dict[str, list[str]]:
 def test_each_site_has_its_calls_minutes_and_cost_and_they_add_up() -> None:
     found = rows(sites_document(FACTS), "sites")
     assert list(found) == ["A", "B", "no site", "All"]
-    assert found["A"] == ["150", "30", "0", "180", "165.00", "3.58"]
-    assert found["B"] == ["10", "0", "20", "30", "11.02", "0.01"]
-    assert found["no site"] == ["6", "0", "0", "6", "1.00", "0.01"]
-    assert found["All"] == ["166", "30", "20", "216", "177.02", "3.60"]
+    assert found["A"] == ["Ashby", "150", "30", "0", "180", "165.00", "3.58"]
+    assert found["B"] == ["", "10", "0", "20", "30", "11.02", "0.01"]
+    assert found["no site"] == ["", "6", "0", "0", "6", "1.00", "0.01"]
+    assert found["All"] == ["", "166", "30", "20", "216", "177.02", "3.60"]
 
 
 def test_classes_of_a_site_add_up_to_its_line_to_the_penny() -> None:

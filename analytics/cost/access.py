@@ -73,19 +73,20 @@ def target_of(facts: AccessFacts, name: str | None) -> Target:
 
 
 def access_document(facts: AccessFacts, *, exact: bool = False) -> Document:
-    """Describe how the public was answered; counts under 5 are held back unless `exact`."""
+    """Describe how the public was answered; counts under 5 at a site are held back unless `exact`.
+
+    Counts by public number and by hour are told as they are: they are calls of the public, and say nothing of staff.
+    """
     book = Book()
     bounds = bounds_of(facts.settings, facts.public_numbers)
     numbers = _Group("number", "Public numbers", facts, book, bounds, facts.numbers)
     sites = _Group("site", "Sites", facts, book, bounds, facts.sites)
-    counts = Counts(facts.usage_source)
-    for group in (numbers, sites):
-        group.count(counts)
-    _count_hours(facts, counts)
-    _bind_tables(facts, counts, numbers)
-    held = counts.enter(book, exact=exact)
-    for group in (numbers, sites):
-        group.measure(held)
+    public, by_site = Counts(facts.usage_source), Counts(facts.usage_source)
+    numbers.count(public)
+    _count_hours(facts, public)
+    sites.count(by_site)
+    numbers.measure(public.enter(book, exact=True))
+    sites.measure(by_site.enter(book, exact=exact))
     sections = [numbers.section("numbers", "Number", _numbers_sentence(numbers)), numbers.times("times")]
     if facts.sites:
         sections.append(
@@ -300,8 +301,8 @@ def _facts(facts: AccessFacts, without: Sequence[str], *, exact: bool) -> list[t
         lines.append(("From packets", f"no records of {', '.join(packets)}: counted from signalling"))
     if without:
         lines.append(("No calls", f"nothing is known of {', '.join(without)}"))
-    if not exact:
-        lines.append(("Small counts", "counts of 1 to 4 are shown as <5, and as * what would give them away"))
+    if facts.sites and not exact:
+        lines.append(("Small counts", "by site, counts of 1 to 4 are shown as <5, and as * what would give them away"))
     return lines
 
 
@@ -329,15 +330,6 @@ def _count_hours(facts: AccessFacts, counts: Counts) -> None:
         keys = [key_of("hour", hour, measure) for hour in range(HOURS)]
         counts.add_sum(key_of("hour", "#all", measure), f"{measure}, whole day", keys)
     counts.bind(*(key_of("hour", "#all", measure) for measure in MEASURES))
-
-
-def _bind_tables(facts: AccessFacts, counts: Counts, numbers: _Group) -> None:
-    """Say that the tables count the same calls: what one holds back no other may tell."""
-    for measure in MEASURES:
-        recorded = [numbers.key(row.name, measure) for row in facts.numbers if row.known_from == CDR]
-        for other in (key_of("site", "#all", measure), key_of("hour", "#all", measure)):
-            if other in counts:
-                counts.bind(*recorded, other)
 
 
 def _hours(facts: AccessFacts) -> Section:

@@ -221,16 +221,25 @@ class _Report:
             return (*calls, *(Ref(f"{prefix}.{measure}") for measure in ("calls", "minutes", "cost")))
 
         order = sorted(self._sites, key=lambda site: -(self._book.value(key_of("site", site, "cost")) or Decimal(0)))
-        rows = [Row((site, *cells(key_of("site", site))), note=self._unrated(site)) for site in order]
-        rows.append(Row(("All", *cells("all")), total=True))
-        heads = (Head("Site"), Head("Outside", "calls"), Head("Inbound", "calls"), Head("Internal", "calls"))
+        names = {site.site: site.name for site in self._facts.sites if site.name != site.site}
+        rows = [
+            Row((site, names.get(site, ""), *cells(key_of("site", site))), note=self._unrated(site)) for site in order
+        ]
+        rows.append(Row(("All", "", *cells("all")), total=True))
+        heads = (
+            Head("Site"),
+            Head("Name"),
+            Head("Outside", "calls"),
+            Head("Inbound", "calls"),
+            Head("Internal", "calls"),
+        )
         return Section(
             "sites",
             "Sites",
             "Dearest first; cost is that of today's tariff.",
             (*heads, Head("Calls", "calls"), Head("Minutes", "minutes"), Head("Cost", "money")),
             tuple(rows),
-            plot=Plot(Shape.BARS, columns=(6,)),
+            plot=Plot(Shape.BARS, columns=(7,)),
         )
 
     def _unrated(self, site: str) -> str:
