@@ -195,7 +195,7 @@ def test_a_day_that_stands_out_is_shown_with_what_is_usual() -> None:
     assert document.book.value("outlier.0.value") == D("94.00")
     assert document.book.value("outlier.0.z") == D("63.4")
     assert section(document, "outliers").notes == ("Not enough history (fewer than 8 weeks): B",)
-    assert document.sentence == "2 sites: 216 calls, £3.60 by today's tariff; 1 day stands out."
+    assert document.sentence == "2 sites: 216 calls, £3.60 by today's tariff; 1 day stands out from a site's own past."
 
 
 def test_one_site_alone_has_its_own_lines() -> None:

@@ -351,7 +351,8 @@ class _Report:
             return "No calls are known."
         who = self._facts.only or f"{len([site for site in self._sites if site != NO_SITE])} sites"
         found = len(outliers_of(self._facts))
-        outliers = f"{found} days stand out from a site's own past" if found != 1 else "1 day stands out"
+        days = {0: "no day stands out", 1: "1 day stands out"}.get(found, f"{found} days stand out")
+        outliers = f"{days} from a site's own past"
         short = len(self._facts.judgement.too_short)
         ending = outliers if found or not short else "there is not enough history to tell days that stand out"
         money = said_money(cost, self._facts.settings.currency)

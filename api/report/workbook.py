@@ -44,6 +44,10 @@ MOST_ARGUMENTS = 255
 """What a spreadsheet bears."""
 LONGEST_TEXT = 32_767
 A4 = 9
+LINE_PT = 15
+LINE_CHARACTERS = 95
+"""Characters that fit a line of the summary's wide column, and the height of a line [pt]: rows do not grow by
+themselves in every spreadsheet."""
 _NOT_IN_NAMES = re.compile(r"[\[\]:*?/\\']")
 _MADE = datetime(2000, 1, 1)
 AMBER = "#B8860B"
@@ -226,6 +230,7 @@ class Sheets:
         for name, value in document.facts:
             self._text(sheet, row, 0, name, font_color="#666666")
             self._text(sheet, row, 1, value, text_wrap=True)
+            sheet.set_row(row, LINE_PT * (1 + len(value) // LINE_CHARACTERS))
             row += 1
         row += 1
         for name, section in zip(self._names, document.sections, strict=True):
@@ -233,6 +238,7 @@ class Sheets:
                 row, 0, f"internal:'{name}'!A1", self._format(font_color="#0072B2", underline=1), section.title
             )
             self._text(sheet, row, 1, section.sentence, text_wrap=True)
+            sheet.set_row(row, LINE_PT * (1 + len(section.sentence) // LINE_CHARACTERS))
             row += 1
         row += 1
         for sign, words in MARK_WORDS.items():
@@ -253,7 +259,8 @@ class Sheets:
         for column, head in enumerate(section.heads):
             align = "left" if head.unit == TEXT else "right"
             label = heading(head, self._document.currency)
-            self._text(sheet, HEAD_ROW, column, label, bold=True, bottom=1, align=align, text_wrap=True)
+            indent = self._indent(section, column)
+            self._text(sheet, HEAD_ROW, column, label, bold=True, bottom=1, align=align, text_wrap=True, **indent)
             sheet.set_column(column, column, self._width(section, column))
         if any(row.note for row in section.rows):
             self._text(sheet, HEAD_ROW, noted, "Note", bold=True, bottom=1)
@@ -266,7 +273,7 @@ class Sheets:
             for column, cell in enumerate(row.cells):
                 figure = figure_of(cell, self._document)
                 if figure is None:
-                    self._text(sheet, row_number, column, str(cell), **line)
+                    self._text(sheet, row_number, column, str(cell), **line, **self._indent(section, column))
                 else:
                     self._figure(sheet, Place(name, row_number, column), figure, line)
             if row.note:
@@ -275,6 +282,11 @@ class Sheets:
         for note in section.notes:
             row_number += 1
             self._text(sheet, row_number, 0, note, font_color="#666666", italic=True)
+
+    def _indent(self, section: Section, column: int) -> dict[str, int]:
+        """Text that follows a number keeps away from it."""
+        heads = section.heads
+        return {"indent": 1} if column and heads[column].unit == TEXT and heads[column - 1].unit != TEXT else {}
 
     def _width(self, section: Section, column: int) -> float:
         if section.heads[column].unit != TEXT:
