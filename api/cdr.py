@@ -144,7 +144,8 @@ def _run(
     from collector.cdr.files import discover, settled
     from collector.cdr.importing import Import
 
-    found = discover(paths, time.time_ns(), int(settle * 1e9))
+    ours = [path for path in (store, rejects.path) if path is not None]
+    found = discover(paths, time.time_ns(), int(settle * 1e9), ours)
     if found.fresh:
         time.sleep(settle)
         found = settled(found)

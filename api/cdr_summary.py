@@ -100,7 +100,10 @@ def _silent(silences: list[Silence]) -> Iterator[str]:
     if not silences:
         return
     minutes = sum(silence.minutes for silence in silences)
-    yield _line("silent", f"{minutes:,} minutes without a file, in feeds that send one a minute")
+    yield _line(
+        "silent",
+        f"{minutes:,} {'minute' if minutes == 1 else 'minutes'} without a file, in feeds that send one a minute",
+    )
     for silence in silences[:SHOWN]:
         span = f"{silence.first:%Y-%m-%d %H:%M}" + (f" to {silence.last:%H:%M}" if silence.minutes > 1 else "")
         yield _line("", f"{silence.node} {silence.record}: {span} UTC")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.attribution import Attributor
 from api.masking import split_uri
-from api.rated import Rated, RatedCall, RatedStream, passing
+from api.rated import Rated, RatedCall, RatedStream, passing, rate
 from collector.facts import CallState, Stream
 
 Row = dict[str, Any]
@@ -194,9 +195,7 @@ def stream_rows(rated: Rated, source: str, places: Places | None, minutes: Minut
         sides = NOWHERE if places is None else places.of_stream(stream)
         minutes.add_stream(each, sides)
         yield {
-            "stream_key": key64(
-                "stream", source, str(stream.src), str(stream.dst), str(stream.ssrc), str(stream.first)
-            ),
+            "stream_key": stream_key(source, stream),
             "source": source,
             "call_key": calls.get(id(stream)),
             "start": stream.first // MICRO_NS,
@@ -220,6 +219,50 @@ def stream_rows(rated: Rated, source: str, places: Places | None, minutes: Minut
             "dscp": max(stream.dscp, key=lambda mark: stream.dscp[mark]) if stream.dscp else None,
             "evidence": "measured",
         }
+
+
+def interval_rows(rated: Rated, source: str, places: Places | None) -> Iterator[Row]:
+    """Rows of `intervals`. A MOS takes the loss of the interval and, where there is any, the stream's burst ratio.
+
+    Where packets of the stream are missing for other reasons than the network's, as on hold, an interval cannot tell
+    which are whose: with any missing it has no MOS.
+    """
+    for each, intervals in zip(rated.streams, rated.replay.intervals, strict=True):
+        stream = each.stream
+        sides = NOWHERE if places is None else places.of_stream(stream)
+        key = stream_key(source, stream)
+        known: dict[float, float | None] = {}
+        for interval in intervals:
+            loss = 100.0 * max(0, interval.lost) / interval.expected if interval.expected > 0 else 0.0
+            if loss not in known:
+                known[loss] = mos_of(each, loss)
+            yield {
+                "stream_key": key,
+                "source": source,
+                "start": interval.start // MICRO_NS,
+                "seconds": (interval.end - interval.start) / 1e9,
+                **sides._asdict(),
+                "packets": interval.packets,
+                "expected": interval.expected,
+                "lost": interval.lost,
+                "jitter_ms": interval.jitter_ms,
+                "mos": known[loss],
+            }
+
+
+def mos_of(rated: RatedStream, loss_percent: float) -> float | None:
+    """MOS of a stretch of a stream with so much loss; None where the stream has none or the loss may not be one."""
+    stream = rated.stream
+    if rated.quality.mos is None or (loss_percent > 0 and stream.not_network):
+        return None
+    return rate(
+        replace(stream, loss_percent=loss_percent, burst_ratio=stream.burst_ratio if loss_percent else None)
+    ).mos
+
+
+def stream_key(source: str, stream: Stream) -> int:
+    """Key of a stream."""
+    return key64("stream", source, str(stream.src), str(stream.dst), str(stream.ssrc), str(stream.first))
 
 
 def call_of_streams(rated: Rated, source: str) -> dict[int, int]:

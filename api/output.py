@@ -121,13 +121,15 @@ def read(request: Request, names: Pseudonyms) -> Replay:
     from api.replay import ReplaySettings, replay_files
     from collector.capture.files import CaptureError
 
+    settings = ReplaySettings() if request.store is None else ReplaySettings.to_keep()
+
     wanted = sys.stderr.isatty() if request.progress is None else request.progress
     bar = Bar(wanted and not (request.live and request.format == "text"))
     try:
         with first_interrupt_waits() if request.live else nullcontext():
             return replay_files(
                 request.files,
-                ReplaySettings(digest=request.store is not None),
+                settings,
                 on_progress=bar.update,
                 on_call=call_printer(request, names),
                 on_note=bar.note,

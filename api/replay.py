@@ -8,8 +8,11 @@ from pathlib import Path
 
 from collector.engine import Engine, EngineLimits, Progress
 from collector.facts import Call, Replay
+from collector.media.streams import StreamLimits
 
 __all__ = ["Progress", "ReplaySettings", "replay_files"]
+
+INTERVAL_NS = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +22,11 @@ class ReplaySettings:
     limits: EngineLimits = field(default_factory=EngineLimits)
     digest: bool = False
     """Take the hash of every input."""
+
+    @classmethod
+    def to_keep(cls) -> ReplaySettings:
+        """Return the settings of a replay whose streams are going to be kept: hashed, and cut into intervals."""
+        return cls(EngineLimits(streams=StreamLimits(interval_ns=INTERVAL_NS)), digest=True)
 
 
 def replay_files(

@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.agreement import differences
 from benchmarks.captures import ROOT, Capture, prepared
 from benchmarks.cdr import cdr
+from benchmarks.lake import lake
 from benchmarks.measure import Command, CommandFailedError, Measured, interleaved, once
 from benchmarks.targets import Target, table
 
@@ -42,6 +43,8 @@ class Bench:
     messages: int
     peer_packets: int
     records: int
+    stream_rows: int
+    months: int
     runs: int
     command: list[str]
     checked: bool = True
@@ -217,7 +220,9 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--peer-packets", type=int, help="RTP packets that tshark reads (1,000,000; quick 100,000)")
     parser.add_argument("--records", type=int, help="call detail records (10,000,000; quick 200,000)")
     parser.add_argument("--runs", type=int, help="runs of each command (5; quick 3)")
-    parser.add_argument("--only", choices=("rtp", "sip", "start", "cdr"), action="append", help="only these parts")
+    parser.add_argument(
+        "--only", choices=("rtp", "sip", "start", "cdr", "lake"), action="append", help="only these parts"
+    )
     parser.add_argument("--command", help="the command under test (default: this Python, -m api.main)")
     parser.add_argument("--unchecked", action="store_true", help="do not compare the reports with the truth")
     parser.add_argument("--json", type=Path, help="write all runs here (default: DIR/results.json)")
@@ -234,11 +239,13 @@ def main() -> None:
         messages=options.messages or (20_000 if quick else 200_000),
         peer_packets=options.peer_packets or (100_000 if quick else 1_000_000),
         records=options.records or (200_000 if quick else 10_000_000),
+        stream_rows=100_000 if quick else 1_000_000,
+        months=2 if quick else 12,
         runs=options.runs or (3 if quick else 5),
         command=options.command.split() if options.command else [sys.executable, "-m", "api.main"],
         checked=not options.unchecked,
     )
-    parts: dict[str, Callable[[Bench], None]] = {"rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr}
+    parts: dict[str, Callable[[Bench], None]] = {"rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr, "lake": lake}
     began = time.time()
     try:
         for name, part in parts.items():

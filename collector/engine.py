@@ -22,11 +22,12 @@ from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import ACK, TcpStreams
-from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Replay, Stream
+from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Interval, Replay, Stream
 from collector.media.book import MediaBook
 from collector.media.describe import describe
 from collector.media.far_end import FarEnds
 from collector.media.findings import on_calls
+from collector.media.intervals import StreamIntervals
 from collector.media.placement import shared_calls
 from collector.media.plausibility import is_plausible
 from collector.media.stream_list import Making, PlainStream, StreamList, listed, made_streams, plain_streams
@@ -105,6 +106,7 @@ class Engine:
         self._on_call = on_call
         self._plain_streams = limits.plain_streams
         self._digest = digest
+        self._cuts = limits.streams.interval_ns > 0
         self._contents: list[FileContent] = []
 
     # --- reading ----------------------------------------------------------------------------------------------
@@ -318,7 +320,7 @@ class Engine:
         self._take_messages(self._tcp.finish())
         self._sctp.finish()
         self._fragments.finish()
-        streams = self._streams()
+        streams, intervals = self._streams()
         sketches = streams.sketches if isinstance(streams, StreamList) else streams
         self._signalling.join_by_media(shared_calls(made_streams(streams)))
         calls, sip = self._signalling.finish(self._last if self._packets else 0)
@@ -327,15 +329,19 @@ class Engine:
             streams = tuple(untimed_stream(stream) for stream in streams)
             calls = tuple(untimed_call(call) for call in calls)
             sip = untimed_totals(sip)
-        return Replay(self._capture(), sip, calls, streams, self._table.unlisted, self._notes())
+        return Replay(self._capture(), sip, calls, streams, self._table.unlisted, self._notes(), intervals)
 
-    def _streams(self) -> Sequence[Stream]:
-        """All streams in the order of their first packets; plain ones are made when they are looked at."""
+    def _streams(self) -> tuple[Sequence[Stream], Sequence[tuple[Interval, ...]]]:
+        """All streams in the order of their first packets, and their intervals where they are asked for.
+
+        Plain streams are made when they are looked at; those that have intervals at once.
+        """
         table, book = self._table, self._book
         groups = table.settle(self._walking)
         plain: list[PlainStream] = []
         alone = not self._far_ends.packets and not table.has_taken_out
-        if self._plain_streams and self._has_times and alone and table.may_list(len(groups)):
+        late = self._plain_streams and not self._cuts
+        if late and self._has_times and alone and table.may_list(len(groups)):
             plain = plain_streams(groups, table.arrays, table.log(), book, table.ends_of)
         rows = {each.row for each in plain}
         reports = table.reports([group for group in groups if group[0] not in rows])
@@ -347,9 +353,12 @@ class Engine:
                 plausible.append((report, negotiated))
             else:
                 table.unvalidated_packets += report.packets
+        intervals: Sequence[tuple[Interval, ...]] = ()
+        if self._cuts:
+            intervals = StreamIntervals(table.intervals(), [report.serials for report, _ in plausible])
         if not plain:
-            return tuple(describe(plausible, events, book, self._far_ends))
-        return listed(plain, plausible, Making(table.reports_of, events, book, self._far_ends))
+            return tuple(describe(plausible, events, book, self._far_ends)), intervals
+        return listed(plain, plausible, Making(table.reports_of, events, book, self._far_ends)), intervals
 
     @property
     def _has_times(self) -> bool:

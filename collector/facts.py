@@ -218,6 +218,21 @@ class Stream:
     findings: tuple[Finding, ...]
 
 
+class Interval(NamedTuple):
+    """A stretch of a stream, from the last packet of the one before (or its own first) to its last packet."""
+
+    start: int
+    end: int
+    packets: int
+    """Mirror copies left out, duplicates counted."""
+    expected: int
+    """RFC 3550 A.3, whatever the reason why packets are missing."""
+    lost: int
+    """Expected less received, duplicates not counted; negative where late packets came."""
+    jitter_ms: float | None
+    """Interarrival jitter at its end (RFC 3550 A.8)."""
+
+
 class CallState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
@@ -435,3 +450,5 @@ class Replay:
     unlisted_streams: int = 0
     notes: tuple[Finding, ...] = field(default=())
     """Findings on the capture as a whole."""
+    intervals: Sequence[tuple[Interval, ...]] = ()
+    """Intervals of each of `streams`, in the same order; empty where they were not asked for."""

@@ -65,8 +65,10 @@ from collector.capture.record_numba_fns import (
 )
 from collector.media.columns import (
     EVENT_ROWS,
+    INTERVAL_ROWS,
     JOB_ROWS,
     JOB_SAMPLES,
+    SETTING_WRITTEN,
 )
 from collector.media.rtp_numba_fns import take_rtp
 from collector.media.table import StreamArrays, WalkArrays
@@ -135,7 +137,7 @@ def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -
     while True:
         if context[PENDING_COUNT] == PENDING_ROWS:
             return STOP_PENDING
-        if context[EVENT_COUNT] > EVENT_ROWS - 8:
+        if context[EVENT_COUNT] > EVENT_ROWS - 8 or table.settings[SETTING_WRITTEN] > INTERVAL_ROWS - 8:
             return STOP_EVENTS
         if table.jobs[0, JOB_SAMPLES] > JOB_ROWS - 2:
             return STOP_JOBS

@@ -19,6 +19,7 @@ from lake_rows import rows
 
 from analytics.store import schema
 from analytics.store.checking import check
+from analytics.store.delta import open_table
 from analytics.store.lake import Lake
 from analytics.store.maintenance import maintain, merge, unnamed
 from analytics.store.settings import LakeSettings, StoreError
@@ -231,9 +232,9 @@ def busy(folder: Path) -> None:
     def look() -> None:
         lake = Lake.open(folder / "store", create=True, settings=LakeSettings(commit_seconds=0))
         lake.append("intervals", batch_rows("a", 0), batch="a")
-        stale = lake.writable(INTERVALS)
+        stale = open_table(lake.root, INTERVALS)
         opened(folder / "store").append("intervals", batch_rows("b", 0), batch="b")
-        lake.__dict__["writable"] = lambda _table: stale
+        lake.__dict__["_current"] = lambda _handles, _table: stale
         with pytest.raises(StoreError, match="table intervals is busy: no commit in 0 s"):
             lake.append("intervals", batch_rows("c", 0), batch="c")
 

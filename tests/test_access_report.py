@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from analytics.cost.access import BUCKETS, AccessFacts, access_document, bounds_of
 from analytics.cost.document import Document, Ref, Section
 from analytics.sites import EstateSettings, Origin, PublicNumber, Validity
@@ -74,22 +76,28 @@ def test_each_number_has_its_own_target_and_others_that_of_the_estate() -> None:
     assert document.book["number.01134960000.target"].source == "public_numbers.csv:3"
 
 
-def test_few_abandoned_calls_are_not_told_and_cannot_be_computed() -> None:
-    document = access_document(facts(calls("999", {4: 95}, 2)))
-    row = cells(document, "numbers", 0)
+def test_few_abandoned_calls_at_a_site_are_not_told_and_cannot_be_computed_there() -> None:
+    at_site = replace(facts(), sites=(calls("A", {4: 95}, 2), calls("B", {4: 60}, 40)))
+    document = access_document(at_site)
+    row = cells(document, "sites", 0)
     assert row[2:5] == ["97", "*", "<5"]
-    assert row[10] == "—"
-    assert row[-1] == "not known"
-    total = cells(document, "numbers", 1)
-    assert total[2:5] == ["97", "*", "<5"]
-    assert "95" not in row
-    assert D(95) not in {figure.value for figure in document.book}
-    assert D(2) not in {figure.value for figure in document.book if figure.unit == "calls"}
+    assert (row[10], row[-1]) == ("—", "not known")
+    assert cells(document, "sites", 1)[2:5] == ["100", "*", "*"]
+    assert cells(document, "sites", 2)[2:5] == ["197", "155", "42"]
+    told = {figure.value for figure in document.book if figure.key.startswith("site.A.") and figure.unit == "calls"}
+    assert not told & {D(95), D(2)}
+    assert "Small counts" in dict(document.facts)
 
 
 def test_with_exact_all_counts_are_told() -> None:
-    document = access_document(facts(calls("999", {4: 95}, 2)), exact=True)
+    document = access_document(replace(facts(), sites=(calls("A", {4: 95}, 2),)), exact=True)
+    assert cells(document, "sites", 0)[2:5] == ["97", "95", "2"]
+
+
+def test_few_abandoned_calls_to_a_public_number_are_told() -> None:
+    document = access_document(facts(calls("999", {4: 95}, 2)))
     assert cells(document, "numbers", 0)[2:5] == ["97", "95", "2"]
+    assert cells(document, "numbers", 0)[-1] == "met"
 
 
 def test_numbers_known_from_packets_alone_say_so() -> None:
@@ -109,15 +117,20 @@ def test_a_number_that_nobody_answered_has_no_times_and_no_zeros() -> None:
     assert cells(document, "numbers", 0)[10] == "0"
 
 
-def test_hours_add_up_to_the_day_and_hold_back_what_numbers_hold_back() -> None:
-    hours = {9: (50, 48), 10: (47, 47)}
-    document = access_document(replace(facts(calls("999", {4: 95}, 2)), hours=hours))
-    assert cells(document, "hours", 24) == ["All", "*", "<5", "97"]
-    whole = access_document(replace(facts(calls("999", {4: 95}, 2)), hours=hours), exact=True)
-    assert cells(whole, "hours", 24) == ["All", "95", "2", "97"]
-    assert cells(whole, "hours", 9) == ["09:00", "48", "2", "50"]
+def test_hours_add_up_to_the_day() -> None:
+    document = access_document(replace(facts(calls("999", {4: 95}, 2)), hours={9: (50, 48), 10: (47, 47)}))
+    assert cells(document, "hours", 9) == ["09:00", "48", "2", "50"]
+    assert cells(document, "hours", 24) == ["All", "95", "2", "97"]
 
 
 def test_no_call_at_all_is_a_sentence() -> None:
     document = access_document(facts())
     assert document.sentence == "No call to a public number is known."
+
+
+@pytest.mark.parametrize("name", ["all", "#all", "none", "{x}", "999.offered"])
+def test_a_queue_or_site_may_be_called_anything(name: str) -> None:
+    made = replace(facts(calls("999", {4: 95}, 5), calls(name, {4: 60}, 9)), sites=(calls(name, {4: 155}, 14),))
+    document = access_document(made)
+    assert cells(document, "numbers", 1)[2:5] == ["69", "60", "9"]
+    assert cells(document, "sites", 1)[2:5] == ["169", "155", "14"]

@@ -331,6 +331,12 @@ def test_a_call_under_a_second_is_answered(tmp_path: Path) -> None:
 
 def test_a_missing_duration_is_connect_to_disconnect(tmp_path: Path) -> None:
     assert only(read(tmp_path / "cdr", table([line(duration="")])))["seconds"] == 125
+    lines = [
+        line(duration="", dateTimeConnect="0"),
+        line(duration="", dateTimeDisconnect="1759306504"),
+        line(duration="", dateTimeConnect=str(EARLIEST), dateTimeDisconnect=str(LATEST - 1)),
+    ]
+    assert [row["seconds"] for row in read(tmp_path / "cdr", table(lines)).rows] == [0, 0, 2**31 - 1]
 
 
 @pytest.mark.parametrize(

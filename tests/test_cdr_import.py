@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import gzip
 import os
 import signal
@@ -78,6 +79,15 @@ def test_a_folder_is_imported_and_again_nothing_is(here: Path, capsys: pytest.Ca
     assert "0 imported" in capsys.readouterr().out
     assert counted(here / "store") == [(3, 3)] * 5
     assert len(imports_of(here / "store")) == 5
+
+
+def test_the_store_and_the_rejects_are_no_records(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(here / "in", 1)
+    (here / "bad").write_bytes(table([record(9), "1,2"]))
+    assert run(".") == 1
+    capsys.readouterr()
+    assert run(".") == 0
+    assert "2 found, 0 imported" in capsys.readouterr().out
 
 
 def test_the_same_content_under_other_names_packed_or_not_counts_once(
@@ -209,6 +219,52 @@ def test_a_file_that_comes_late_closes_its_gap(here: Path, capsys: pytest.Captur
     (here / name_of(8, 108)).write_bytes(table([record(800)]))
     assert run(here / name_of(8, 108)) == 0
     assert "missing   2 files" in capsys.readouterr().out
+
+
+def test_a_gap_between_two_imports_is_found_however_long_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("cdr_C_01_202510010800_7", "cdr_C_01_202510031200_95", "cdr_C_02_202510031200_40"):
+        (here / name).write_bytes(table([record(int(name[-1]) + 10)]))
+    assert run(here / "cdr_C_01_202510010800_7") == 0
+    assert "missing" not in capsys.readouterr().out
+    assert run(here / "cdr_C_01_202510031200_95", here / "cdr_C_02_202510031200_40") == 0
+    assert "C_01 cdr: 8 to 94, between 2025-10-01 08:00 and 12:00 UTC" in capsys.readouterr().out
+
+
+def test_gaps_of_earlier_imports_are_not_said_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(here / "in", 12)
+    (here / "in" / name_of(5, 105)).unlink()
+    assert run(here / "in") == 0
+    said = capsys.readouterr().out
+    assert "missing   1 file by" in said
+    assert "silent    1 minute without a file" in said
+    (here / name_of(12, 112)).write_bytes(table([record(800)]))
+    assert run(here / name_of(12, 112)) == 0
+    said = capsys.readouterr().out
+    assert "missing" not in said
+    assert "silent" not in said
+
+
+def test_every_file_of_the_collection_is_imported_with_the_records_its_manifest_states(
+    here: Path, shared: Path
+) -> None:
+    run(shared / "cdr")
+    found = {name: rows for name, rows, _, _ in imports_of(here / "store")}
+    with (shared / "cdr" / "manifest.csv").open(encoding="utf-8") as manifest:
+        for row in csv.DictReader(manifest):
+            # The manifest counts lines; those of names and types are no records, and JSON is one over many lines.
+            heading = {"cucm_v15": 2, "cucm_cis": 2, "cucm_fix": 1}.get(row["file"][:8], 0)
+            stated = 1 if row["fields"] == "json" else int(row["rows"]) - heading
+            assert found.pop(row["file"]) == stated, row["file"]
+    assert not found
+
+
+def test_names_of_files_may_be_any_octets(here: Path) -> None:
+    (here / "in").mkdir()
+    Path(os.fsdecode(os.fsencode(here / "in") + b"/M\xfcller \xe2\x98\x8e\n.csv")).write_bytes(
+        table([record(1), "1,2"])
+    )
+    assert run(here / "in") == 1
+    assert [name for name, *_ in imports_of(here / "store")] == ["M\\udcfcller ☎\n.csv"]
 
 
 @pytest.mark.parametrize(

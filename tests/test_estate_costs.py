@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from analytics.cost.elements import ElementKind, PaysFor, Side
 from analytics.cost.figures import Evidence
-from analytics.sites import Origin
+from analytics.sites import IntersiteCalls, Origin
 from collector.estate.cost_columns import COST_FILES
 from collector.estate.costs import load_costs, read_costs
-from collector.estate.problems import EstateError
+from collector.estate.problems import EstateError, Problems
+from collector.estate.settings import parse_settings
 
 HEADER = (
     "side,site,element,kind,pays_for,amount,evidence,key,alternatives,share,share_low,share_high,low,high,"
@@ -153,3 +154,18 @@ def test_any_bytes_give_rows_or_named_problems(
     (folder / name).write_bytes(header + data)
     _, problems = read_costs(folder, {"A", "B"})
     assert all(problem.origin.file == name and problem.sentence for problem in problems if problem.severity == "error")
+
+
+@pytest.mark.parametrize(
+    ("said", "found", "codes"),
+    [
+        ("", IntersiteCalls.CHARGED, []),
+        ('[legacy]\nintersite_calls = "carried"\n', IntersiteCalls.CARRIED, []),
+        ('[legacy]\nintersite_calls = "free"\n', IntersiteCalls.CHARGED, ["bad_value"]),
+    ],
+)
+def test_the_estate_says_what_calls_between_sites_cost(said: str, found: IntersiteCalls, codes: list[str]) -> None:
+    problems = Problems()
+    settings = parse_settings(f'[estate]\nname = "small"\n{said}'.encode(), problems)
+    assert settings.intersite_calls is found
+    assert [problem.code for problem in problems] == codes

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from analytics.cost.figures import Book, Evidence, FormulaError, evaluate
+from analytics.cost.figures import Book, Evidence, evaluate
+from analytics.cost.formula import FormulaError
 
 
 def book() -> Book:
@@ -72,3 +73,17 @@ def test_a_key_is_entered_once_and_a_formula_names_what_is_there() -> None:
         made.miss("fixed", "Fixed", "money", "twice")
     with pytest.raises(FormulaError, match="not there: nothing"):
         made.compute("y", "Y", "money", "{nothing}")
+
+
+def test_a_formula_may_have_thousands_of_operands() -> None:
+    values = {str(number): Decimal(number) for number in range(5000)}
+    formula = " - ".join(f"{{{number}}} * 0.5" for number in range(5000))
+    assert evaluate(formula, values) == -sum(range(5000)) * Decimal("0.5")
+
+
+def test_operators_bind_as_in_arithmetic() -> None:
+    one = {"a": Decimal(7), "b": Decimal(2)}
+    assert evaluate("{a} - {b} - 1 + {a} * {b} / 4 * 2", one) == Decimal(11)
+    assert evaluate("-({a} - {b}) * 2 - ({a} - ({b} - 3)) / 4", one) == Decimal(-12)
+    with pytest.raises(FormulaError):
+        evaluate("{a} ** {b} + 1", one)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,32 @@ def test_a_view_holds_the_rows_from_since_until_before_until(lake: Lake) -> None
     since, until = BEGIN + timedelta(hours=20), BEGIN + timedelta(hours=30)
     found = read(lake, "intervals", since=since, until=until)
     assert found.column("start").to_pylist() == [since + timedelta(hours=hour) for hour in range(10)]
+
+
+def test_threads_append_and_read_through_one_lake(lake: Lake) -> None:
+    def work(thread: int) -> list[Appended]:
+        done = []
+        for number in range(12):
+            done.append(lake.append("intervals", rows("intervals", range(5)), batch=f"same {number}"))
+            done.append(lake.append("usage", rows("usage", range(5)), batch=f"{thread} {number}"))
+            assert read(lake, "intervals").num_rows % 5 == 0
+        return done
+
+    with ThreadPoolExecutor(4) as threads:
+        done = [one for result in threads.map(work, range(4)) for one in result]
+    assert sum(one.rows for one in done) == 12 * 5 + 4 * 12 * 5
+    assert read(lake, "intervals").num_rows == 12 * 5
+    assert read(lake, "usage").num_rows == 4 * 12 * 5
+
+
+def test_rows_may_come_as_a_stream(lake: Lake) -> None:
+    def stream() -> pa.RecordBatchReader:
+        return pa.RecordBatchReader.from_batches(given.schema, given.to_batches(max_chunksize=7))
+
+    given = rows("intervals", range(50))
+    assert lake.append("intervals", stream(), batch="a").rows == 50
+    assert lake.append("intervals", stream(), batch="b", live_now=BEGIN).rows == 50
+    assert read(lake, "intervals").num_rows == 100
 
 
 def test_replaced_partitions_hold_the_new_rows_alone(lake: Lake) -> None:

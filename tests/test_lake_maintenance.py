@@ -144,11 +144,40 @@ def test_the_log_stays_short(tmp_path: Path) -> None:
         lake.append("intervals", rows("intervals", range(2)), batch="agent", sequence=number)
     assert list((lake.folder("intervals") / LOG).glob("*.checkpoint.parquet"))
     done = maintain(lake, INTERVALS, now=datetime.now(UTC))
-    assert done.versions_removed > 50
-    assert len(list((lake.folder("intervals") / LOG).iterdir())) < 15
+    assert done.versions_removed == 50
+    assert len(list((lake.folder("intervals") / LOG).iterdir())) < 20
     assert len(read(opened(tmp_path), "intervals")) == 120
     assert lake.append("intervals", rows("intervals", range(2)), batch="agent", sequence=59).already
     assert lake.transaction("intervals", "agent") == 59
+
+
+def test_old_versions_go_by_number_too_and_the_rest_can_be_read(tmp_path: Path) -> None:
+    lake = opened(tmp_path, history_versions=60)
+    for number in range(120):
+        lake.append("intervals", rows("intervals", [number]), batch="agent", sequence=number)
+    gathered = {int(path.name[:20]) for path in (lake.folder("intervals") / LOG).glob("*.checkpoint.parquet")}
+    assert gathered == {50, 75, 100}
+    idle = opened(tmp_path)
+    assert idle.version("intervals") == 120
+    lake.append("intervals", rows("intervals", [120]), batch="agent", sequence=120)
+    done = maintain(lake, INTERVALS, now=datetime.now(UTC))
+    assert done.versions_removed == 50
+    for version in (50, 51, 80, 121):
+        assert len(read(opened(tmp_path), "intervals", version=version)) == version
+    with pytest.raises(StoreError, match="has no version 49, or not any more"):
+        read(opened(tmp_path), "intervals", version=49)
+    assert len(read(idle, "intervals")) == 121
+
+
+def test_a_reader_that_slept_through_a_cleaning_of_the_log_sees_the_newest_version(tmp_path: Path) -> None:
+    idle, lake = opened(tmp_path, history_days=0), opened(tmp_path, history_days=0)
+    lake.append("intervals", rows("intervals", range(5)), batch="a")
+    assert len(read(idle, "intervals")) == 5
+    for number in range(30):
+        lake.append("intervals", rows("intervals", [number]), batch=str(number))
+    maintain(lake, INTERVALS, now=datetime.now(UTC) + timedelta(days=1))
+    assert not (lake.folder("intervals") / LOG / "00000000000000000002.json").exists()
+    assert len(read(idle, "intervals")) == 35
 
 
 def test_batches_are_remembered_for_as_long_as_set(tmp_path: Path) -> None:

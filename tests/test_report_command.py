@@ -73,8 +73,8 @@ class Ask:
 @pytest.mark.parametrize("name", REPORTS)
 def test_every_report_is_written_in_every_format(ask: Ask, name: str, tmp_path: Path) -> None:
     month = (name, "--month", "2025-10")
-    status, table, _ = ask(*month)
-    assert (status, table.count("\n") > 5) == (0, True)
+    status, table, said = ask(*month)
+    assert (status, said) == (0, "")
     status, text, _ = ask(*month, "--format", "json")
     body = json.loads(text)
     assert (status, body["report"]) == (0, name)

@@ -22,7 +22,7 @@ from analytics.cost.document import Document, Head, Ref, Row, Section
 from analytics.cost.figures import Book, Evidence, Figure
 from api.layout import Screen, width
 from api.report.data import as_csv, as_csv_files, as_json
-from api.report.page import as_html
+from api.report.page import as_html, divided
 from api.report.shown import heading, inert, number, with_unit
 from api.report.text import as_table
 from api.report.workbook import as_xlsx
@@ -241,6 +241,17 @@ def test_a_page_says_its_answer_before_all_else() -> None:
     document = savings_example()
     body = as_html(document).partition("<body>")[2]
     assert body.index("<h1>Not established") < body.index("<dl") < body.index("<section")
+
+
+def test_a_long_answer_goes_on_below_its_heading_and_loses_nothing() -> None:
+    short = "Established: 31.4 % saved. Claim: more than 30 %."
+    reasons = "No invoice states minutes for 12 months. " * 5
+    assert divided(short) == (short, "")
+    heading_, rest = divided(f"{short} {reasons}")
+    assert heading_.startswith(short)
+    assert len(heading_) <= 150
+    assert f"{heading_} {rest}" == f"{short} {reasons}".strip()
+    assert divided("word " * 60) == ("word " * 60, "")
 
 
 def test_a_table_fits_its_screen_and_loses_no_digit() -> None:

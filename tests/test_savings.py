@@ -185,6 +185,30 @@ def test_what_is_missing_of_the_legacy_bill_can_only_raise_the_saving() -> None:
     assert savings.book.value(f"{TOTAL}.s2.high") is None
 
 
+def test_a_bill_of_nothing_for_calls_is_not_scaled() -> None:
+    rows = Rows()
+    rows.plain_site("A", usage="0.00")
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")], [baseline("A", minutes="0")]), [OCTOBER])
+    assert (value(savings, f"{TOTAL}.m1"), value(savings, f"{TOTAL}.m2")) == (D(900), D(1000))
+    rows = Rows()
+    rows.plain_site("A")
+    savings = make_savings(facts_of(rows, [site("A")], [calls("A")], [baseline("A", minutes="0")]), [OCTOBER])
+    assert standings(savings) == {"A": Standing.INCOMPLETE}
+    assert value(savings, f"{TOTAL}.m1.low") == D(900)
+
+
+def test_an_answer_names_some_reasons_and_counts_the_rest() -> None:
+    rows = Rows()
+    for name in ("one", "two", "three", "four", "five", "six"):
+        rows.plain_site(name)
+        rows.add(Side.IP, name, None)
+    sites = [site(name) for name in ("one", "two", "three", "four", "five", "six")]
+    document = savings_document(facts_of(rows, sites, [calls("one")]), [OCTOBER])
+    assert document.sentence.endswith("And 4 more.")
+    (checks,) = [section for section in document.sections if section.name == "checks"]
+    assert checks.rows[1].note.count("There is no lower bound") == 6
+
+
 @pytest.mark.parametrize("gap", ["index", "minutes", "baseline"])
 def test_a_site_without_its_baseline_saves_at_least_what_its_fixed_lines_say(gap: str) -> None:
     rows = Rows()
@@ -347,6 +371,19 @@ def test_reasons_for_no_price_are_listed_with_their_lines() -> None:
     document = savings_document(replace(facts, usage=replace(facts.usage, unrated=unrated)), [OCTOBER])
     (section,) = [one for one in document.sections if one.name == "unrated"]
     assert section.rows[0].cells[:4] == ("October 2025", "A", "no price, ip", "premium_09 no_row")
+
+
+def test_no_name_of_a_site_or_an_element_is_taken_for_another_figure() -> None:
+    rows = Rows()
+    names = ("all", "key", "ip", "legacy", "minutes", "index", "A", "A.ip", "{A}", "site", "total")
+    for name in names:
+        rows.plain_site(name)
+    rows.add(Side.IP, "A", "1.00", element="Call charges")
+    rows.add(Side.LEGACY, "A", "1.00", element="Call charges, re-rated")
+    rows.add(Side.IP, "A", "1.00", element="{ip}.calls")
+    facts = facts_of(rows, [site(name) for name in names], [calls("A"), calls("ip")])
+    document = savings_document(facts, [OCTOBER])
+    assert costs_document(facts, OCTOBER).book.value("all.ip") == document.book.value(f"{TOTAL}.ip")
 
 
 @settings(max_examples=25, deadline=None)

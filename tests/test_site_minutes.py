@@ -134,6 +134,8 @@ def test_long_series_read_hour_rows(tmp_path: Path) -> None:
     read = [connection.execute(f"SELECT DISTINCT step FROM series_{number}").fetchall() for number in range(3)]
     assert read == [[("minute",)], [("hour",)], [("minute",)]]
     assert connection.execute("SELECT count(*) FROM series_1").fetchall() == [(8,)]
+    few = site_series(lake, connection, None, BEGIN, BEGIN + timedelta(days=1), "day", columns=["calls"])
+    assert few.column_names == ["site", "start", "calls"]
 
 
 def test_minutes_and_hours_come_in_one_commit(tmp_path: Path) -> None:
@@ -169,6 +171,8 @@ def test_what_is_no_minute_is_refused(tmp_path: Path) -> None:
         with pytest.raises(StoreError) as error:
             append_minutes(lake, wrong, batch="a")
         assert str(error.value) == sentence
+    with pytest.raises(StoreError, match="table site_minutes has no sum cost"):
+        site_series(lake, lake.connect(), None, BEGIN, BEGIN, "day", columns=["cost"])
     with pytest.raises(StoreError, match="a series has steps of minute, hour, day, month, not year"):
         site_series(lake, lake.connect(), None, BEGIN, BEGIN, "year")
 

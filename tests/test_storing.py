@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,12 @@ import pytest
 
 from analytics.store.lake import Lake
 from api.main import PARTLY_READ, UNUSABLE, shell
-from api.replay import replay_files
+from api.replay import ReplaySettings, replay_files
 from api.storing import Store
 from collector.call_list import CallList
-from collector.simulator.bulk_sip import SipSize, write_sip
+from collector.facts import Endpoint
+from collector.simulator.bulk_sip import PCAP_HEADER, SipSize, write_sip
+from collector.simulator.frames import frame, udp_packet
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_pcaps"
@@ -81,8 +84,80 @@ def test_calls_and_streams_of_a_capture_are_kept(tmp_path: Path, capsys: pytest.
     assert min(stream["mos"] for stream in streams) == call["mos"]
     (imported,) = rows(store, "imports", "imported")
     assert imported.items() >= {"sha256": source, "name": CLEAN.name, "source": "capture"}.items()
-    assert rows(store, "intervals") == []
     assert rows(store, "site_minutes") == []
+
+
+def write_stream(path: Path, packets: int, lost: frozenset[int] = frozenset(), late: int | None = None) -> None:
+    """One stream of PCMA, a packet each 20 ms from 1,700,000,000 s on; `late` comes behind its successor."""
+    order = list(range(packets))
+    if late is not None:
+        order[late], order[late + 1] = order[late + 1], order[late]
+    with path.open("wb") as file:
+        file.write(PCAP_HEADER)
+        for place, number in enumerate(order):
+            if number not in lost:
+                rtp = struct.pack("!BBHII", 0x80, 8, number & 0xFFFF, 160 * number, 7) + bytes(160)
+                frame_ = frame(
+                    udp_packet(Endpoint("192.0.2.1", 4000), Endpoint("198.51.100.1", 4002), rtp, ip_id=number)
+                )
+                micros = 20_000 * place
+                head = (1_700_000_000 + micros // 1_000_000, micros % 1_000_000, len(frame_), len(frame_))
+                file.write(struct.pack("<IIII", *head) + frame_)
+
+
+def test_streams_are_cut_into_intervals_whose_counts_add_up(tmp_path: Path) -> None:
+    capture, store = tmp_path / "a.pcap", tmp_path / "store"
+    # 31 s; packets 600 to 619 are lost: 12 s after the begin, in the second interval.
+    write_stream(capture, 1_550, frozenset(range(600, 620)))
+    assert replay(capture, "--store", store) == 0
+    (stream,) = rows(store, "streams")
+    cut = rows(store, "intervals")
+    # The first 64th packet at least 10 s on is packet 512, of number 511; 512 received ones later it is number 1,043.
+    assert [row["packets"] for row in cut] == [512, 512, 506]
+    assert [row["expected"] for row in cut] == [512, 532, 506]
+    assert [row["lost"] for row in cut] == [0, 20, 0]
+    assert [row["start"] - cut[0]["start"] for row in cut] == [0, 511 * 20_000, 1_043 * 20_000]
+    assert [row["seconds"] for row in cut] == pytest.approx([10.22, 10.64, 10.12])
+    assert cut[-1]["start"] + round(cut[-1]["seconds"] * 1e6) == stream["end"]
+    assert {row["stream_key"] for row in cut} == {stream["stream_key"]}
+    assert all(row["jitter_ms"] == pytest.approx(0, abs=1e-6) for row in cut[:1])
+    assert cut[0]["mos"] == cut[2]["mos"] > stream["mos"] > cut[1]["mos"]
+
+
+def test_duplicates_and_late_packets_are_not_lost_in_an_interval(tmp_path: Path) -> None:
+    capture, store = tmp_path / "a.pcap", tmp_path / "store"
+    write_stream(capture, 1_100, late=511)
+    assert replay(capture, "--store", store) == 0
+    cut = rows(store, "intervals")
+    # The 512th packet to come has number 512; 511 comes just behind it, in the next interval.
+    assert [(row["packets"], row["expected"], row["lost"]) for row in cut] == [
+        (512, 513, 1),
+        (512, 511, -1),
+        (76, 76, 0),
+    ]
+
+
+def test_a_short_stream_is_one_interval(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    assert replay(CLEAN, "--store", store) == 0
+    streams, cut = rows(store, "streams"), rows(store, "intervals")
+    for stream, interval in zip(streams, cut, strict=True):
+        for name in ("stream_key", "start", "packets", "expected", "lost", "mos", "site"):
+            assert interval[name] == stream[name]
+        assert interval["jitter_ms"] == pytest.approx(stream["jitter_ms"], abs=1e-5)
+        assert interval["seconds"] == pytest.approx((stream["end"] - stream["start"]) / 1e6, abs=1e-5)
+
+
+def test_intervals_change_no_report(tmp_path: Path) -> None:
+    for sample in ("bursty_loss", "disordered", "hold_resume", "key_presses", "mirrored"):
+        plain = replay_files([SAMPLES / f"{sample}.pcap"])
+        cut = replay_files([SAMPLES / f"{sample}.pcap"], ReplaySettings.to_keep())
+        assert cut.streams == plain.streams
+        assert plain.intervals == ()
+        for stream, intervals in zip(cut.streams, cut.intervals, strict=True):
+            assert sum(interval.packets for interval in intervals) == stream.packets
+            assert sum(interval.lost for interval in intervals) == stream.lost + sum(stream.not_network.values())
+            assert (intervals[0].start, intervals[-1].end) == (stream.first, stream.last)
 
 
 def test_the_rows_are_what_the_report_says(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

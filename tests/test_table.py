@@ -20,11 +20,13 @@ from wire import DPORT, DST, START, ipv4, pcap, rtp, udp
 
 from collector.capture import columns as c
 from collector.facts import Endpoint, NegotiatedMedia
+from collector.media import columns as m
 from collector.media.book import MediaBook
 from collector.media.columns import RUN_CLASS_LOWS
 from collector.media.reports import StreamReport, burst_gap
+from collector.media.rtp_numba_fns import settle_rows
 from collector.media.streams import StreamLimits, StreamTable
-from collector.media.table import walk_arrays
+from collector.media.table import new_context, stream_arrays, walk_arrays
 from collector.walk_numba_fns import walk
 
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
@@ -326,6 +328,18 @@ def test_stream_that_begins_out_of_order_begins_with_its_lowest_number() -> None
     first = [arrivals[k]._replace(at=START + place * MS) for place, k in enumerate((3, 1, 0))]
     report = only([*first, *arrivals[4:]])
     assert (report.expected, report.lost, report.reordered, report.base_seq & 0xFFFF) == (60, 1, 2, 1000)
+
+
+def test_plain_settling_stops_while_the_list_of_intervals_is_full() -> None:
+    arrays, context, rows = stream_arrays(2, interval_ns=10**9), new_context(), np.arange(2)
+    arrays.counts[:, m.SERIAL] = 7, 8
+    arrays.counts[:, m.PACKETS] = 1
+    arrays.settings[m.SETTING_WRITTEN] = m.INTERVAL_ROWS - 8  # one more may be begun
+    assert settle_rows(arrays, context, rows, 0) == 1
+    assert arrays.intervals[m.INTERVAL_ROWS - 8, m.INTERVAL_SERIAL] == 7
+    arrays.settings[m.SETTING_WRITTEN] = 0
+    assert settle_rows(arrays, context, rows, 1) == 2
+    assert arrays.intervals[0, m.INTERVAL_SERIAL] == 8
 
 
 # --- as plain Python ----------------------------------------------------------------------------------------------

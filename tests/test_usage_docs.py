@@ -34,6 +34,7 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert f"more than {records.MAX_GAP_SECONDS:,} s lie between" in page
     assert f"more than {lines.POOR_LOSS:.0%} of packets lost".replace("%", " %") in page
     assert f"conceal ratio over {lines.POOR_CONCEALMENT}" in page
+    assert f"a MOS in the record under {lines.POOR_MOS}," in page
     assert f"over {lines.POOR_SEVERE_LONG:.0%} of a call of {lines.LONG_SECONDS} s".replace("%", " %") in page
     assert f"({lines.POOR_SEVERE_SHORT:.0%} of a shorter one)".replace("%", " %") in page
     assert f"({', '.join(map(str, lines.DROPPED_CAUSES))})" in page

@@ -311,6 +311,24 @@ def test_forks_of_one_asterisk_call_are_one_line_of_the_time_it_was_up(desk: Des
     only(made, kind="inbound", seconds=40, records=3, site="B", answered_by="B")
 
 
+def test_the_wait_is_counted_from_the_first_ring_and_the_answer_from_who_talked(desk: Desk) -> None:
+    fork: dict[str, Any] = {"source": "asterisk", "orig_device": "SIPTRUNK", "orig_cause": None, "dest_cause": None}
+    made = desk.lines(
+        record(1, 7, (100, 201), T, 0, "01134960123", "5001", dest_device="SEP_A1", **fork),
+        record(2, 7, (100, 202), T + 12, 40, "01134960123", "5001", dest_device="SEP_B1", **fork),
+    )
+    only(made, kind="inbound", site="B", answered_by="B", seconds_to_answer=0, seconds=40)
+
+
+def test_a_low_mos_in_the_record_makes_a_call_poor(desk: Desk) -> None:
+    leg = {"source": "freeswitch", "orig_device": "SEP_A1", "dest_device": "SIPTRUNK"}
+    made = desk.lines(
+        record(1, 7, (100, 201), T, 61, "5001", "902079460018", mos=3.2, **leg),
+        record(2, 8, (101, 202), T + 1, 60, "5001", "902079460019", mos=4.4, **leg),
+    )
+    assert [line["poor"] for line in made] == [True, False]
+
+
 def test_both_records_of_a_freeswitch_call_are_one_line(desk: Desk) -> None:
     leg = {"source": "freeswitch", "orig_device": "SEP_A1", "dest_device": "SIPTRUNK"}
     made = desk.lines(

@@ -107,5 +107,10 @@ def test_minutes_at_the_tolerance_agree() -> None:
     assert judged(minutes=(MinutesCheck("October 2025", D(980), D(1000)),)).outcome is Outcome.ESTABLISHED
 
 
+def test_months_without_an_invoice_are_one_reason() -> None:
+    bare = tuple(MinutesCheck(name, D(1), None) for name in ("July 2025", "August 2025"))
+    assert judged(minutes=bare).reasons == ("No invoice states minutes for July 2025, August 2025.",)
+
+
 def test_no_month_at_all_agrees_with_nothing() -> None:
     assert failing(judged(minutes=())) == "c"

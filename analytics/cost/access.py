@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.cost.counts import Counts, enter_held, first_held, said
+from analytics.cost.counts import Counts, enter_held, first_held, name_part, said
 from analytics.cost.disclosure import Held
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.figures import Book, Evidence
@@ -73,19 +73,20 @@ def target_of(facts: AccessFacts, name: str | None) -> Target:
 
 
 def access_document(facts: AccessFacts, *, exact: bool = False) -> Document:
-    """Describe how the public was answered; counts under 5 are held back unless `exact`."""
+    """Describe how the public was answered; counts under 5 at a site are held back unless `exact`.
+
+    Counts by public number and by hour are told as they are: they are calls of the public, and say nothing of staff.
+    """
     book = Book()
     bounds = bounds_of(facts.settings, facts.public_numbers)
     numbers = _Group("number", "Public numbers", facts, book, bounds, facts.numbers)
     sites = _Group("site", "Sites", facts, book, bounds, facts.sites)
-    counts = Counts(facts.usage_source)
-    for group in (numbers, sites):
-        group.count(counts)
-    _count_hours(facts, counts)
-    _bind_tables(facts, counts, numbers)
-    held = counts.enter(book, exact=exact)
-    for group in (numbers, sites):
-        group.measure(held)
+    public, by_site = Counts(facts.usage_source), Counts(facts.usage_source)
+    numbers.count(public)
+    _count_hours(facts, public)
+    sites.count(by_site)
+    numbers.measure(public.enter(book, exact=True))
+    sites.measure(by_site.enter(book, exact=exact))
     sections = [numbers.section("numbers", "Number", _numbers_sentence(numbers)), numbers.times("times")]
     if facts.sites:
         sections.append(
@@ -127,7 +128,7 @@ class _Group:
         self.held: dict[str, Held] = {}
 
     def key(self, name: str | None, measure: object) -> str:
-        return key_of(self.kind, name or "none", measure)
+        return key_of(self.kind, name_part(name), measure)
 
     def target(self, row: AccessSum) -> Target:
         if self.kind == "number":
@@ -144,8 +145,8 @@ class _Group:
             self._count(counts, row)
         for measure in MEASURES:
             parts = [self.key(row.name, measure) for row in self.rows]
-            counts.add_sum(key_of(self.kind, "all", measure), f"{measure}, all", parts)
-        counts.bind(*(key_of(self.kind, "all", measure) for measure in MEASURES))
+            counts.add_sum(key_of(self.kind, "#all", measure), f"{measure}, all", parts)
+        counts.bind(*(key_of(self.kind, "#all", measure) for measure in MEASURES))
 
     def measure(self, held: dict[str, Held]) -> None:
         """Enter what was measured of the calls that were counted."""
@@ -232,7 +233,7 @@ class _Group:
             cells: list[Cell] = [self.target(row).label, row.known_from]
             cells.extend(Ref(self.key(row.name, measure)) for measure in measures)
             rows.append(Row((*cells, self.verdict(row))))
-        totals: list[Cell] = [Ref(key_of(self.kind, "all", measure)) for measure in measures[:3]]
+        totals: list[Cell] = [Ref(key_of(self.kind, "#all", measure)) for measure in measures[:3]]
         rows.append(Row(("All", "", *totals, *[""] * (len(measures) - 2)), total=True))
         heads = (
             Head(head),
@@ -279,7 +280,7 @@ def _sentence(group: _Group) -> str:
     if not group.rows:
         return "No call to a public number is known."
     missed = [row for row in group.rows if group.verdict(row) == "missed"]
-    offered = said(group.book["number.all.offered"])
+    offered = said(group.book["number.#all.offered"])
     if not missed:
         known = any(group.verdict(row) == "met" for row in group.rows)
         ending = "every public number with known times reached its goal" if known else "no times to answer are known"
@@ -300,8 +301,8 @@ def _facts(facts: AccessFacts, without: Sequence[str], *, exact: bool) -> list[t
         lines.append(("From packets", f"no records of {', '.join(packets)}: counted from signalling"))
     if without:
         lines.append(("No calls", f"nothing is known of {', '.join(without)}"))
-    if not exact:
-        lines.append(("Small counts", "counts of 1 to 4 are shown as <5, and as * what would give them away"))
+    if facts.sites and not exact:
+        lines.append(("Small counts", "by site, counts of 1 to 4 are shown as <5, and as * what would give them away"))
     return lines
 
 
@@ -327,17 +328,8 @@ def _count_hours(facts: AccessFacts, counts: Counts) -> None:
         counts.add_sum(key_of("hour", hour, "offered"), f"offered, {when}", parts)
     for measure in MEASURES:
         keys = [key_of("hour", hour, measure) for hour in range(HOURS)]
-        counts.add_sum(key_of("hour", "all", measure), f"{measure}, whole day", keys)
-    counts.bind(*(key_of("hour", "all", measure) for measure in MEASURES))
-
-
-def _bind_tables(facts: AccessFacts, counts: Counts, numbers: _Group) -> None:
-    """Say that the tables count the same calls: what one holds back no other may tell."""
-    for measure in MEASURES:
-        recorded = [numbers.key(row.name, measure) for row in facts.numbers if row.known_from == CDR]
-        for other in (key_of("site", "all", measure), key_of("hour", "all", measure)):
-            if other in counts:
-                counts.bind(*recorded, other)
+        counts.add_sum(key_of("hour", "#all", measure), f"{measure}, whole day", keys)
+    counts.bind(*(key_of("hour", "#all", measure) for measure in MEASURES))
 
 
 def _hours(facts: AccessFacts) -> Section:
@@ -345,7 +337,7 @@ def _hours(facts: AccessFacts) -> Section:
     rows = [
         Row((f"{hour:02d}:00", *(Ref(key_of("hour", hour, measure)) for measure in MEASURES))) for hour in range(HOURS)
     ]
-    rows.append(Row(("All", *(Ref(key_of("hour", "all", measure)) for measure in MEASURES)), total=True))
+    rows.append(Row(("All", *(Ref(key_of("hour", "#all", measure)) for measure in MEASURES)), total=True))
     busiest = max(range(HOURS), key=lambda hour: facts.hours.get(hour, (0, 0))[0])
     return Section(
         "hours",

@@ -124,7 +124,7 @@ def _calls_end(book: Book, site: SiteMonth, tariff: str, end: _Ends, intersite: 
     label = book[site.key(name)].label
     source = book[site.key("seconds")].source
     book.enter(unrated, f"{label}: lines without a price", "count", lines, Evidence.MEASURED, source)
-    dearest = key_of(site.month, "dearest", tariff)
+    dearest = key_of(site.month, "#dearest", tariff)
     formula = f"round({{{site.key(name)}}} + {{{unrated}}} * {{{dearest}}} / {ATOMS_PER_UNIT}, 2)"
     return book.compute(key, f"{label}, high", "money", formula, Evidence.ESTIMATED).key
 
@@ -134,7 +134,7 @@ def enter_dearest(book: Book, statement: MonthStatement, source: str) -> None:
     for tariff in ("ip", "legacy"):
         sums = [one for site in statement.sites for one in site.usage]
         atoms = max((one.ip_dearest if tariff == "ip" else one.legacy_dearest for one in sums), default=0)
-        key, label = key_of(statement.month, "dearest", tariff), f"Dearest line under the {tariff} tariff"
+        key, label = key_of(statement.month, "#dearest", tariff), f"Dearest line under the {tariff} tariff"
         if atoms:
             book.enter(key, label, "atoms", atoms, Evidence.MEASURED, source)
         else:
@@ -171,9 +171,9 @@ def _method_1_end(book: Book, site: SiteMonth, fixed: str, index: str, end: _End
     if same and book.value(site.key("m1")) is not None:
         return site.key("m1")
     scaled = scaled_usage(usage, seconds, site.key("baseline_minutes"))
-    known = lines and book.value(site.key("baseline_minutes")) is not None and book.value(usage) is not None
-    idle = not lines and book.value(seconds) == 0
-    if known:
+    known = lines and bool(book.value(site.key("baseline_minutes"))) and book.value(usage) is not None
+    idle = book.value(usage if lines else seconds) == 0
+    if known and not idle:
         return _compute(book, site, "m1", end, f"round(({{{fixed}}} + {scaled}) * {{{index}}}, 2)")
     if idle or not end.high:
         return _compute(book, site, "m1", end, f"round({{{fixed}}} * {{{index}}}, 2)")
@@ -187,7 +187,7 @@ def _nowhere(book: Book, site: SiteMonth, fixed: str, rerated: str, end: _Ends) 
         return {"m1": nothing, "m2": nothing}
     key = f"{site.key('legacy')}.high"
     if key not in book:
-        factors = key_of(site.month, "index", "highest")
+        factors = key_of(site.month, "#index", "highest")
         formula = f"round(({{{fixed}}} + {{{rerated}}}) * {{{factors}}}, 2)"
         book.compute(key, "Legacy at no site, high", "money", formula, Evidence.ESTIMATED)
     return {"m1": key, "m2": key}
@@ -196,10 +196,11 @@ def _nowhere(book: Book, site: SiteMonth, fixed: str, rerated: str, end: _Ends) 
 def month_range(book: Book, statement: MonthStatement, prefix: str, label: str, intersite: IntersiteCalls) -> Range:
     """Enter the range of a month's totals by the bounds of its sites: `ip.low`, `m1.high`, … under a prefix."""
     sites = statement.standing(*IN_RANGE)
-    highest = key_of(statement.month, "index", "highest")
+    highest = key_of(statement.month, "#index", "highest")
     factors = [site.key("index") for site in sites if book.value(site.key("index")) is not None]
     ends = [_index_end(book, site, _Ends("high", high=True)) for site in sites if site.key("index") in factors]
-    formula = f"max({', '.join(f'{{{key}}}' for key in ends)})" if ends else "1"
+    # Of nothing and of one the language knows no maximum.
+    formula = f"max(0, {', '.join(f'{{{key}}}' for key in ends)})" if ends else "1"
     book.compute(highest, "Highest index factor", "factor", formula)
     ranges = [site_range(book, site, intersite, over_keys=False) for site in sites]
     terms = _key_terms(book, sites)
@@ -248,9 +249,9 @@ def saving_range(book: Book, prefix: str, label: str) -> Range:
             legacy, ip = f"{prefix}.m{method}.{end}", f"{prefix}.ip.{other}"
             shown = f"Saving by method {method}, {label}, {end}"
             difference = f"{{{legacy}}} - {{{ip}}}"
-            book.compute(f"{prefix}.s{method}.{end}", shown, "money", difference, Evidence.ESTIMATED)
+            book.compute(f"{prefix}.s{method}.{end}", shown, "money", difference)
             formula = f"round(({difference}) / {{{legacy}}} * 100, 2)"
-            book.compute(f"{prefix}.p{method}.{end}", f"{shown}, of legacy", "percent", formula, Evidence.ESTIMATED)
+            book.compute(f"{prefix}.p{method}.{end}", f"{shown}, of legacy", "percent", formula)
     names = (*RANGED, "s1", "s2", "p1", "p2")
     return Range(*({name: f"{prefix}.{name}.{end}" for name in names} for end in ("low", "high")))
 
@@ -268,7 +269,7 @@ def _enter_sum(book: Book, key: str, end: str, parts: Sequence[str], extra: str 
     """Enter the sum of some figures at one end; no figures are no range, and not 0."""
     label = f"{book[key].label}, {end}"
     if parts:
-        book.compute(f"{key}.{end}", label, "money", sum_of(parts) + extra, Evidence.ESTIMATED)
+        book.compute(f"{key}.{end}", label, "money", sum_of(parts) + extra)
     else:
         book.miss(f"{key}.{end}", label, "money", "there is nothing to compare")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 from analytics.cost.document import Head, Ref, Row, Section
@@ -22,6 +23,7 @@ NO_TRUNK = "no trunk recorded"
 NOTHING = Traffic(0, None, 0)
 
 Grouping = Callable[[str | None], str]
+Key = TypeVar("Key")
 
 
 def group_of(trunks: Sequence[Trunk]) -> Grouping:
@@ -34,26 +36,21 @@ def group_of(trunks: Sequence[Trunk]) -> Grouping:
     return group
 
 
-def by_site(months: Iterable[OutsideCalls]) -> tuple[dict[str | None, Traffic], Traffic]:
-    """Return the traffic of each site, and of all sites together, over some months."""
-    sites: dict[str | None, Traffic] = {}
-    whole = NOTHING
-    for calls in months:
-        whole = busier(whole, traffic_of(calls.begins, calls.ends))
-        for name in dict.fromkeys(site for site, _ in calls.places):
-            found = traffic_of(*calls.of(lambda site, _, name=name: site == name))  # type: ignore[misc]
-            sites[name] = busier(sites.get(name, NOTHING), found)
-    return sites, whole
+def by_site(calls: OutsideCalls) -> dict[str | None, Traffic]:
+    """Return the traffic of each site."""
+    names = dict.fromkeys(site for site, _ in calls.places)
+    return {name: traffic_of(*calls.of(lambda site, _, name=name: site == name)) for name in names}  # type: ignore[misc]
 
 
-def by_group(months: Iterable[OutsideCalls], group: Grouping) -> dict[str, Traffic]:
-    """Return the traffic of each group of trunks over some months."""
-    groups: dict[str, Traffic] = {}
-    for calls in months:
-        for name in dict.fromkeys(group(trunk) for _, trunk in calls.places):
-            found = traffic_of(*calls.of(lambda _, trunk, name=name: group(trunk) == name))  # type: ignore[misc]
-            groups[name] = busier(groups.get(name, NOTHING), found)
-    return groups
+def by_group(calls: OutsideCalls, group: Grouping) -> dict[str, Traffic]:
+    """Return the traffic of each group of trunks."""
+    names = dict.fromkeys(group(trunk) for _, trunk in calls.places)
+    return {name: traffic_of(*calls.of(lambda _, trunk, name=name: group(trunk) == name)) for name in names}  # type: ignore[misc]
+
+
+def joined(one: Mapping[Key, Traffic], other: Mapping[Key, Traffic]) -> dict[Key, Traffic]:
+    """Join the traffic of two months."""
+    return {key: busier(one.get(key, NOTHING), other.get(key, NOTHING)) for key in {**one, **other}}
 
 
 def paid_for(trunks: Sequence[Trunk], month: int) -> dict[str, tuple[int | None, str]]:

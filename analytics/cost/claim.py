@@ -10,7 +10,7 @@ from analytics.cost.bounds import unbounded
 from analytics.cost.elements import ElementKind, Invoice, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.months import spoken, spoken_span
-from analytics.cost.names import key_of, sum_of
+from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.statement import CostFacts, MonthStatement, SiteMonth, Standing
 from analytics.cost.verdict import Margins, MinutesCheck, Verdict, judge
 
@@ -67,7 +67,7 @@ def minutes_checks(book: Book, facts: CostFacts, statement: MonthStatement) -> l
 
 def minutes_key(month: int, site: str | None, name: str) -> str:
     """Return the key of `records`, `invoiced` or `apart` minutes."""
-    return key_of(month, "minutes", site or "all", name)
+    return key_of(month, "#minutes", one_part(site) if site else "#all", name)
 
 
 def _minutes(

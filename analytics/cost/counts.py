@@ -73,6 +73,13 @@ class Counts:
         return list(done)
 
 
+def name_part(name: str | None) -> str:
+    """A name as part of a key: `#all` and `#none` are ours, so a name that begins with # gets one more."""
+    if name is None:
+        return "#none"
+    return f"#{name}" if name.startswith("#") else name
+
+
 def enter_held(
     book: Book,
     key: str,

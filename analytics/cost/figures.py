@@ -9,13 +9,13 @@ zero, as finance and spreadsheets round), `sum(a, b, …)`, `min(a, b, …)`, `m
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal, DivisionByZero, InvalidOperation
 from enum import StrEnum
 
+from analytics.cost.formula import Call, Chain, FormulaError, Negative, Node, Number, Reference, read
 from analytics.cost.money import round_money
 
 _PRECISE = Context(prec=40, traps=[InvalidOperation, DivisionByZero])
@@ -74,10 +74,6 @@ class Figure:
     def inputs(self) -> tuple[str, ...]:
         """Keys of the figures its formula reads, in order."""
         return tuple(dict.fromkeys(_REFERENCE.findall(self.formula)))
-
-
-class FormulaError(ValueError):
-    """A formula that cannot be read or names a figure that is not there."""
 
 
 class Book:
@@ -153,42 +149,35 @@ class Book:
 
 def evaluate(formula: str, values: Mapping[str, Decimal]) -> Decimal:
     """Compute a formula exactly (40 digits); FormulaError where it is none."""
-    order = list(dict.fromkeys(_REFERENCE.findall(formula)))
-    names = {key: f"_{index}" for index, key in enumerate(order)}
-    text = _REFERENCE.sub(lambda match: names[match[1]], formula)
-    try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError as error:
-        raise FormulaError(f"not a formula: {formula}") from error
-    return _walk(tree.body, {names[key]: values[key] for key in order}, text)
+    return _compute(read(formula), values)
 
 
-_OPERATORS: Mapping[type[ast.operator], Callable[[Decimal, Decimal], Decimal]] = {
-    ast.Add: _PRECISE.add,
-    ast.Sub: _PRECISE.subtract,
-    ast.Mult: _PRECISE.multiply,
-    ast.Div: _PRECISE.divide,
+_OPERATORS: Mapping[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "+": _PRECISE.add,
+    "-": _PRECISE.subtract,
+    "*": _PRECISE.multiply,
+    "/": _PRECISE.divide,
 }
 
 
-def _walk(node: ast.expr, values: Mapping[str, Decimal], text: str) -> Decimal:
+def _compute(node: Node, values: Mapping[str, Decimal]) -> Decimal:
     match node:
-        case ast.Constant(value=int() | float()):
-            # The digits as written: a float in between would round them.
-            return Decimal(ast.get_source_segment(text, node) or "")
-        case ast.Name(id=name) if name in values:
-            return values[name]
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _PRECISE.minus(_walk(operand, values, text))
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
-            return _OPERATORS[type(operator)](_walk(left, values, text), _walk(right, values, text))
-        case ast.Call(func=ast.Name(id="round"), args=[amount, ast.Constant(value=int() as places)]):
-            return round_money(_walk(amount, values, text), places)
-        case ast.Call(func=ast.Name(id="sum"), args=args):
-            return sum((_walk(arg, values, text) for arg in args), Decimal(0))
-        case ast.Call(func=ast.Name(id="min"), args=[_, *_] as args):
-            return min(_walk(arg, values, text) for arg in args)
-        case ast.Call(func=ast.Name(id="max"), args=[_, *_] as args):
-            return max(_walk(arg, values, text) for arg in args)
-        case _:
-            raise FormulaError(f"not in the formula language: {ast.unparse(node)}")
+        case Number(text):
+            return Decimal(text)
+        case Reference(key):
+            if key not in values:
+                raise FormulaError(f"there is no figure {key}")
+            return values[key]
+        case Negative(operand):
+            return _PRECISE.minus(_compute(operand, values))
+        case Chain(first, rest):
+            value = _compute(first, values)
+            for sign, operand in rest:
+                value = _OPERATORS[sign](value, _compute(operand, values))
+            return value
+        case Call("round", (amount, Number(places))):
+            return round_money(_compute(amount, values), int(places))
+        case Call("sum", arguments):
+            return sum((_compute(argument, values) for argument in arguments), Decimal(0))
+        case Call(function, arguments):
+            return {"min": min, "max": max}[function](_compute(argument, values) for argument in arguments)

@@ -17,7 +17,7 @@ from analytics.cost.elements import Costs, Element, ElementKind, KeyValue
 from analytics.cost.figures import Book, Evidence, weakest
 from analytics.cost.money import round_money
 from analytics.cost.months import days_held, days_of, last_day, month_of, months_between, spoken
-from analytics.cost.names import key_of
+from analytics.cost.names import key_of, one_part
 
 NO_SITE = "*"
 """Stands for the site of what can be put at none."""
@@ -51,7 +51,7 @@ class Line:
 
 def name_of(element: Element) -> str:
     """Return the name of an element in keys of figures: two rows may say the same one for different days."""
-    return f"{element.element}@{element.origin.line}"
+    return one_part(f"{element.element}@{element.origin.line}")
 
 
 def element_lines(book: Book, costs: Costs, month: int) -> list[Line]:
@@ -80,13 +80,13 @@ def held(element: Element, month: int) -> bool:
 
 
 def _of_site(book: Book, element: Element, site: str, month: int) -> Line:
-    prefix, label = key_of(month, site, element.side, name_of(element)), f"{element.element}, {site}"
+    prefix, label = key_of(month, one_part(site), element.side, name_of(element)), f"{element.element}, {site}"
     point, low, high = (_month_amount(book, element, prefix, label, month, end) for end in End)
     return Line(month, site, element, point, low, high, low, high)
 
 
 def _allocated(book: Book, keys: Sequence[KeyValue], element: Element, month: int) -> list[Line]:
-    prefix = key_of(month, element.side, name_of(element))
+    prefix = key_of(month, f"#{element.side}", name_of(element))
     pools = [_month_amount(book, element, prefix, element.element, month, end) for end in End]
     names = (element.key or "", *element.alternatives)
     weights = {name: _weights(book, keys, name, month) for name in names}
@@ -185,11 +185,11 @@ def _weights(book: Book, keys: Iterable[KeyValue], name: str, month: int) -> dic
     for value in keys:
         if value.key != name or not value.valid.holds(day):
             continue
-        key = key_of(month, "key", name, value.site)
+        key = key_of(month, "#key", one_part(name), one_part(value.site))
         if key not in book:
             book.enter(key, f"{name}, {value.site}", "count", value.value, Evidence.MEASURED, str(value.origin))
         figures[value.site] = key
-    total = key_of(month, "key", name, "")
+    total = key_of(month, "#key", one_part(name), "")
     if total not in book:
         if figures:
             formula = f"sum({', '.join(f'{{{key}}}' for key in figures.values())})"
@@ -209,15 +209,15 @@ def _placed(
     month: int,
 ) -> dict[str, str]:
     """Enter each site's share of an amount by one key; return the figures' keys by site."""
-    figures, whole = weights[name], key_of(month, "key", name, "")
+    figures, whole = weights[name], key_of(month, "#key", one_part(name), "")
     values = [(book.value(figures[site]) or Decimal(0)) if site in figures else Decimal(0) for site in sites]
     amount = book.value(pool)
     shares = place(amount, values) if amount is not None and sum(values) > 0 else None
     by = f"by {name}" if name != element.key else ""
-    end = pool.removeprefix(key_of(month, element.side, name_of(element)))
+    end = pool.removeprefix(key_of(month, f"#{element.side}", name_of(element)))
     placed = {}
     for index, site in enumerate(sites):
-        key = ".".join(filter(None, (key_of(month, site, element.side, name_of(element)), by))) + end
+        key = key_of(month, one_part(site), element.side, name_of(element), *filter(None, [one_part(by)])) + end
         placed[site] = key
         if key in book:
             continue

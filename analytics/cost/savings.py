@@ -11,7 +11,7 @@ from analytics.cost.claim import judge_claim
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.months import months_between, spoken, spoken_span
-from analytics.cost.names import key_of, sum_of
+from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.sensitivity import Estimate, estimates
 from analytics.cost.statement import CostFacts, MonthStatement, SiteMonth, Standing, month_statement, total
 from analytics.cost.verdict import Verdict
@@ -62,7 +62,7 @@ class Savings:
 
 def month_prefix(month: int) -> str:
     """Return the prefix of a month's totals."""
-    return key_of(month, "all")
+    return key_of(month, "#all")
 
 
 def make_savings(facts: CostFacts, months: Sequence[int]) -> Savings:
@@ -113,7 +113,7 @@ def _site_totals(book: Book, facts: CostFacts, statements: Sequence[MonthStateme
             members[site.site].append(site)
     prefixes = {}
     for name, sites in sorted(members.items()):
-        prefixes[name] = prefix = key_of("site", name)
+        prefixes[name] = prefix = key_of("site", one_part(name))
         compared = [site.prefix for site in sites if site.standing is Standing.COMPARED]
         nowhere = [site.prefix for site in sites if site.standing is Standing.NOWHERE]
         if nowhere:

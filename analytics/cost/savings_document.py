@@ -16,6 +16,9 @@ from analytics.cost.verdict import Outcome
 from analytics.cost.words import said_claim, said_list, said_money, said_number, said_percent, said_range
 from analytics.sites import IntersiteCalls
 
+MOST_REASONS = 4
+"""Reasons in the answer; the section of the checks has them all."""
+
 
 def savings_document(facts: CostFacts, months: Sequence[int]) -> Document:
     """Describe the savings of some months (yyyymm, any order) as a report."""
@@ -66,7 +69,9 @@ def answer(savings: Savings) -> str:
         found = f"{said_percent(saved)} saved {span} ({spread}), {money}"
     text = f"{word}: {found}. {claim}"
     if outcome is Outcome.NOT_ESTABLISHED:
-        text += f" Not established because: {' '.join(savings.verdict.reasons)}"
+        reasons = savings.verdict.reasons
+        more = f" And {len(reasons) - MOST_REASONS} more." if len(reasons) > MOST_REASONS else ""
+        text += f" Not established because: {' '.join(reasons[:MOST_REASONS])}{more}"
     if savings.notional:
         text += " Notional: the old lines can no longer be bought."
     return text

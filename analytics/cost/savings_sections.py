@@ -8,7 +8,7 @@ from decimal import Decimal
 from analytics.cost.claim import CLAIM, minutes_key
 from analytics.cost.document import Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.elements import ElementKind, Side
-from analytics.cost.figures import Book, Evidence
+from analytics.cost.figures import Book
 from analytics.cost.months import spoken
 from analytics.cost.names import key_of, sum_of
 from analytics.cost.savings import LAST_LEGACY_MONTH, TOTAL, YEAR, Savings, month_prefix
@@ -39,7 +39,7 @@ def enter_headline(book: Book) -> None:
     book.compute(f"{HEADLINE}.money", f"Saving {lesser}", "money", f"min({{{TOTAL}.s1}}, {{{TOTAL}.s2}})")
     for end, of in (("low", "min"), ("high", "max")):
         formula = f"{of}({{{TOTAL}.p1.{end}}}, {{{TOTAL}.p2.{end}}})"
-        book.compute(f"{HEADLINE}.{end}", f"Saving by either method, {end}", "percent", formula, Evidence.ESTIMATED)
+        book.compute(f"{HEADLINE}.{end}", f"Saving by either method, {end}", "percent", formula)
 
 
 def methods(savings: Savings) -> Section:
@@ -157,8 +157,8 @@ def waterfall(savings: Savings) -> Section:
     steps = [(name, keys) for (side, name), keys in groups.items() if side is Side.LEGACY]
     steps.append(("Call charges, re-rated", [site.key("rerated") for site in members]))
     gone = []
-    for name, keys in steps:
-        key = key_of("waterfall", "legacy", name)
+    for number, (name, keys) in enumerate(steps):
+        key = key_of("waterfall", "legacy", number)
         gone.append(key)
         book.compute(key, f"No more: {name}", "money", f"0 - {sum_of(keys)}")
         rows.append(Row((f"− {name}", Ref(key))))
@@ -168,8 +168,8 @@ def waterfall(savings: Savings) -> Section:
     steps = [(name, keys) for (side, name), keys in groups.items() if side is Side.IP]
     today = savings.sites(Standing.COMPARED, Standing.NOWHERE)
     steps.append(("Call charges", [site.key("ip_calls") for site in today]))
-    for name, keys in steps:
-        key = key_of("waterfall", "ip", name)
+    for number, (name, keys) in enumerate(steps):
+        key = key_of("waterfall", "ip", number)
         book.compute(key, f"Today: {name}", "money", sum_of(keys))
         rows.append(Row((f"+ {name}", Ref(key))))
     rows.append(Row(("IP actual", Ref(f"{TOTAL}.ip")), total=True))

@@ -201,7 +201,7 @@ def _intersite(book: Book, sites: Sequence[SiteMonth], total: str) -> list[Estim
             m1.append(f"(0 - {scaled} * {index})")
     if not m2:
         return []
-    label = "Calls between sites carried by private circuits (low) or billed (high)"
+    label = "Calls between sites: carried, or billed"
     low = _Change(m1=tuple(m1), m2=tuple(m2))
     return [_enter(book, "intersite", label, "estate.toml", total, low, _Change())]
 

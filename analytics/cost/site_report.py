@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from analytics.cost.allocation import place_parts
 from analytics.cost.channels import enter_channels
-from analytics.cost.counts import Counts, said
+from analytics.cost.counts import Counts, name_part, said
 from analytics.cost.disclosure import Held
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.figures import Book, Evidence
@@ -143,7 +143,7 @@ class _Report:
         for cell in self._cells:
             counts.add(cell.key("calls"), f"{cell.label}, calls", sum(one.lines for one in self._sums[cell]))
         for key, label, cells in self._totals():
-            counts.add_sum(key_of(key, "calls"), f"{label}, calls", [cell.key("calls") for cell in cells])
+            counts.add_sum(f"{key}.calls", f"{label}, calls", [cell.key("calls") for cell in cells])
         for site in self._sites:
             counts.bind(*(key_of("site", site, way, "calls") for way in WAYS), key_of("site", site, "calls"))
         self._quality_counts(counts)
@@ -151,7 +151,7 @@ class _Report:
         self._minutes()
         for key, label, cells in self._totals():
             self._book.compute(
-                key_of(key, "cost"), f"{label}, cost today", "money", sum_of([cell.key("cost") for cell in cells])
+                f"{key}.cost", f"{label}, cost today", "money", sum_of([cell.key("cost") for cell in cells])
             )
 
     def _totals(self) -> list[tuple[str, str, list[_Cell]]]:
@@ -182,7 +182,7 @@ class _Report:
                 self._book.compute(cell.key("cost"), f"{cell.label}, cost today", "money", sum_of(parts_of))
 
     def _cost(self, cell: _Cell, month: int, atoms: int, placed: Decimal) -> str:
-        key = key_of(month, cell.key("cost"))
+        key = f"{month}.{cell.key('cost')}"
         label = f"{cell.label}, cost today, {month}"
         self._book.enter(f"{key}.atoms", f"{label}, exact", "atoms", atoms, Evidence.MEASURED, self._facts.usage.source)
         formula = f"round({{{key}.atoms}} / {ATOMS_PER_UNIT}, 2)"
@@ -199,10 +199,10 @@ class _Report:
             parts = [cell.key("minutes") for cell in cells]
             if any(part in self._book and self._book.value(part) is None for part in parts):
                 seconds = sum(one.seconds for cell in cells for one in self._sums[cell])
-                calls = key_of(key, "calls")
-                self._of_calls(key_of(key, "minutes"), f"{label}, minutes", "minutes", calls, seconds)
+                calls = f"{key}.calls"
+                self._of_calls(f"{key}.minutes", f"{label}, minutes", "minutes", calls, seconds)
             else:
-                self._book.compute(key_of(key, "minutes"), f"{label}, minutes", "minutes", sum_of(parts))
+                self._book.compute(f"{key}.minutes", f"{label}, minutes", "minutes", sum_of(parts))
 
     def _of_calls(self, key: str, label: str, unit: str, calls: str, seconds: int) -> None:
         """Enter minutes of calls, held back where their count is."""
@@ -217,20 +217,29 @@ class _Report:
         """One line a site."""
 
         def cells(prefix: str) -> tuple[Cell, ...]:
-            calls = [Ref(key_of(prefix, way, "calls")) for way in WAYS]
-            return (*calls, *(Ref(key_of(prefix, measure)) for measure in ("calls", "minutes", "cost")))
+            calls = [Ref(f"{prefix}.{way}.calls") for way in WAYS]
+            return (*calls, *(Ref(f"{prefix}.{measure}") for measure in ("calls", "minutes", "cost")))
 
         order = sorted(self._sites, key=lambda site: -(self._book.value(key_of("site", site, "cost")) or Decimal(0)))
-        rows = [Row((site, *cells(key_of("site", site))), note=self._unrated(site)) for site in order]
-        rows.append(Row(("All", *cells("all")), total=True))
-        heads = (Head("Site"), Head("Outside", "calls"), Head("Inbound", "calls"), Head("Internal", "calls"))
+        names = {site.site: site.name for site in self._facts.sites if site.name != site.site}
+        rows = [
+            Row((site, names.get(site, ""), *cells(key_of("site", site))), note=self._unrated(site)) for site in order
+        ]
+        rows.append(Row(("All", "", *cells("all")), total=True))
+        heads = (
+            Head("Site"),
+            Head("Name"),
+            Head("Outside", "calls"),
+            Head("Inbound", "calls"),
+            Head("Internal", "calls"),
+        )
         return Section(
             "sites",
             "Sites",
             "Dearest first; cost is that of today's tariff.",
             (*heads, Head("Calls", "calls"), Head("Minutes", "minutes"), Head("Cost", "money")),
             tuple(rows),
-            plot=Plot(Shape.BARS, columns=(6,)),
+            plot=Plot(Shape.BARS, columns=(7,)),
         )
 
     def _unrated(self, site: str) -> str:
@@ -245,8 +254,8 @@ class _Report:
         """One line a class over all sites."""
         measures = ("calls", "minutes", "cost")
         prefixes = [(name, key_of("class", way, name)) for way, name in self._classes]
-        prefixes.sort(key=lambda item: -(self._book.value(key_of(item[1], "cost")) or Decimal(0)))
-        rows = [Row((name, *(Ref(key_of(prefix, one)) for one in measures))) for name, prefix in prefixes]
+        prefixes.sort(key=lambda item: -(self._book.value(f"{item[1]}.cost") or Decimal(0)))
+        rows = [Row((name, *(Ref(f"{prefix}.{one}") for one in measures))) for name, prefix in prefixes]
         rows.append(Row(("All", *(Ref(key_of("all", one)) for one in measures)), total=True))
         return Section(
             "classes",
@@ -277,10 +286,10 @@ class _Report:
         for one in self._quality():
             site = one.site or NO_SITE
             for measure in ("known", "poor", "dropped", "redials"):
-                counts.add(key_of("quality", site, measure), f"{site}, {measure}", getattr(one, measure))
+                counts.add(key_of("quality", name_part(site), measure), f"{site}, {measure}", getattr(one, measure))
         for measure in ("known", "poor", "dropped", "redials"):
-            keys = [key_of("quality", one.site or NO_SITE, measure) for one in self._quality()]
-            counts.add_sum(key_of("quality", "all", measure), f"all sites, {measure}", keys)
+            keys = [key_of("quality", name_part(one.site or NO_SITE), measure) for one in self._quality()]
+            counts.add_sum(f"quality.#all.{measure}", f"all sites, {measure}", keys)
 
     def quality_section(self) -> Section:
         """What bad quality cost: calls that only repeat a poor or dropped one."""
@@ -289,13 +298,11 @@ class _Report:
         rows, minutes, costs = [], [], []
         for one in self._quality():
             site = one.site or NO_SITE
-            prefix = key_of("quality", site)
-            calls = key_of(prefix, "redials")
-            self._of_calls(
-                key_of(prefix, "minutes"), f"{site}, minutes of repeats", "minutes", calls, one.redial_seconds
-            )
+            prefix = key_of("quality", name_part(site))
+            calls = f"{prefix}.redials"
+            self._of_calls(f"{prefix}.minutes", f"{site}, minutes of repeats", "minutes", calls, one.redial_seconds)
             book.enter(
-                key_of(prefix, "atoms"),
+                f"{prefix}.atoms",
                 f"{site}, price of repeats, exact",
                 "atoms",
                 one.redial_atoms,
@@ -303,23 +310,23 @@ class _Report:
                 source,
             )
             book.compute(
-                key_of(prefix, "cost"),
+                f"{prefix}.cost",
                 f"{site}, cost of repeats",
                 "money",
-                f"round({{{key_of(prefix, 'atoms')}}} / {ATOMS_PER_UNIT}, 2)",
+                f"round({{{prefix}.atoms}} / {ATOMS_PER_UNIT}, 2)",
             )
-            minutes.append(key_of(prefix, "minutes"))
-            costs.append(key_of(prefix, "cost"))
+            minutes.append(f"{prefix}.minutes")
+            costs.append(f"{prefix}.cost")
             note = "" if not one.redials_unrated else "some repeats have no price"
-            rows.append(Row((site, *(Ref(key_of(prefix, measure)) for measure in measures)), note=note))
+            rows.append(Row((site, *(Ref(f"{prefix}.{measure}") for measure in measures)), note=note))
         if any(book.value(key) is None for key in minutes):
             seconds = sum(one.redial_seconds for one in self._quality())
-            calls = key_of("quality", "all", "redials")
-            self._of_calls("quality.all.minutes", "all sites, minutes of repeats", "minutes", calls, seconds)
+            calls = "quality.#all.redials"
+            self._of_calls("quality.#all.minutes", "all sites, minutes of repeats", "minutes", calls, seconds)
         else:
-            book.compute("quality.all.minutes", "all sites, minutes of repeats", "minutes", sum_of(minutes))
-        book.compute("quality.all.cost", "all sites, cost of repeats", "money", sum_of(costs))
-        rows.append(Row(("All", *(Ref(key_of("quality", "all", measure)) for measure in measures)), total=True))
+            book.compute("quality.#all.minutes", "all sites, minutes of repeats", "minutes", sum_of(minutes))
+        book.compute("quality.#all.cost", "all sites, cost of repeats", "money", sum_of(costs))
+        rows.append(Row(("All", *(Ref(f"quality.#all.{measure}") for measure in measures)), total=True))
         return Section(
             "quality",
             "What bad quality cost",
@@ -344,7 +351,8 @@ class _Report:
             return "No calls are known."
         who = self._facts.only or f"{len([site for site in self._sites if site != NO_SITE])} sites"
         found = len(outliers_of(self._facts))
-        outliers = f"{found} days stand out from a site's own past" if found != 1 else "1 day stands out"
+        days = {0: "no day stands out", 1: "1 day stands out"}.get(found, f"{found} days stand out")
+        outliers = f"{days} from a site's own past"
         short = len(self._facts.judgement.too_short)
         ending = outliers if found or not short else "there is not enough history to tell days that stand out"
         money = said_money(cost, self._facts.settings.currency)

@@ -18,7 +18,7 @@ from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE, Line, element_lines
 from analytics.cost.money import ATOMS_PER_UNIT
 from analytics.cost.months import days_held, last_day, spoken
-from analytics.cost.names import key_of, sum_of
+from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.number_classes import INTERSITE
 from analytics.sites import EstateSettings, IntersiteCalls, Site
 from analytics.store.cost_queries import Usage, UsageSum
@@ -113,7 +113,7 @@ def month_statement(book: Book, facts: CostFacts, month: int) -> MonthStatement:
     }
     sites = []
     for name in names:
-        prefix = key_of(month, name)
+        prefix = key_of(month, one_part(name))
         baseline = baselines.get(name)
         draft = SiteMonth(month, name, Standing.COMPARED, "", tuple(lines[name]), baseline, tuple(usage[name]), prefix)
         _enter(book, facts, draft)
@@ -269,11 +269,12 @@ def _methods(book: Book, site: SiteMonth, name: str, when: str, has_usage: bool)
     """Enter both methods, their difference, the savings and their shares."""
     fixed, index = f"{{{site.key('fixed')}}}", f"{{{site.key('index')}}}"
     m1, label = site.key("m1"), f"Legacy by method 1, {name}, {when}"
-    if has_usage:
+    # A bill of 0.00 for calls stays 0.00 whatever it is scaled by, and may be for 0 minutes.
+    if book.value(site.key("seconds" if not has_usage else "usage")) == 0:
+        book.compute(m1, label, "money", f"round({fixed} * {index}, 2)")
+    elif has_usage:
         scaled = scaled_usage(site.key("usage"), site.key("seconds"), site.key("baseline_minutes"))
         book.compute(m1, label, "money", f"round(({fixed} + {scaled}) * {index}, 2)")
-    elif book.value(site.key("seconds")) == 0:
-        book.compute(m1, label, "money", f"round({fixed} * {index}, 2)")
     else:
         why = f"calls were made, and no call charges of the baseline bill are stated for {name}"
         book.miss(m1, label, "money", why)

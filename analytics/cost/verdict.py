@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from analytics.cost.words import said_list
+
 
 class Outcome(StrEnum):
     """What can be said of a claim."""
@@ -88,7 +90,7 @@ def judge(
         Check(
             "c",
             f"minutes of records and invoices agree within {plain(tolerance)} %",
-            tuple(reason for one in minutes for reason in _minutes(one, tolerance)) or _no_minutes(minutes),
+            (*(reason for one in minutes for reason in _minutes(one, tolerance)), *_no_invoice(minutes)),
         ),
         Check("d", "baseline and today hold the same elements", tuple(differences)),
     )
@@ -128,7 +130,7 @@ def _lows(claim: Decimal, margins: Sequence[Decimal | None], unbounded: Sequence
 
 def _minutes(check: MinutesCheck, tolerance: Decimal) -> tuple[str, ...]:
     if check.invoiced is None:
-        return (f"No invoice states minutes for {check.name}.",)
+        return ()
     apart = abs(check.records - check.invoiced)
     if apart * 100 <= tolerance * check.invoiced:
         return ()
@@ -138,5 +140,8 @@ def _minutes(check: MinutesCheck, tolerance: Decimal) -> tuple[str, ...]:
     return (f"{said}: {apart * 100 / check.invoiced:.1f} % apart, more than {plain(tolerance)} %.",)
 
 
-def _no_minutes(minutes: Sequence[MinutesCheck]) -> tuple[str, ...]:
-    return () if minutes else ("There is no month to hold against an invoice.",)
+def _no_invoice(minutes: Sequence[MinutesCheck]) -> tuple[str, ...]:
+    if not minutes:
+        return ("There is no month to hold against an invoice.",)
+    bare = [one.name for one in minutes if one.invoiced is None]
+    return (f"No invoice states minutes for {said_list(bare)}.",) if bare else ()

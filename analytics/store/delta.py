@@ -33,6 +33,9 @@ TYPES: Mapping[Kind, str] = {
 LOG = "_delta_log"
 CHECKPOINT_EVERY = 25
 """Versions between checkpoints; opening a table reads the commits since the last one, about 0.2 ms each."""
+KEPT_CHECKPOINTS = 3
+LASTING_CHECKPOINTS = 1_000
+"""Every so many versions a checkpoint stays, so that old versions are read without replaying thousands of commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +204,13 @@ def commit(
     actions: Callable[[DeltaTable], Sequence[AddAction | RemoveAction] | None],
     *,
     app: tuple[str, int] | None = None,
+    marks: Callable[[DeltaTable], Mapping[str, int] | None] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> int | None:
     """Commit what `actions` wants to do to the newest version; return the version made.
 
     `actions` is asked anew each time another process was faster, so that it always sees what it changes; None from it,
-    or an application transaction that is already there, commits nothing.
+    or an application transaction that is already there, commits nothing. `marks` gives further transactions likewise.
     """
     give_up = time.monotonic() + settings.commit_seconds
     pause = 0.002
@@ -217,8 +221,12 @@ def commit(
         wanted = actions(handle)
         if wanted is None:
             return None
+        marked = marks(handle) if marks is not None else {}
+        if marked is None:
+            return None
         version = handle.version() + 1
-        transactions = [Transaction(app[0], app[1], int(time.time() * 1000))] if app is not None else None
+        named = ([app] if app is not None else []) + list(marked.items())
+        transactions = [Transaction(name, number, int(time.time() * 1000)) for name, number in named] or None
         try:
             handle.create_write_transaction(
                 list(wanted),
@@ -248,13 +256,66 @@ def commit(
         return version
 
 
-def checkpoint(handle: DeltaTable) -> bool:
-    """Gather the log up to the handle's version in one file; whether that was possible (the table is whole without)."""
+def is_newest(folder: Path, version: int) -> bool:
+    """Whether a table has no later version, at the cost of two small reads: listing a long log takes much longer."""
+    log = folder / LOG
+    if (log / f"{version + 1:020d}.json").exists():
+        return False
+    try:
+        gathered = json.loads((log / "_last_checkpoint").read_text(encoding="utf-8"))["version"]
+    except FileNotFoundError:
+        return (log / f"{version:020d}.json").exists()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    # The entry of the next version may be cleaned away, but only once a later checkpoint stands for it.
+    return bool(gathered <= version)
+
+
+def checkpoint(handle: DeltaTable, folder: Path) -> bool:
+    """Gather the log up to the handle's version in one file; whether that was possible (the table is whole without).
+
+    Of earlier such files only some are kept, for they are as large as the table's list of files and batches.
+    """
     try:
         handle.create_checkpoint()
+        past = handle.version() - KEPT_CHECKPOINTS * CHECKPOINT_EVERY
+        if past % LASTING_CHECKPOINTS:
+            (folder / LOG / f"{past:020d}.checkpoint.parquet").unlink(missing_ok=True)
     except (DeltaError, OSError):
         return False
     return True
+
+
+def shorten_log(folder: Path, settings: LakeSettings, now: datetime) -> int:
+    """Remove entries of versions that are past the history, by age or number; return how many.
+
+    A version can be read from the last checkpoint before it on: nothing after that one is touched.
+    """
+    log = folder / LOG
+    entries = {int(path.name[:20]): path for path in log.glob("*.json") if path.name[:20].isdigit()}
+    gathered = {int(path.name[:20]): path for path in log.glob("*.checkpoint.parquet") if path.name[:20].isdigit()}
+    if not entries or not gathered:
+        return 0
+    newest = max(entries)
+    since = now.timestamp() - settings.history_days * 86_400
+    young = [number for number, path in entries.items() if _written_at(path) >= since]
+    floor = max(newest - settings.history_versions, min(young, default=newest + 1) - 1)
+    base = max((number for number in gathered if number <= floor), default=0)
+    for number, path in gathered.items():
+        if number < base:
+            path.unlink(missing_ok=True)
+    old = [path for number, path in entries.items() if number < base]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        # Another process is at the same work.
+        return 0.0
 
 
 def is_done(handle: DeltaTable, app: tuple[str, int]) -> bool:

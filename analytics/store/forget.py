@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
 from analytics.store import pruning
-from analytics.store.delta import DataFile, add_action, commit, remove_action, snapshot
+from analytics.store.delta import DataFile, add_action, remove_action, snapshot
 from analytics.store.files import WrittenFile, discard, identifier, literal, write_file
 from analytics.store.lake import QUARANTINE, Lake
 from analytics.store.maintenance import remove_files, superseded, unnamed
@@ -160,14 +160,7 @@ def _rewrite(lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection, wh
         adds = [add_action(one.path, one.size, one.partition, one.statistics) for one in new]
         return [*adds, *(remove_action(file) for file in old)]
 
-    version = commit(
-        folder,
-        lambda: lake.writable(table),
-        table,
-        lake.settings,
-        actions,
-        metadata={"callgauge": "forget"},
-    )
+    version = lake.commit(table, actions, metadata={"callgauge": "forget"})
     if version is None:
         discard(folder, new)
         return None
@@ -192,7 +185,7 @@ def _without(
 def _wipe(lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection, where: str) -> int:
     """Remove every file that the newest version does not name and that holds such rows."""
     folder = lake.folder(table.name)
-    candidates = {folder / path for path in superseded(lake.writable(table), 0)} | set(unnamed(lake, table))
+    candidates = {folder / path for path in superseded(lake.made(table), 0)} | set(unnamed(lake, table))
     doomed = []
     for path in sorted(candidates):
         if path.suffix != ".parquet" or not path.exists():

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -32,6 +32,7 @@ from analytics.store.delta import (
     create_table,
     first_line,
     is_done,
+    is_newest,
     open_table,
     remove_action,
     snapshot,
@@ -73,7 +74,9 @@ class Lake:
         self.settings = settings
         self._lock = threading.RLock()
         self._appending = threading.RLock()
+        self._committing = threading.RLock()
         self._handles: dict[str, DeltaTable] = {}
+        self._committed: dict[str, DeltaTable] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._connection: duckdb.DuckDBPyConnection | None = None
 
@@ -250,7 +253,7 @@ class Lake:
         """
         declared = _table(table)
         app = None if batch is None else (batch, sequence)
-        handle = self.writable(declared)
+        handle = self.made(declared)
         if app is not None and is_done(handle, app):
             return Appended(0, handle.version(), already=True)
         written = write_files(
@@ -277,7 +280,7 @@ class Lake:
         """
         declared = _table(table)
         app = None if batch is None else (batch, sequence)
-        handle = self.writable(declared)
+        handle = self.made(declared)
         if app is not None and is_done(handle, app):
             return Appended(0, handle.version(), already=True)
         writer = BatchWriter(self.folder(table), declared)
@@ -304,46 +307,40 @@ class Lake:
                 wanted += [remove_action(file) for file in present if file.partition[table.partition] in replaced]
             return wanted
 
-        folder = self.folder(table.name)
-        rows = sum(file.rows for file in written)
         # Nothing is removed after an error here: a commit that was interrupted may stand all the same.
-        version = commit(
-            folder, lambda: self.writable(table), table, self.settings, actions, app=app, metadata={"rows": rows}
-        )
+        rows = sum(file.rows for file in written)
+        version = self.commit(table, actions, app=app, metadata={"rows": rows})
         if version is None:
-            discard(folder, written)
+            discard(self.folder(table.name), written)
             return Appended(0, self.version(table.name), already=True)
-        self.committed(table, version)
         return Appended(rows, version)
-
-    def committed(self, table: Table, version: int) -> None:
-        """Gather the log once in a while, so that opening a table stays fast."""
-        if version % CHECKPOINT_EVERY:
-            return
-        with self._lock:
-            handle = self._newest(table)
-            if handle is not None and checkpoint(handle):
-                self._handles.pop(table.name, None)
 
     def _newest(self, table: Table) -> DeltaTable | None:
         with self._lock:
-            handle = self._handles.get(table.name)
-            if handle is not None:
-                try:
-                    handle.update_incremental()
-                except (DeltaError, OSError):
-                    # The entries after the one it stands at are cleaned away, or the table is: open it anew.
-                    handle = None
-            if handle is None:
-                self._handles.pop(table.name, None)
-                handle = open_table(self.root, table)
-                if handle is not None:
-                    add_columns(handle, table)
-                    self._handles[table.name] = handle
-            return handle
+            return self._current(self._handles, table)
 
-    def writable(self, table: Table) -> DeltaTable:
-        """Return the newest version of a table to commit to; the table is made where it is not there."""
+    def _current(self, handles: dict[str, DeltaTable], table: Table) -> DeltaTable | None:
+        """Return the handle of a table brought to the newest version; None where the table was never written."""
+        folder = self.root / table.name
+        handle = handles.get(table.name)
+        if handle is not None and is_newest(folder, handle.version()):
+            return handle
+        if handle is not None:
+            try:
+                handle.update_incremental()
+            except (DeltaError, OSError):
+                # The entries after the one it stands at are cleaned away, or the table is: open it anew.
+                handle = None
+        if handle is None:
+            handles.pop(table.name, None)
+            handle = open_table(self.root, table)
+            if handle is not None:
+                add_columns(handle, table)
+                handles[table.name] = handle
+        return handle
+
+    def made(self, table: Table) -> DeltaTable:
+        """Return the newest version of a table, which is made where it is not there."""
         handle = self._newest(table)
         if handle is None:
             create_table(self.root, table, self.settings)
@@ -351,6 +348,47 @@ class Lake:
         if handle is None:
             raise StoreError(f"table {table.name} cannot be made in {self.root}")
         return handle
+
+    def commit(
+        self,
+        table: Table,
+        actions: Callable[[DeltaTable], Sequence[AddAction | RemoveAction] | None],
+        *,
+        app: tuple[str, int] | None = None,
+        marks: Callable[[DeltaTable], Mapping[str, int] | None] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> int | None:
+        """Commit what `actions` wants of the newest version; return the version made, None where nothing was to do.
+
+        `app` is the batch that it brings; or `marks` gives the transactions to note, or None where it is all there.
+
+        Threads take turns: nobody may move the handle between what `actions` sees and what is committed.
+        """
+        self.made(table)
+        with self._committing:
+
+            def newest() -> DeltaTable:
+                handle = self._current(self._committed, table)
+                if handle is None:
+                    raise StoreError(f"table {table.name} is gone from {self.root}")
+                return handle
+
+            version = commit(
+                self.folder(table.name),
+                newest,
+                table,
+                self.settings,
+                actions,
+                app=app,
+                marks=marks,
+                metadata=metadata,
+            )
+            if version is not None and version % CHECKPOINT_EVERY == 0:
+                # The log is gathered once in a while, so that opening a table stays fast.
+                handle = open_table(self.root, table)
+                if handle is not None and checkpoint(handle, self.root / table.name):
+                    self._committed[table.name] = handle
+        return version
 
     @contextmanager
     def _private(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -26,10 +26,9 @@ from analytics.store.delta import (
     Snapshot,
     add_action,
     checkpoint,
-    commit,
     configuration,
-    first_line,
     remove_action,
+    shorten_log,
     snapshot,
 )
 from analytics.store.files import WrittenFile, damage, discard, identifier, partition_end, write_file
@@ -67,9 +66,10 @@ def maintain(lake: Lake, table: Table, *, now: datetime) -> Maintained:
     merged, made = merge(lake, table)
     # Before the checkpoint: it lets go of the names of files that are past the history.
     removed, freed = vacuum(lake, table, now=now)
-    handle = lake.writable(table)
+    handle = lake.made(table)
     _configure(handle, lake.settings)
-    versions_removed = _shorten_log(handle, lake.folder(table.name))
+    folder = lake.folder(table.name)
+    versions_removed = shorten_log(folder, lake.settings, now) if checkpoint(handle, folder) else 0
     return Maintained(table.name, rows_expired, merged, made, removed, freed, versions_removed)
 
 
@@ -90,14 +90,7 @@ def expire(lake: Lake, table: Table, *, now: datetime) -> int:
         return [remove_action(file) for file in gone] or None
 
     if old(lake.files(table.name)):
-        version = commit(
-            lake.folder(table.name),
-            lambda: lake.writable(table),
-            table,
-            lake.settings,
-            actions,
-            metadata={"callgauge": "retention"},
-        )
+        version = lake.commit(table, actions, metadata={"callgauge": "retention"})
         return sum(file.rows for file in gone) if version is not None else 0
     return 0
 
@@ -174,18 +167,10 @@ def _merge_group(
         add = add_action(written.path, written.size, written.partition, written.statistics, changes=changes)
         return [add, *(remove_action(file, changes=changes) for file in group)]
 
-    version = commit(
-        folder,
-        lambda: lake.writable(table),
-        table,
-        lake.settings,
-        actions,
-        metadata={"callgauge": "compaction"},
-    )
+    version = lake.commit(table, actions, metadata={"callgauge": "compaction"})
     if version is None:
         discard(folder, [written])
         return None
-    lake.committed(table, version)
     return written
 
 
@@ -199,18 +184,6 @@ def _configure(handle: DeltaTable, settings: LakeSettings) -> None:
     handle.update_incremental()
 
 
-def _shorten_log(handle: DeltaTable, folder: Path) -> int:
-    """Gather the log in one file and remove entries past their time; return how many."""
-    if not checkpoint(handle):
-        return 0
-    before = sum(1 for _ in (folder / LOG).glob("*.json"))
-    try:
-        handle.cleanup_metadata()
-    except (DeltaError, OSError) as error:
-        raise StoreError(f"the log of {folder.name} cannot be shortened: {first_line(error)}") from error
-    return before - sum(1 for _ in (folder / LOG).glob("*.json"))
-
-
 def superseded(handle: DeltaTable, hours: int) -> list[str]:
     """Return files that the newest version has not named for so many hours."""
     return handle.vacuum(retention_hours=hours, dry_run=True, enforce_retention_duration=False)
@@ -218,7 +191,7 @@ def superseded(handle: DeltaTable, hours: int) -> list[str]:
 
 def unnamed(lake: Lake, table: Table) -> list[Path]:
     """Return files in a table's folder that no version in its log names: of appends at work, or left by a kill."""
-    handle = lake.writable(table)
+    handle = lake.made(table)
     named = {file.path for file in lake.files(table.name)} | set(superseded(handle, 0))
     folder = lake.folder(table.name)
     found = [path for path in folder.rglob("*.parquet") if path.parent.name != LOG]
@@ -231,7 +204,7 @@ def vacuum(lake: Lake, table: Table, *, now: datetime, history_days: int | None 
     """Remove files that no version of the last days names, and leftovers of killed processes; (files, octets)."""
     days = lake.settings.history_days if history_days is None else history_days
     folder = lake.folder(table.name)
-    doomed = [folder / path for path in superseded(lake.writable(table), days * 24)]
+    doomed = [folder / path for path in superseded(lake.made(table), days * 24)]
     doomed += [path for path in unnamed(lake, table) if _age_hours(path, now) >= lake.settings.orphan_hours]
     return remove_files(doomed, folder)
 

@@ -13,10 +13,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from analytics.store.files import identifier, literal
 from analytics.store.schema import Table
-from analytics.store.settings import LakeSettings
+from analytics.store.settings import LakeSettings, StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def put_aside(
         f"{rows} rows were put aside: {past} with {table.clock} more than {settings.quarantine_past_hours:g} h ago, "
         f"{rows - past} more than {settings.quarantine_future_hours:g} h ahead"
     )
-    if sum(one.stat().st_size for one in root.rglob("*.parquet")) >= settings.quarantine_mb * 1_000_000:
+    if _is_full(root, settings):
         return PutAside(rows, f"{reason}; quarantine is full, they were not kept", kept=False)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     scratch = path.with_name(f"{path.name}.{os.getpid()}")
@@ -71,6 +73,28 @@ def put_aside(
     )
     scratch.replace(path)
     return PutAside(rows, reason, kept=True)
+
+
+def put_rows_aside(root: Path, table: Table, rows: pa.Table, batch: str, settings: LakeSettings, now: datetime) -> bool:
+    """Keep rows that whoever calls doubts apart from the table; whether there was room, else they are only counted."""
+    path = root / table.name / f"{hashlib.sha256(batch.encode()).hexdigest()[:32]}.parquet"
+    if path.exists():
+        return True
+    if _is_full(root, settings):
+        return False
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    scratch = path.with_name(f"{path.name}.{os.getpid()}")
+    received = pa.array([now] * rows.num_rows, pa.timestamp("us", tz="UTC"))
+    try:
+        pq.write_table(rows.append_column("received", received), scratch, compression="zstd")
+        scratch.replace(path)
+    except OSError as error:
+        raise StoreError(f"rows cannot be put aside in {root}: {error.strerror or error}") from error
+    return True
+
+
+def _is_full(root: Path, settings: LakeSettings) -> bool:
+    return sum(one.stat().st_size for one in root.rglob("*.parquet")) >= settings.quarantine_mb * 1_000_000
 
 
 def contents(root: Path) -> Mapping[str, tuple[int, int]]:

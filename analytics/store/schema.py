@@ -209,7 +209,7 @@ SITE_MINUTES = Table(
     "month",
     Grain.MONTH,
     "start",
-    ("site", "start"),
+    ("start", "site"),
     keep_days=2_557,
     also_partition=("step",),
 )

@@ -31,6 +31,8 @@ class LakeSettings:
     """Retention by table where it differs from the schema's [days]; None keeps for ever."""
     history_days: int = 30
     """How long old versions can be read back, and old log entries and replaced files stay [days]."""
+    history_versions: int = 20_000
+    """Most versions of a table that stay: each is a file, and listing them takes time."""
     batch_days: int = 400
     """How long the names of appended batches are remembered [days]; later the same batch would be appended again."""
     orphan_hours: float = 24.0

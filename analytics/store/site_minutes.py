@@ -29,9 +29,9 @@ HOUR = timedelta(hours=1)
 STEPS = ("minute", "hour", "day", "month")
 
 
-def _sums() -> str:
+def _sums(names: Sequence[str] = SUMS) -> str:
     parts = []
-    for name in SUMS:
+    for name in names:
         function = "min" if name in LEAST else "max" if name in GREATEST else "sum"
         kind = SITE_MINUTES.column(name).kind.value
         parts.append(f"CAST({function}({identifier(name)}) AS {kind}) AS {identifier(name)}")
@@ -61,6 +61,12 @@ def append_minutes_query(
     lake: Lake, connection: duckdb.DuckDBPyConnection, sql: str, *, batch: str | None, sequence: int = 0
 ) -> Appended:
     """Append the minute rows of a query, which is run twice, and their hour sums in one commit."""
+    query = with_hours(connection, sql)
+    return lake.append_query(SITE_MINUTES.name, connection, query, batch=batch, sequence=sequence)
+
+
+def with_hours(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """Return a query of the minute rows of a query and of their hour sums; StoreError where they are no minutes."""
     given = {str(row[0]) for row in connection.execute(f"DESCRIBE {sql}").fetchall()}
     allowed = {column.name for column in SITE_MINUTES.columns}
     for name in sorted(given - allowed):
@@ -71,9 +77,9 @@ def append_minutes_query(
     step = " OR step <> 'minute'" if "step" in given else ""
     wrong = connection.execute(
         f"SELECT count(*) FROM ({sql}) WHERE epoch_us(start) % 60000000 <> 0{step}"  # noqa: S608
-    ).fetchone()
-    if wrong and wrong[0]:
-        raise StoreError(f"{wrong[0]} rows for table site_minutes are no whole minutes")
+    ).fetchall()[0][0]
+    if wrong:
+        raise StoreError(f"{wrong} rows for table site_minutes are no whole minutes")
     values = ", ".join(
         identifier(name) if name in given else f"CAST(NULL AS {SITE_MINUTES.column(name).kind.value}) AS {name}"
         for name in SUMS
@@ -82,9 +88,7 @@ def append_minutes_query(
     minutes = f"SELECT {month}, 'minute' AS step, site, start, {values} FROM ({sql})"  # noqa: S608
     hour = "make_timestamptz(epoch_us(start) - epoch_us(start) % 3600000000)"
     hours = merged(f"SELECT {month}, 'hour' AS step, site, {hour} AS start, {values} FROM ({sql})")  # noqa: S608
-    return lake.append_query(
-        SITE_MINUTES.name, connection, f"{minutes} UNION ALL {hours}", batch=batch, sequence=sequence
-    )
+    return f"{minutes} UNION ALL {hours}"
 
 
 def hours_out_of_step(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[tuple[date, int]]:
@@ -117,15 +121,19 @@ def site_series(
     step: str,
     *,
     zone: str = "UTC",
+    columns: Sequence[str] = SUMS,
 ) -> pa.Table:
     """Return one row a site and step of minutes with since <= start < until; `sites` None means all.
 
     Days and months are those of `zone`, minutes and hours those of UTC. Whole hours come from hour rows, what is left
     at both ends from minute rows: the sums are those of the minutes. Columns: `site`, `start` (begin of the step), and
-    the sums of the table.
+    the sums asked for: fewer are faster.
     """
     if step not in STEPS:
         raise StoreError(f"a series has steps of {', '.join(STEPS)}, not {step}")
+    for name in columns:
+        if name not in SUMS:
+            raise StoreError(f"table site_minutes has no sum {name}")
     since, until = since.astimezone(UTC), until.astimezone(UTC)
     offsets = _offsets(since, until, zone) if step in {"day", "month"} else [(since, timedelta())]
     parts = []
@@ -138,11 +146,12 @@ def site_series(
     # Zones are slow in SQL: rows are grouped by a whole number first, and only the groups know of the zone.
     unit = {"minute": 60, "hour": 3_600}.get(step, 86_400) * 1_000_000
     number_of = f"(epoch_us(start) + {_offset_sql(offsets)}) // {unit}"
-    inner = f"SELECT site, {number_of} AS number, {_sums()} FROM ({' UNION ALL '.join(parts)}) GROUP BY 1, 2"  # noqa: S608
+    sums = _sums(columns)
+    inner = f"SELECT site, {number_of} AS number, {sums} FROM ({' UNION ALL '.join(parts)}) GROUP BY 1, 2"  # noqa: S608
     if step in {"day", "month"}:
         day = f"CAST(date_trunc('{step}', make_date(CAST(number AS INTEGER))) AS TIMESTAMP)"
         at = f"{day} AT TIME ZONE {literal(zone)}"
-        outer = f"SELECT site, {at} AS start, {_sums()} FROM ({inner}) GROUP BY 1, 2 ORDER BY 2, 1"  # noqa: S608
+        outer = f"SELECT site, {at} AS start, {sums} FROM ({inner}) GROUP BY 1, 2 ORDER BY 2, 1"  # noqa: S608
     else:
         at = f"make_timestamptz(number * {unit}) AS start"
         outer = f"SELECT site, {at}, * EXCLUDE (site, number) FROM ({inner}) ORDER BY 2, 1"  # noqa: S608

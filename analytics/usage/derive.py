@@ -188,7 +188,7 @@ def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days:
     lines.mark(connection)
     lines.talks(connection)
     parties.redirected(connection, attributor)
-    parties.listed(connection, attributor)
+    parties.listed(connection, book.estate, attributor)
     lines.hear(connection, reports, first, last)
     lines.line_up(connection)
     lines.repeat(connection)

@@ -20,6 +20,8 @@ REDIAL_SECONDS = 60
 
 POOR_LOSS = 0.03
 """Share of packets lost from which a telephone's report counts as poor."""
+POOR_MOS = 3.6
+"""MOS of a record under which its call is poor."""
 POOR_CONCEALMENT = 0.03
 """Cumulative conceal ratio from which a report counts as poor."""
 POOR_SEVERE_LONG = 0.07
@@ -35,13 +37,12 @@ _SPLIT = "(393216, 458752)"
 """CUCM: the call went on in another record (transfer, conference)."""
 
 
-def mark(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the view `marked`: what each record is, seen alone."""
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP VIEW marked AS
+def marked_sql(source: str) -> str:
+    """Return the query of what each record is, seen alone; `source` is `records`, or a part of it with its `rid`."""
+    return f"""
         -- A call that came in from outside goes out again only through a trunk: what it called may be a public number.
         SELECT *, d_far AND (NOT o_out OR coalesce(d_trunk = 'pstn', false)) AS d_out FROM (
-            SELECT r.rowid AS rid, r.*, d.number,
+            SELECT r.*, d.number,
                 coalesce(o_trunk = 'recording' OR d_trunk = 'recording' OR redirect_reason = 354
                     OR redirect_behalf = 27, false) AS recording,
                 coalesce(source = 'cucm' AND called LIKE 'b00%', false) AS bridge,
@@ -50,19 +51,28 @@ def mark(connection: duckdb.DuckDBPyConnection) -> None:
                     o_trunk = 'pstn' OR (o_trunk IS NULL AND NOT o_known AND NOT c.inside), false) AS o_out,
                 coalesce(CASE direction WHEN 'out' THEN true WHEN 'in' THEN false WHEN 'internal' THEN false END,
                     d_trunk = 'pstn' OR (d_trunk IS NULL AND NOT d_known AND NOT d.inside), false) AS d_far
-            FROM records r
+            FROM {source} r
             JOIN planned p ON p.site = coalesce(r.o_site, '') AND p.lday = r.lday
             LEFT JOIN dialled d ON d.text = coalesce(r.outpulsed_called, r.called) AND d.plan = p.plan
                 AND d.sent = (r.outpulsed_called IS NOT NULL)
             LEFT JOIN dialled c ON NOT r.o_known AND c.text = r.calling AND c.plan = p.plan AND c.sent
         )
-    """)
+    """
+
+
+def mark(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the view `marked`: all records of the window."""
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW marked AS {marked_sql(_EVERY)}")
+
+
+_EVERY = "(SELECT rowid AS rid, * FROM records)"
 
 
 def talks(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill `talks`: of calls of several records, which heads each line, which way it goes and how long it lasted."""
     connection.execute(
-        "CREATE OR REPLACE TEMP TABLE several AS SELECT m.*, j.call, row(began, ended, row_key) AS age "
+        "CREATE OR REPLACE TEMP TABLE several AS "
+        "SELECT m.*, j.call, {'began': began, 'ended': ended, 'row_key': row_key} AS age "
         "FROM marked m JOIN joined j USING (rid)"
     )
     connection.execute("""
@@ -96,9 +106,10 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until_
             FROM pieces
         )
-        SELECT CASE arg_min(way, age) WHEN 'in' THEN
-                coalesce(arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, age))
-                ELSE arg_min(rid, age) END AS head,
+        SELECT CASE arg_min(way, age) WHEN 'in' THEN coalesce(
+                    arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in' AND seconds > 0),
+                    arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, age))
+                ELSE arg_min(rid, age) END AS head, min(age.began) AS begins,
             call, arg_min(way, age) AS way, min(up) AS up,
             coalesce(sum(greatest(0, up + seconds - greatest(up, coalesce(until_, up))))
                 FILTER (up IS NOT NULL), 0)::INTEGER AS seconds,
@@ -113,7 +124,7 @@ _COLUMNS = f"""
     (date_part('year', clock) * 100 + date_part('month', clock))::INTEGER AS month,
     CASE WHEN up IS NULL THEN 0 ELSE seconds END AS seconds,
     up IS NOT NULL AS answered,
-    CASE WHEN up >= began THEN up - began END::INTEGER AS seconds_to_answer,
+    CASE WHEN up >= begins THEN up - begins END::INTEGER AS seconds_to_answer,
     CASE way WHEN 'out' THEN 'outbound' WHEN 'in' THEN 'inbound' WHEN 'part' THEN 'transit'
         WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'on_site' ELSE 'on_net' END ELSE way END AS kind,
     excluded,
@@ -145,21 +156,25 @@ _HEAD = (
 """What a line has of the record that heads it."""
 
 
-def line_up(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the view `lined`: every line of the window, and the table `troubled`: those that were poor or dropped."""
+def lined_sql(source: str) -> str:
+    """Return the query of all lines that records of `source` head."""
     head = ", ".join(_HEAD)
     of_head = ", ".join(f"m.{name}" for name in _HEAD)
     way = """CASE WHEN recording THEN 'recording' WHEN d_out THEN 'out' WHEN o_out THEN 'in'
         WHEN bridge THEN 'conference' ELSE 'net' END"""
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP VIEW lined AS
-        WITH lone AS NOT MATERIALIZED (SELECT * FROM marked ANTI JOIN joined USING (rid)),
-        line AS NOT MATERIALIZED (
-            SELECT {head}, {way} AS way, up, seconds, 1 AS records, day, row_key AS first_key, rid AS call FROM lone
+    alone = f"(SELECT * FROM {source} ANTI JOIN joined USING (rid))"
+    # What can have come in from outside and gone out again: little, so the rest is not looked at twice.
+    through = f"(FROM {alone} WHERE d_trunk = 'pstn' AND (direction IS NOT NULL OR o_trunk = 'pstn' OR NOT o_known))"
+    return f"""
+        WITH line AS NOT MATERIALIZED (
+            SELECT {head}, {way} AS way, up, seconds, 1 AS records, day, row_key AS first_key, rid AS call,
+                began AS begins
+            FROM ({marked_sql(alone)})
             UNION ALL
-            SELECT {head}, 'in', up, seconds, 1, day, row_key, rid FROM lone WHERE o_out AND d_out AND NOT recording
+            SELECT {head}, 'in', up, seconds, 1, day, row_key, rid, began
+            FROM ({marked_sql(through)}) WHERE o_out AND d_out AND NOT recording
             UNION ALL
-            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call
+            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call, t.begins
             FROM talks t JOIN several m ON m.rid = t.head JOIN (
                 SELECT call, arg_min(row_key, age) AS first_key FROM several GROUP BY call
             ) f ON f.call = t.call
@@ -167,20 +182,34 @@ def line_up(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT line.*, CASE WHEN up IS NULL THEN origination ELSE make_timestamptz(up * 1000000) END AS start,
             xor(row_key, CASE way WHEN 'in' THEN 1 ELSE 0 END) AS line_key,
             coalesce(up + seconds, began) AS stopped,
-            coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0)) AS cause,
-            CASE WHEN way IN ('recording', 'conference', 'consultation') THEN way WHEN way = 'part' THEN 'inner_leg' END
-                AS excluded,
+            {_CAUSE} AS cause,
+            CASE WHEN way IN ('recording', 'conference', 'consultation') THEN way
+                WHEN way = 'part' THEN 'inner_leg' END AS excluded,
             q.poor
         FROM line LEFT JOIN heard q USING (call)
+    """
+
+
+_CAUSE = "coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0))"
+
+
+def line_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Fill `troubled` with the lines that were poor or dropped."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE suspects AS
+        SELECT rowid AS rid, * FROM records
+        WHERE up IS NOT NULL AND calling IS NOT NULL AND {_CAUSE} IN {DROPPED_CAUSES}
+        UNION
+        SELECT r.rid, r.* EXCLUDE (rid) FROM {_EVERY} r SEMI JOIN (
+            SELECT call AS rid FROM heard WHERE poor UNION
+            SELECT j.rid FROM joined j JOIN heard q ON q.call = j.call WHERE poor) USING (rid)
+        WHERE up IS NOT NULL AND calling IS NOT NULL
     """)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE troubled AS
-        SELECT sid, calling, called, line_key, stopped FROM lined
-        WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL AND cause IN {DROPPED_CAUSES}
-        UNION
-        SELECT sid, calling, called, line_key, stopped FROM lined
-        SEMI JOIN (SELECT call FROM heard WHERE poor) USING (call)
+        SELECT sid, calling, called, line_key, stopped FROM ({lined_sql("suspects")})
         WHERE up IS NOT NULL AND excluded IS NULL AND calling IS NOT NULL
+            AND (coalesce(poor, false) OR cause IN {DROPPED_CAUSES})
     """)
 
 
@@ -198,9 +227,11 @@ def repeat(connection: duckdb.DuckDBPyConnection) -> None:
 def of_day(zone: ZoneInfo, day: date) -> str:
     """Return the query of the lines that began on a UTC day: all but their prices."""
     month = offset_sql(zone, "start", day, day + timedelta(days=1))
+    records = f"(SELECT rowid AS rid, * FROM records WHERE day = DATE '{day}')"
     return f"""
         WITH l AS NOT MATERIALIZED (
-            SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock FROM lined WHERE day = DATE '{day}'
+            SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock
+            FROM ({lined_sql(records)}) WHERE day = DATE '{day}'
         )
         SELECT {_COLUMNS}
         FROM l
@@ -225,12 +256,16 @@ def hear(connection: duckdb.DuckDBPyConnection, reports: str, first: date, last:
                 WHEN packets_received > 0 THEN false END AS poor,
                 severely_concealed_seconds AS severe
             FROM {reports} WHERE day BETWEEN DATE '{first}' AND DATE '{last}'
+        ), told AS (
+            SELECT coalesce(j.call, r.rid) AS call,
+                bool_or(coalesce(said.poor, CASE WHEN severe IS NOT NULL AND r.seconds > 0
+                    THEN severe > r.seconds * CASE WHEN r.seconds >= {LONG_SECONDS}
+                        THEN {POOR_SEVERE_LONG} ELSE {POOR_SEVERE_SHORT} END END)) AS poor
+            FROM (SELECT rowid AS rid, * FROM records) r JOIN said USING (source, system, call_ref)
+            LEFT JOIN joined j USING (rid) GROUP BY ALL
+            UNION ALL
+            SELECT coalesce(j.call, r.rid), r.mos < {POOR_MOS}
+            FROM (SELECT rowid AS rid, mos FROM records WHERE mos IS NOT NULL) r LEFT JOIN joined j USING (rid)
         )
-        SELECT coalesce(j.call, r.rid) AS call,
-            bool_or(coalesce(said.poor, CASE WHEN severe IS NOT NULL AND r.seconds > 0
-                THEN severe > r.seconds * CASE WHEN r.seconds >= {LONG_SECONDS}
-                    THEN {POOR_SEVERE_LONG} ELSE {POOR_SEVERE_SHORT} END END)) AS poor
-        FROM (SELECT rowid AS rid, * FROM records) r JOIN said USING (source, system, call_ref)
-        LEFT JOIN joined j USING (rid)
-        GROUP BY ALL HAVING poor IS NOT NULL
+        SELECT call, bool_or(poor) AS poor FROM told GROUP BY call HAVING poor IS NOT NULL
     """)

@@ -17,7 +17,7 @@ import pyarrow as pa
 from analytics.attribution import Attribution, Attributor
 from analytics.cost.number_classes import UNKNOWN
 from analytics.cost.numbers import Destination, NumberReader
-from analytics.sites import DialPlan
+from analytics.sites import DialPlan, Estate
 from analytics.usage.records import NEEDED
 
 _DAY = timedelta(days=1)
@@ -274,17 +274,15 @@ def redirected(connection: duckdb.DuckDBPyConnection, attributor: Attributor) ->
     _fill(connection, "redirecting", _columns(names, kept), pa.schema(types))
 
 
-def listed(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
-    """Fill `public` (number, lday, listed): which numbers that were called from outside are public ones."""
-    rows = connection.execute("""
-        SELECT hunt_pilot, lday FROM marked WHERE o_out AND hunt_pilot IS NOT NULL
-        UNION SELECT original_called, lday FROM marked WHERE o_out AND original_called IS NOT NULL
-        UNION SELECT called, lday FROM marked WHERE o_out AND called IS NOT NULL
-    """).fetchall()
+def listed(connection: duckdb.DuckDBPyConnection, estate: Estate, attributor: Attributor) -> None:
+    """Fill `public` (number, lday, listed): public numbers as records may spell them, on the days of the window."""
+    days = [day for (day,) in connection.execute("SELECT DISTINCT lday FROM records").fetchall()]
+    digits = {public.number.removeprefix("+") for public in estate.public_numbers}
     kept = []
-    for number, day in rows:
-        public = attributor.public_number(number, day)
-        if public is not None:
-            kept.append((number, day, public.number))
+    for number in sorted({spelled for plain in digits for spelled in (plain, f"+{plain}")}):
+        for day in days:
+            public = attributor.public_number(number, day)
+            if public is not None:
+                kept.append((number, day, public.number))
     types = [("number", pa.string()), ("lday", pa.date32()), ("listed", pa.string())]
     _fill(connection, "public", _columns(("number", "lday", "listed"), kept), pa.schema(types))

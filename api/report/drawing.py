@@ -159,7 +159,7 @@ def line_legend(lines: Sequence[Line]) -> str:
 
 def legend(*entries: str) -> str:
     """A legend above a plot."""
-    return f'<p class="legend">{"".join(entries)}</p>'
+    return f'<p class="legend">{" ".join(entries)}</p>'
 
 
 def draw_waterfall(plot: Waterfall) -> str:

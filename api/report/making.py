@@ -21,6 +21,7 @@ from analytics.cost.rating import Rater
 from analytics.cost.savings_document import savings_document
 from analytics.cost.site_report import SiteFacts, sites_document
 from analytics.cost.statement import CostFacts
+from analytics.cost.traffic import Traffic, busier, traffic_of
 from analytics.sites import Estate
 from analytics.store import site_queries
 from analytics.store.cost_queries import CoveredSum, Usage, usage_sums, utc_span
@@ -29,7 +30,7 @@ from analytics.usage.covered import covered_sums
 from api.report.one_site import NoSuchSiteError, of_site
 from collector.estate.costs import load_costs
 from collector.estate.folder import load_estate
-from collector.estate.tariffs import load_tariffs
+from collector.estate.tariffs import FOLDER, load_tariffs
 
 if TYPE_CHECKING:
     import duckdb
@@ -114,6 +115,8 @@ class _Making:
     def _covered(self) -> tuple[CoveredSum, ...]:
         """What inclusive minutes of either tariff take off the months' calls."""
         settings = self._estate.settings
+        if not (self._request.estate / FOLDER).is_dir():
+            return ()
         tariffs = load_tariffs(self._request.estate, settings)
         held = {"ip": tariffs.named(settings.ip_tariff), "legacy": tariffs.named(settings.legacy_tariff)}
         raters = {
@@ -141,10 +144,16 @@ class _Making:
     def sites(self) -> Document:
         """What each site did."""
         usage = self._usage()
-        months = [
-            site_queries.outside_calls(self._connection, self._usage_view(), month) for month in self._request.months
-        ]
-        by_site, whole = channels.by_site(months)
+        group = channels.group_of(self._estate.trunks)
+        by_site: dict[str | None, Traffic] = {}
+        by_group: dict[str, Traffic] = {}
+        whole = channels.NOTHING
+        for month in self._request.months:
+            # One month at a time: a year of calls would fill the memory.
+            calls = site_queries.outside_calls(self._connection, self._usage_view(), month)
+            by_site = channels.joined(by_site, channels.by_site(calls))
+            by_group = channels.joined(by_group, channels.by_group(calls, group))
+            whole = busier(whole, traffic_of(calls.begins, calls.ends))
         facts = SiteFacts(
             settings=self._estate.settings,
             sites=self._estate.sites,
@@ -153,7 +162,7 @@ class _Making:
             usage=usage,
             site_traffic=by_site,
             all_traffic=whole,
-            group_traffic=channels.by_group(months, channels.group_of(self._estate.trunks)),
+            group_traffic=by_group,
             quality=tuple(site_queries.quality_sums(self._connection, self._usage_view(), self._request.months)),
             judgement=self._judgement(),
             sources=self._sources("usage"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from html import escape
 from importlib.resources import files
@@ -25,7 +26,13 @@ from api.report.shown import (
 )
 
 MANY_COLUMNS = 9
-"""Tables of more columns are printed on landscape pages."""
+"""Tables of more columns are printed small."""
+MORE_COLUMNS = 13
+"""Tables of more columns are printed on landscape pages, too."""
+LONGEST_HEADING = 150
+"""Characters of an answer that stand as a heading."""
+MOST_OPEN = 1_000
+"""Figures up to which the trace is open: longer ones are laid out when someone opens them or follows a link there."""
 MOST_INPUTS = 12
 """Inputs that a figure's proof lists: the rest stands in the trace."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -47,6 +54,15 @@ def as_html(document: Document) -> str:
 def text(value: str) -> str:
     """Text as it may stand in a page."""
     return escape("".join(sign if sign.isprintable() or sign == " " else "\ufffd" for sign in value))
+
+
+def divided(sentence: str) -> tuple[str, str]:
+    """What stands as the heading, and the rest: a long answer goes on in smaller print after whole sentences."""
+    ends = [match.end() for match in re.finditer(r"\.(?= |$)", sentence)]
+    if len(sentence) <= LONGEST_HEADING or not ends:
+        return sentence, ""
+    end = max([end for end in ends if end <= LONGEST_HEADING], default=ends[0])
+    return sentence[:end], sentence[end:].strip()
 
 
 class Page:
@@ -77,24 +93,28 @@ class Page:
 
     def _header(self) -> Iterator[str]:
         document = self._document
-        yield f'<header><p class="title">{text(document.title)}</p><h1>{text(document.sentence)}</h1>'
+        answer, rest = divided(document.sentence)
+        yield f'<header><p class="title">{text(document.title)}</p><h1>{text(answer)}</h1>'
+        if rest:
+            yield f'<p class="rest">{text(rest)}</p>'
         if document.facts:
             lines = (f"<dt>{text(name)}</dt><dd>{text(value)}</dd>" for name, value in document.facts)
             yield f'<dl class="facts">{"".join(lines)}</dl>'
-        links = "".join(
+        links = " ".join(
             f'<a href="#s{index}">{text(section.title)}</a>' for index, section in enumerate(document.sections)
         )
-        yield f'<nav aria-label="Sections">{links}<a href="#sources">Sources</a><a href="#trace">Trace</a></nav>'
-        keys = "".join(f"<span>{sign} {text(words)}</span>" for sign, words in MARK_WORDS.items())
+        yield f'<nav aria-label="Sections">{links} <a href="#sources">Sources</a> <a href="#trace">Trace</a></nav>'
+        keys = " ".join(f"<span>{sign} {text(words)}</span>" for sign, words in MARK_WORDS.items())
         yield (
-            f'<p class="key">{keys}<span>— missing: the reason is below the table</span>'
+            f'<p class="key">{keys} <span>— missing: the reason is below the table</span> '
             '<span class="screen">Each figure opens its formula and inputs.</span></p></header>'
         )
 
     def _section(self, section: Section, index: int) -> Iterator[str]:
         shared = one_mark(figures_of(section, self._document))
         told = f"<small>{shared} {text(MARK_WORDS[shared])}</small>" if shared else ""
-        many = ' class="many"' if len(section.heads) > MANY_COLUMNS else ""
+        columns = len(section.heads)
+        many = f' class="many{" more" * (columns > MORE_COLUMNS)}"' if columns > MANY_COLUMNS else ""
         yield f'<section id="s{index}"{many}><h2>{text(section.title)}{told}</h2><p>{text(section.sentence)}</p>'
         plot = plot_of(section, self._document)
         if plot is not None:
@@ -189,13 +209,15 @@ class Page:
             f'<th scope="col"{" class=f" if label == "Value" else ""}>{label}</th>'
             for label in ("Figure", "Value", "Evidence", "Formula or source", "Key")
         )
+        opened = " open" if len(self._turns) <= MOST_OPEN else ""
         yield (
-            '<section id="trace"><h2>Trace</h2><p>Every figure with its formula or source.</p>'
+            '<section id="trace"><h2>Trace</h2>'
+            f"<details{opened}><summary>Every figure with its formula or source: {len(self._turns):,}</summary>"
             f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>'
         )
         for figure in self._document.book:
             yield self._trace_row(figure)
-        yield "</tbody></table></div></section>"
+        yield "</tbody></table></div></details></section>"
 
     def _trace_row(self, figure: Figure) -> str:
         origin = self._linked(figure) if figure.formula else f"<code>{text(figure.source)}</code>"

@@ -24,6 +24,8 @@ LEAST_NAME = 12
 """Columns that a name keeps where a line is too long."""
 WIDEST_NAME = 24
 """Columns of a name for which a table is rather cut into pieces than the name."""
+LEAST_NOTE = 16
+"""Columns for which a note stands beside its line, cut at its end; the whole one is in the other formats."""
 MOST_REASONS = 5
 """Reasons under a table: the rest stands in the other formats."""
 
@@ -110,12 +112,7 @@ def row_cells(section: Section, index: int, document: Document, *, marked: bool)
 
 def panels(heads: Sequence[Heading], rows: Sequence[Sequence[Piece]], room: int) -> list[list[int]]:
     """Columns of each piece of a table. Column 0 names the rows and stands in each piece."""
-    needed = [
-        max([width(head.name), *(width(row[index].text) for row in rows)])
-        if head.least is None
-        else min(WIDEST_NAME, max([head.least, width(head.name), *(width(row[index].text) for row in rows)]))
-        for index, head in enumerate(heads)
-    ]
+    needed = [room_of(head, [row[index].text for row in rows]) for index, head in enumerate(heads)]
     pieces: list[list[int]] = [[0]]
     used = needed[0]
     for index in range(1, len(heads)):
@@ -125,6 +122,15 @@ def panels(heads: Sequence[Heading], rows: Sequence[Sequence[Piece]], room: int)
         pieces[-1].append(index)
         used += GAP + needed[index]
     return pieces
+
+
+def room_of(head: Heading, texts: Sequence[str]) -> int:
+    """Columns that a column of a table asks for: numbers all they need, names up to a limit, notes the least."""
+    least = width(head.name)
+    if head.prose:
+        return max(least, LEAST_NOTE)
+    whole = max([least, *map(width, texts)])
+    return whole if head.least is None else max(least, min(WIDEST_NAME, whole))
 
 
 def footer(document: Document, screen: Screen) -> Iterator[str]:

@@ -7,16 +7,16 @@ compute see the same.
 
 from __future__ import annotations
 
-import ast
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analytics.cost.document import Document, Ref, Section
-from analytics.cost.figures import Figure, FormulaError
+from analytics.cost.figures import Figure
+from analytics.cost.formula import Call, Chain, Negative, Node, Number, Reference, read
 from api.report.shown import (
     MARK_WORDS,
     MISSING,
@@ -44,8 +44,11 @@ MOST_ARGUMENTS = 255
 """What a spreadsheet bears."""
 LONGEST_TEXT = 32_767
 A4 = 9
+LINE_PT = 15
+LINE_CHARACTERS = 95
+"""Characters that fit a line of the summary's wide column, and the height of a line [pt]: rows do not grow by
+themselves in every spreadsheet."""
 _NOT_IN_NAMES = re.compile(r"[\[\]:*?/\\']")
-_REFERENCE = re.compile(r"\{([^{}]+)\}")
 _MADE = datetime(2000, 1, 1)
 AMBER = "#B8860B"
 
@@ -116,43 +119,37 @@ def homes(document: Document, names: Sequence[str]) -> dict[str, Place]:
 
 def excel_formula(formula: str, places_of: Mapping[str, Place], sheet: str) -> str:
     """Translate a figure's formula for a cell on a sheet; FormulaError where it is none."""
-    order = list(dict.fromkeys(_REFERENCE.findall(formula)))
-    numbers = {key: index for index, key in enumerate(order)}
-    text = _REFERENCE.sub(lambda match: f"_{numbers[match[1]]}", formula)
-    try:
-        tree = ast.parse(text, mode="eval")
-    except SyntaxError as error:
-        raise FormulaError(f"not a formula: {formula}") from error
-    return "=" + _translate(tree.body, {f"_{index}": places_of[key] for key, index in numbers.items()}, sheet, text)
+    return "=" + _translate(read(formula), places_of, sheet)
 
 
-_SIGNS: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
-_FUNCTIONS = {"round": "ROUND", "sum": "SUM", "min": "MIN", "max": "MAX"}
-
-
-def _translate(node: ast.expr, cells: Mapping[str, Place], sheet: str, text: str) -> str:
+def _translate(node: Node, cells: Mapping[str, Place], sheet: str) -> str:
     match node:
-        case ast.Constant(value=int() | float()):
-            return ast.get_source_segment(text, node) or ""
-        case ast.Name(id=name) if name in cells:
-            return cells[name].absolute(sheet)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return f"(-{_translate(operand, cells, sheet, text)})"
-        case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _SIGNS:
-            sides = (_translate(side, cells, sheet, text) for side in (left, right))
-            return f"({_SIGNS[type(operator)].join(sides)})"
-        case ast.Call(func=ast.Name(id=name), args=args) if name in _FUNCTIONS:
-            return _call(_FUNCTIONS[name], args, cells, sheet, text)
-        case _:
-            raise FormulaError(f"not in the formula language: {ast.unparse(node)}")
+        case Number(text):
+            return text
+        case Reference(key):
+            return cells[key].absolute(sheet)
+        case Negative(operand):
+            return f"(-{_operand(operand, cells, sheet)})"
+        case Chain(first, rest):
+            # Spreadsheets too compute from left to right, and * and / before + and -.
+            parts = [_operand(first, cells, sheet)]
+            parts += [f"{sign}{_operand(operand, cells, sheet)}" for sign, operand in rest]
+            return "".join(parts)
+        case Call("round", arguments):
+            return f"ROUND({','.join(_translate(argument, cells, sheet) for argument in arguments)})"
+        case Call(function, arguments):
+            return _call(function.upper(), arguments, cells, sheet)
 
 
-def _call(function: str, args: Sequence[ast.expr], cells: Mapping[str, Place], sheet: str, text: str) -> str:
-    if function == "ROUND":
-        return f"ROUND({','.join(_translate(arg, cells, sheet, text) for arg in args)})"
-    if not args:
+def _operand(node: Node, cells: Mapping[str, Place], sheet: str) -> str:
+    inner = _translate(node, cells, sheet)
+    return f"({inner})" if isinstance(node, Chain) else inner
+
+
+def _call(function: str, arguments: Sequence[Node], cells: Mapping[str, Place], sheet: str) -> str:
+    if not arguments:
         return "0"
-    parts = list(_ranges(args, cells, sheet, lambda arg: _translate(arg, cells, sheet, text)))
+    parts = list(_ranges(arguments, cells, sheet))
     while len(parts) > MOST_ARGUMENTS:
         parts = [
             f"{function}({','.join(parts[start : start + MOST_ARGUMENTS])})"
@@ -161,14 +158,12 @@ def _call(function: str, args: Sequence[ast.expr], cells: Mapping[str, Place], s
     return f"{function}({','.join(parts)})"
 
 
-def _ranges(
-    args: Sequence[ast.expr], cells: Mapping[str, Place], sheet: str, other: Callable[[ast.expr], str]
-) -> Iterator[str]:
+def _ranges(arguments: Sequence[Node], cells: Mapping[str, Place], sheet: str) -> Iterator[str]:
     """Arguments, cells that lie below each other as one range."""
     first: Place | None = None
     last: Place | None = None
-    for arg in args:
-        place = cells.get(arg.id) if isinstance(arg, ast.Name) else None
+    for argument in arguments:
+        place = cells[argument.key] if isinstance(argument, Reference) else None
         if last is not None and first is not None:
             if place is not None and place == last._replace(row=last.row + 1):
                 last = place
@@ -176,17 +171,15 @@ def _ranges(
             yield _range(first, last, sheet)
         first = last = place
         if place is None:
-            yield other(arg)
+            yield _translate(argument, cells, sheet)
     if first is not None and last is not None:
         yield _range(first, last, sheet)
 
 
 def _range(first: Place, last: Place, sheet: str) -> str:
-    return (
-        first.absolute(sheet)
-        if first == last
-        else f"{first.absolute(sheet)}:{last._replace(sheet=sheet).absolute(sheet)}"
-    )
+    if first == last:
+        return first.absolute(sheet)
+    return f"{first.absolute(sheet)}:{last._replace(sheet=sheet).absolute(sheet)}"
 
 
 class Sheets:
@@ -237,6 +230,7 @@ class Sheets:
         for name, value in document.facts:
             self._text(sheet, row, 0, name, font_color="#666666")
             self._text(sheet, row, 1, value, text_wrap=True)
+            sheet.set_row(row, LINE_PT * (1 + len(value) // LINE_CHARACTERS))
             row += 1
         row += 1
         for name, section in zip(self._names, document.sections, strict=True):
@@ -244,6 +238,7 @@ class Sheets:
                 row, 0, f"internal:'{name}'!A1", self._format(font_color="#0072B2", underline=1), section.title
             )
             self._text(sheet, row, 1, section.sentence, text_wrap=True)
+            sheet.set_row(row, LINE_PT * (1 + len(section.sentence) // LINE_CHARACTERS))
             row += 1
         row += 1
         for sign, words in MARK_WORDS.items():
@@ -264,7 +259,8 @@ class Sheets:
         for column, head in enumerate(section.heads):
             align = "left" if head.unit == TEXT else "right"
             label = heading(head, self._document.currency)
-            self._text(sheet, HEAD_ROW, column, label, bold=True, bottom=1, align=align, text_wrap=True)
+            indent = self._indent(section, column)
+            self._text(sheet, HEAD_ROW, column, label, bold=True, bottom=1, align=align, text_wrap=True, **indent)
             sheet.set_column(column, column, self._width(section, column))
         if any(row.note for row in section.rows):
             self._text(sheet, HEAD_ROW, noted, "Note", bold=True, bottom=1)
@@ -277,7 +273,7 @@ class Sheets:
             for column, cell in enumerate(row.cells):
                 figure = figure_of(cell, self._document)
                 if figure is None:
-                    self._text(sheet, row_number, column, str(cell), **line)
+                    self._text(sheet, row_number, column, str(cell), **line, **self._indent(section, column))
                 else:
                     self._figure(sheet, Place(name, row_number, column), figure, line)
             if row.note:
@@ -286,6 +282,11 @@ class Sheets:
         for note in section.notes:
             row_number += 1
             self._text(sheet, row_number, 0, note, font_color="#666666", italic=True)
+
+    def _indent(self, section: Section, column: int) -> dict[str, int]:
+        """Text that follows a number keeps away from it."""
+        heads = section.heads
+        return {"indent": 1} if column and heads[column].unit == TEXT and heads[column - 1].unit != TEXT else {}
 
     def _width(self, section: Section, column: int) -> float:
         if section.heads[column].unit != TEXT:

@@ -36,6 +36,7 @@ EARLIEST: Final = 946_684_800
 """2000-01-01 UTC [s]: no CUCM is older."""
 LATEST: Final = 4_102_444_800
 """2100-01-01 UTC [s]."""
+MOST: Final = (1 << 31) - 1
 MILLION: Final = 1_000_000
 DAY: Final = 86_400
 
@@ -332,10 +333,10 @@ class RowReader:
             mark((values != 0) & ((values < EARLIEST) | (values >= LATEST)), TIME_OUT_OF_RANGE)
         for field in SHORT if self.shape is CDR_SHAPE else ():
             values = numbers[field][0]
-            mark((values < 0) | (values >= 1 << 31), SLOT_FAULT * OUT_OF_RANGE + self._slot[field])
+            mark((values < 0) | (values > MOST), SLOT_FAULT * OUT_OF_RANGE + self._slot[field])
         for field in (MANAGER, CALL):
             values = numbers[field][0]
-            mark((values < 0) | (values >= 1 << 31), SLOT_FAULT * OUT_OF_RANGE + self._slot[field])
+            mark((values < 0) | (values > MOST), SLOT_FAULT * OUT_OF_RANGE + self._slot[field])
 
     def _reject(self, cut: Cut, fault: Integers) -> None:
         """Say what was rejected, file by file and in order of lines."""
@@ -396,7 +397,7 @@ def _cdr(numbers: Mapping[str, tuple[Integers, Flags]], texts: Mapping[str, pa.A
     connect, disconnect = numbers["dateTimeConnect"][0], numbers["dateTimeDisconnect"][0]
     duration, has_duration = numbers["duration"]
     counted = np.where((connect > 0) & (disconnect > connect), disconnect - connect, 0)
-    seconds = np.where(has_duration, duration, counted)
+    seconds = np.where(has_duration, duration, np.minimum(counted, MOST))
     waited, says_wait = numbers["totalWaitTimeInQueue"]
     queued = says_wait & ((numbers["wasCallQueued"][0] == 1) | (waited > 0))
     return {
@@ -425,7 +426,7 @@ def _cdr(numbers: Mapping[str, tuple[Integers, Flags]], texts: Mapping[str, pa.A
         "join_behalf": _short(numbers["joinOnBehalfOf"]),
         "orig_conversation": _given(numbers["origConversationId"]),
         "dest_conversation": _given(numbers["destConversationId"]),
-        "queue_seconds": _fixed(pa.int32(), np.clip(waited, 0, (1 << 31) - 1).astype(np.int32), queued),
+        "queue_seconds": _fixed(pa.int32(), np.clip(waited, 0, MOST).astype(np.int32), queued),
         "codec": _codec(numbers["origMediaCap_payloadCapability"][0]),
     }
 

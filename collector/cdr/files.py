@@ -129,8 +129,8 @@ class Found:
     """Size and time of change of each file and fresh file as it was found."""
 
 
-def discover(paths: Sequence[Path], now_ns: int, settle_ns: int = 0) -> Found:
-    """Find files under paths, folders with all below them, in order of name.
+def discover(paths: Sequence[Path], now_ns: int, settle_ns: int = 0, apart: Iterable[Path] = ()) -> Found:
+    """Find files under paths, folders with all below them, in order of name; those `apart`, which are ours, are not.
 
     Files in folders that changed within `settle_ns` of `now_ns` are `fresh`; a file named itself is never.
     Raises `CdrError` for a path that does not exist.
@@ -139,7 +139,8 @@ def discover(paths: Sequence[Path], now_ns: int, settle_ns: int = 0) -> Found:
     fresh: dict[Path, None] = {}
     skipped: dict[Path, Skipped] = {}
     stamps: dict[Path, tuple[int, int]] = {}
-    for path, named in _walk(paths):
+    ours = {path.resolve() for path in apart}
+    for path, named in _walk(paths, ours, skipped):
         if path in files or path in fresh or path in skipped:
             continue
         left = _leave(path, named)
@@ -167,8 +168,13 @@ def _order(path: Path) -> tuple[str, str]:
     return path.name, str(path)
 
 
-def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
-    """Each file below the paths, and whether it was named itself."""
+def _walk(paths: Iterable[Path], ours: set[Path], skipped: dict[Path, Skipped]) -> Iterator[tuple[Path, bool]]:
+    """Each file below the paths, and whether it was named itself; folders that cannot be read are skipped."""
+
+    def skip(error: OSError) -> None:
+        path = Path(str(error.filename))
+        skipped[path] = Skipped(path, "unreadable", f"cannot be read: {error.strerror}")
+
     for path in paths:
         if not path.is_dir():
             if not os.path.lexists(path):
@@ -176,9 +182,10 @@ def _walk(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
             yield path, True
             continue
         inside: list[Path] = []
-        for folder, folders, names in os.walk(path):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            inside += [Path(folder, name) for name in names]
+        for folder, folders, names in os.walk(path, onerror=skip):
+            here = Path(folder).resolve()
+            folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name not in ours)
+            inside += [Path(folder, name) for name in names if here / name not in ours]
         for each in sorted(inside, key=_order):
             yield each, False
 
@@ -242,7 +249,7 @@ def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFi
     parts = name_parts(path.name)
     return CdrFile(
         path=path,
-        name=path.name,
+        name=path.name.encode("utf-8", "backslashreplace").decode("utf-8"),  # names are octets, not always UTF-8
         format=layout.format,
         record=layout.record,
         sha256=digest.hexdigest(),

@@ -147,7 +147,7 @@ class Import:
 
     def into(self, lake: Lake, journal: Journal, files: Sequence[CdrFile], now: datetime) -> None:
         """Bring files into the lake that are not there, group by group."""
-        known = imported_keys(lake)
+        known = imported_keys(lake, [file.file_key for file in files])
         wanted = [file for file in files if file.file_key not in known]
         self.summary.already += len(files) - len(wanted)
         journal.forget(journal.pending & known)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import pyarrow as pa
 
 from analytics.store.schema import CDR_ROWS, IMPORTS, PHONE_REPORTS, Kind
-from collector.cdr.files import CdrFile, name_parts
-from collector.cdr.sequence import Gap, Seen, Silence, gaps, silences
+from collector.cdr.files import CdrFile
+from collector.cdr.sequence import MINUTE, Gap, Seen, Silence, gaps, silences
 from collector.cdr.staging import Staged
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 DAY: Final = timedelta(days=1)
 NEIGHBOURS: Final = timedelta(hours=1)
-"""How far from the files of a run others are looked at for gaps between them."""
+"""How far from the files of a run others tell whether a feed has a file a minute."""
 _ARROW: Final = {
     Kind.LONG: pa.int64(),
     Kind.TEXT: pa.string(),
@@ -40,11 +40,13 @@ def connected(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.close()
 
 
-def imported_keys(lake: Lake) -> set[int]:
-    """Keys of all files that `imports` names."""
+def imported_keys(lake: Lake, keys: Iterable[int]) -> set[int]:
+    """Those files, of some, that `imports` names."""
     with connected(lake) as connection:
-        lake.view(connection, IMPORTS.name)
-        return {key for (key,) in connection.execute("SELECT file_key FROM imports").fetchall()}
+        connection.register("asked", pa.table({"file_key": pa.array(sorted(keys), pa.int64())}))
+        view = lake.view(connection, IMPORTS.name)
+        sql = f"SELECT file_key FROM {view} SEMI JOIN asked USING (file_key)"  # noqa: S608 - own names
+        return {key for (key,) in connection.execute(sql).fetchall()}
 
 
 def present(lake: Lake, keys: Collection[int]) -> dict[str, frozenset[int]]:
@@ -135,18 +137,35 @@ def missing(files: Iterable[CdrFile]) -> tuple[list[Gap], list[Silence]]:
 
 
 def missing_around(lake: Lake, files: Iterable[CdrFile]) -> tuple[list[Gap], list[Silence]]:
-    """Find files that are missing between these and those imported before and after them."""
+    """Find files that are missing between these, and between them and those that were imported beside them."""
     known = [one for file in files if (one := seen(file)) is not None]
     if not known:
         return [], []
-    nodes = {(one.node, one.record) for one in known}
-    first = min(one.minute for one in known) - NEIGHBOURS
-    last = max(one.minute for one in known) + NEIGHBOURS
+    first, last = min(one.minute for one in known), max(one.minute for one in known)
+    known += _beside(lake, {one.node for one in known}, first, last)
+    return (
+        [gap for gap in gaps(known) if gap.before >= first and gap.after <= last],
+        [one for one in silences(known) if one.last >= first - MINUTE and one.first <= last + MINUTE],
+    )
+
+
+def _beside(lake: Lake, nodes: set[str], first: datetime, last: datetime) -> Iterator[Seen]:
+    """Imported files of nodes: those from about first to last, and the nearest before and after, however far."""
     with connected(lake) as connection:
-        lake.view(connection, IMPORTS.name)
-        rows = connection.execute("SELECT name, record FROM imports WHERE sequence IS NOT NULL").fetchall()
-    for name, record in rows:
-        parts = name_parts(name)
-        if parts is not None and (parts.node, record) in nodes and first <= parts.minute <= last:
-            known.append(Seen(parts.node, record, parts.minute, parts.sequence))
-    return gaps(known), silences(known)
+        connection.register("of_nodes", pa.table({"node": pa.array(sorted(nodes), pa.string())}))
+        view = lake.view(connection, IMPORTS.name)
+        columns = "node, record, minute, sequence"
+        rows = connection.execute(
+            f"""
+            WITH named AS (SELECT node, record, sequence, regexp_extract(name, '_([0-9]{{12}})_[0-9]+', 1) AS minute
+                           FROM {view} SEMI JOIN of_nodes USING (node) WHERE sequence IS NOT NULL)
+            SELECT {columns} FROM named WHERE minute BETWEEN $1 AND $2
+            UNION SELECT {columns} FROM named WHERE minute < $1
+                  QUALIFY row_number() OVER (PARTITION BY node, record ORDER BY minute DESC, sequence DESC) = 1
+            UNION SELECT {columns} FROM named WHERE minute > $2
+                  QUALIFY row_number() OVER (PARTITION BY node, record ORDER BY minute, sequence) = 1
+            """,  # noqa: S608 - own names
+            [f"{moment:%Y%m%d%H%M}" for moment in (first - NEIGHBOURS, last + NEIGHBOURS)],
+        ).fetchall()
+    for node, record, minute, sequence in rows:
+        yield Seen(node, record, datetime.strptime(minute, "%Y%m%d%H%M").replace(tzinfo=UTC), sequence)

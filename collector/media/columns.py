@@ -59,6 +59,7 @@ BURST_LOST: Final = 43
 CLUSTER_PACKETS: Final = 44  # the burst (or lone loss) not closed yet
 CLUSTER_LOST: Final = 45
 COMFORT_NOISE: Final = 46
+INTERVAL_PACKETS: Final = 47  # packets at the end of the last interval that was written down
 HELD_TIMESTAMP: Final = 48
 HELD_OCTETS: Final = 49
 EVENTS_LOGGED: Final = 50
@@ -82,6 +83,7 @@ DRIFT_COUNT: Final = 67
 TIMESTAMP_JUMPS: Final = 68
 NEXT_FREE: Final = 69
 RESTART_OF: Final = 70  # serial of the row this one continues, -1 none
+INTERVAL_SINCE: Final = 71  # end of the last interval that was written down [ns], 0 none yet
 RUN_CLASSES_AT: Final = 72  # 8 classes of loss-run lengths
 COUNT_COLUMNS: Final = 88
 
@@ -150,6 +152,20 @@ LOG_LATE: Final = 2  # extended sequence number that came late and filled a hole
 LOG_TYPE: Final = 3  # old payload type, new payload type
 LOG_EVENT: Final = 4  # code | ended << 8 | volume << 16, duration [timestamp units], packets, first << 32 | last seq
 EVENTS_PER_STREAM: Final = 256
+
+# --- intervals: a stream's counts so far, every so often; only where they are asked for --------------------------
+INTERVAL_ROWS: Final = 65536
+INTERVAL_SERIAL: Final = 0
+INTERVAL_AT: Final = 1  # last packet of the interval [ns]
+INTERVAL_COUNT: Final = 2  # packets of the row so far
+INTERVAL_DUPLICATES: Final = 3
+INTERVAL_EXPECTED: Final = 4  # RFC 3550 A.3, so far
+INTERVAL_JITTER: Final = 5  # [ns], -1 not known
+INTERVAL_FIRST: Final = 6  # first packet of the row [ns]
+INTERVAL_COLUMNS: Final = 8
+SETTING_INTERVAL: Final = 0  # length of an interval [ns], 0 none
+SETTING_WRITTEN: Final = 1  # rows of `intervals` in use
+SETTINGS: Final = 2
 
 # --- RFC 3550 A.1 -------------------------------------------------------------------------------------------------
 MAX_DROPOUT: Final = 3000

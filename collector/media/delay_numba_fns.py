@@ -45,6 +45,7 @@ from collector.media.columns import (
     SAMPLE_SEQ,
     SAMPLES,
     SAMPLES_PER_ROW,
+    SETTING_INTERVAL,
     STEP_VOTES,
     TIMESTAMP_JUMPS,
     TIMESTAMP_STEP,
@@ -208,10 +209,19 @@ def work_out(table: StreamArrays, row: int) -> None:
 
 @njit_inline
 def hand_out(table: StreamArrays, row: int, clock: int, forget: int) -> None:
-    """Let the packets of a row that wait be measured by whoever works through the jobs, in their order."""
+    """Let the packets of a row that wait be measured by whoever works through the jobs, in their order.
+
+    Where intervals are cut they are measured at once: each holds the jitter at its end.
+    """
     counts, samples, jobs = table.counts, table.samples[row], table.jobs
     n = counts[row, SAMPLES] if clock > 0 else 0
     counts[row, SAMPLES] = 0
+    if table.settings[SETTING_INTERVAL] > 0:
+        if n > 0:
+            measure(table, row, samples, 0, n, clock)
+        if forget:
+            counts[row, PREVIOUS_AT] = -1
+        return
     k = jobs[0, JOB_SAMPLES] + 1
     jobs[0, JOB_SAMPLES] = k
     job = jobs[k]

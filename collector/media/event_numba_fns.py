@@ -10,6 +10,8 @@ from collector.capture.columns import (
     EVENT_COUNT,
 )
 from collector.media.columns import (
+    BASE_SEQ,
+    DUPLICATES,
     EVENT_AT,
     EVENT_CODE,
     EVENT_DURATION,
@@ -23,6 +25,19 @@ from collector.media.columns import (
     EVENTS_LOGGED,
     EVENTS_PER_STREAM,
     EVENTS_UNLOGGED,
+    FIRST_AT,
+    INTERVAL_AT,
+    INTERVAL_COUNT,
+    INTERVAL_DUPLICATES,
+    INTERVAL_EXPECTED,
+    INTERVAL_FIRST,
+    INTERVAL_JITTER,
+    INTERVAL_PACKETS,
+    INTERVAL_SERIAL,
+    INTERVAL_SINCE,
+    JITTER,
+    JITTER_COUNT,
+    LAST_AT,
     LOG_A,
     LOG_AT,
     LOG_B,
@@ -32,7 +47,10 @@ from collector.media.columns import (
     LOG_KIND,
     LOG_SERIAL,
     MAX_SEQ,
+    PACKETS,
     SERIAL,
+    SETTING_INTERVAL,
+    SETTING_WRITTEN,
 )
 from collector.media.table import StreamArrays
 
@@ -59,6 +77,39 @@ def log_event(
     log[n, LOG_B] = b
     log[n, LOG_C] = c
     log[n, LOG_D] = d
+
+
+@njit_inline
+def write_interval(table: StreamArrays, row: int) -> None:
+    """Write down what the row counted up to its last packet; the caller knows that there is room."""
+    counts = table.counts
+    intervals = table.intervals
+    n = table.settings[SETTING_WRITTEN]
+    table.settings[SETTING_WRITTEN] = n + 1
+    intervals[n, INTERVAL_SERIAL] = counts[row, SERIAL]
+    intervals[n, INTERVAL_AT] = counts[row, LAST_AT]
+    intervals[n, INTERVAL_COUNT] = counts[row, PACKETS]
+    intervals[n, INTERVAL_DUPLICATES] = counts[row, DUPLICATES]
+    intervals[n, INTERVAL_EXPECTED] = counts[row, MAX_SEQ] - counts[row, BASE_SEQ] + 1
+    intervals[n, INTERVAL_JITTER] = -1
+    if counts[row, JITTER_COUNT] > 0:
+        intervals[n, INTERVAL_JITTER] = np.int64(table.sums[row, JITTER] * 1e6)
+    intervals[n, INTERVAL_FIRST] = counts[row, FIRST_AT]
+    counts[row, INTERVAL_SINCE] = counts[row, LAST_AT]
+    counts[row, INTERVAL_PACKETS] = counts[row, PACKETS]
+
+
+@njit_inline
+def end_interval(table: StreamArrays, row: int) -> None:
+    """Asked every 64 packets: whether an interval has passed, for then it is written down."""
+    counts = table.counts
+    length = table.settings[SETTING_INTERVAL]
+    if length > 0:
+        since = counts[row, INTERVAL_SINCE]
+        if since == 0:
+            since = counts[row, FIRST_AT]
+        if counts[row, LAST_AT] - since >= length:
+            write_interval(table, row)
 
 
 @njit_inline

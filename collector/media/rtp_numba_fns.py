@@ -57,6 +57,8 @@ from collector.media.columns import (
     HELD_AT,
     HELD_OCTETS,
     HELD_TIMESTAMP,
+    INTERVAL_PACKETS,
+    INTERVAL_ROWS,
     KEY_DST_HI,
     KEY_DST_LO,
     KEY_PORTS,
@@ -77,6 +79,8 @@ from collector.media.columns import (
     SAMPLES,
     SAMPLES_PER_ROW,
     SERIAL,
+    SETTING_INTERVAL,
+    SETTING_WRITTEN,
     SPURTS,
     STATE,
     STATE_CLOSED,
@@ -90,7 +94,13 @@ from collector.media.columns import (
     WINDOW_BITS,
 )
 from collector.media.delay_numba_fns import add_sample, close_delays, hand_out, vote_step, work_out
-from collector.media.event_numba_fns import close_telephone_event, log_event, take_telephone_event
+from collector.media.event_numba_fns import (
+    close_telephone_event,
+    end_interval,
+    log_event,
+    take_telephone_event,
+    write_interval,
+)
 from collector.media.sequence_numba_fns import (
     COPY,
     DUPLICATE,
@@ -453,6 +463,7 @@ def take_rtp(
             take_voice(table, context, row, packet, at)
         if counts[row, SAMPLES] == SAMPLES_PER_ROW and counts[row, CLOCK] > 0:
             hand_out(table, row, counts[row, CLOCK], 0)
+            end_interval(table, row)
         if wants_format(counts, row):
             context[STOP_ROW] = row
             return STOP_FORMAT
@@ -488,13 +499,15 @@ def settle(table: StreamArrays, context: Integers, row: int) -> None:
     slide(counts, row, WINDOW_BITS)
     counts[row, MAX_SEQ] = newest
     close_cluster(counts, row)
+    if table.settings[SETTING_INTERVAL] > 0 and counts[row, PACKETS] > counts[row, INTERVAL_PACKETS]:
+        write_interval(table, row)
 
 
 @njit
 def settle_rows(table: StreamArrays, context: Integers, rows: Integers, begin: int) -> int:
-    """Settle rows from place `begin` on; the place of the first for which the list of events had no room."""
+    """Settle rows from place `begin` on; the place of the first for which a list of events or intervals had no room."""
     for place in range(begin, rows.shape[0]):
-        if context[EVENT_COUNT] > EVENT_ROWS - 8:
+        if context[EVENT_COUNT] > EVENT_ROWS - 8 or table.settings[SETTING_WRITTEN] > INTERVAL_ROWS - 8:
             return place
         settle(table, context, rows[place])
     return rows.shape[0]

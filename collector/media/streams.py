@@ -19,6 +19,7 @@ from collector.facts import CodecFormat, Endpoint
 from collector.media import columns as m
 from collector.media.book import MediaBook
 from collector.media.delay_numba_fns import work_out, work_through
+from collector.media.intervals import NO_INTERVALS, IntervalLog
 from collector.media.plausibility import PLAUSIBLE_PACKETS, is_plausible
 from collector.media.reports import RowBlock, StreamReport, merge, reports
 from collector.media.rtp_numba_fns import rebuild_slots, settle_rows
@@ -40,6 +41,8 @@ PROOF_NS = NS
 """A second packet in sequence is not long in coming."""
 ROWS_AT_A_TIME = 1024
 """Rows made into reports together: enough to spread numpy's costs, few enough to copy."""
+INTERVAL_BLOCKS = 48
+"""Blocks of intervals that are kept (4 MiB each): a year of one stream, or half an hour of 16,384."""
 LOG_BLOCKS = 24
 """Blocks of events that are kept (4 MiB each); hostile captures make events of every packet."""
 
@@ -51,6 +54,8 @@ class StreamLimits(NamedTuple):
     """Streams measured at a time; beyond it the longest silent are closed, those that proved nothing first."""
     reports: int = 30_000
     """Streams that are listed one by one; beyond it they are counted."""
+    interval_ns: int = 0
+    """Streams are cut into intervals of this length or a little more [ns]; 0 not at all."""
 
 
 class LoggedEvent(NamedTuple):
@@ -108,7 +113,7 @@ class StreamTable:
     """All streams in measurement; `arrays` go to the kernel as they are."""
 
     def __init__(self, book: MediaBook, limits: StreamLimits = StreamLimits()) -> None:  # noqa: B008  # immutable
-        self.arrays = stream_arrays(limits.rows)
+        self.arrays = stream_arrays(limits.rows, limits.interval_ns)
         """As the kernel takes them next."""
         self._other = self.arrays._replace(jobs=no_jobs())
         self._helper: ThreadPoolExecutor | None = None
@@ -119,6 +124,7 @@ class StreamTable:
         self._limits = limits
         self._endpoints: dict[tuple[int, int, int], Endpoint] = {}
         self._log: list[Integers] = []
+        self._intervals: list[Integers] = []
         self._attempts: dict[int, int] = {}
         self._harvested: list[StreamReport] = []
 
@@ -216,6 +222,11 @@ class StreamTable:
         if written and len(self._log) < LOG_BLOCKS:
             self._log.append(self.arrays.log[:written].copy())
         context[capture.EVENT_COUNT] = 0
+        settings = self.arrays.settings
+        cut = int(settings[m.SETTING_WRITTEN])
+        if cut and len(self._intervals) < INTERVAL_BLOCKS:
+            self._intervals.append(self.arrays.intervals[:cut].copy())
+        settings[m.SETTING_WRITTEN] = 0
 
     # --- room -------------------------------------------------------------------------------------------------
 
@@ -376,6 +387,10 @@ class StreamTable:
         src, dst = self.endpoint(src_hi, src_lo, ports >> 16), self.endpoint(dst_hi, dst_lo, ports & 0xFFFF)
         negotiated = self._book.lookup(src, dst, int(counts[m.FIRST_AT]), int(counts[m.LAST_AT]))
         return negotiated.call_id if negotiated else None
+
+    def intervals(self) -> IntervalLog:
+        """What was written down of all streams every so often."""
+        return IntervalLog(np.concatenate(self._intervals) if self._intervals else NO_INTERVALS)
 
     def events(self) -> EventLog:
         """What was logged of all streams."""

@@ -29,10 +29,14 @@ class StreamArrays(NamedTuple):
     pdv: NDArray[np.int32]
     log: Integers
     jobs: Integers
+    intervals: Integers
+    settings: Integers
 
 
-def stream_arrays(rows: int) -> StreamArrays:
+def stream_arrays(rows: int, interval_ns: int = 0) -> StreamArrays:
     """Arrays for so many streams at a time; the system hands out their pages only as rows are used."""
+    settings = np.zeros(media.SETTINGS, np.int64)
+    settings[media.SETTING_INTERVAL] = interval_ns
     slots = 1 << (2 * rows - 1).bit_length()
     return StreamArrays(
         slots=np.zeros(slots, np.int64),
@@ -47,6 +51,8 @@ def stream_arrays(rows: int) -> StreamArrays:
         pdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         log=np.zeros((media.EVENT_ROWS, media.LOG_COLUMNS), np.int64),
         jobs=no_jobs(),
+        intervals=np.zeros((media.INTERVAL_ROWS, media.INTERVAL_COLUMNS), np.int64),
+        settings=settings,
     )
 
 
