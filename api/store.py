@@ -183,7 +183,7 @@ def forget(
         if wanted.before is not None and table is None:
             raise StoreError("--before needs --table: the tables differ in what they are kept for")
         with _opened(store) as lake:
-            done = [forget(lake, one, wanted, dry_run=dry_run) for one in _tables(table)]
+            done = [forget(lake, one, wanted, now=datetime.now(UTC), dry_run=dry_run) for one in _tables(table)]
         verb = "would be forgotten" if dry_run else "forgotten"
         for one in done:
             if one.rows or one.quarantined or one.files_removed:
@@ -192,7 +192,10 @@ def forget(
                     f"{one.files_rewritten} files rewritten, {one.files_removed} removed from the disk"
                 )
         typer.echo(f"{sum(one.rows + one.quarantined for one in done):,} rows {verb}")
-        return 0
+        unfinished = sum(one.unfinished for one in done)
+        if unfinished:
+            say(f"{unfinished} files that are being written, or were left unfinished, hold such rows too: forget again")
+        return FOUND if unfinished else 0
 
     return _guarded(work)
 

@@ -178,8 +178,26 @@ class Lake:
 
         It stands on the files of one version: later commits do not change what it shows.
         """
-        declared = _table(table)
         named = name or table
+        query = self.query(connection, table, since=since, until=until, only=only, version=version)
+        try:
+            connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+        except duckdb.Error as error:
+            raise StoreError(f"table {table} cannot be read: {first_line(error)}") from error
+        return named
+
+    def query(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        only: Mapping[str, Collection[Any]] | None = None,
+        version: int | None = None,
+    ) -> str:
+        """Return the query that a view stands for, where a name in the database would be in the way of others."""
+        declared = _table(table)
         only = only or {}
         whole = self.snapshot(table, version=version)
         files = pruning.needed(declared, whole.files, since, until, only)
@@ -190,11 +208,9 @@ class Lake:
                 raise StoreError(f"{problem}, which version {whole.version} of table {table} needs")
         where = pruning.conditions(declared, since, until, only)
         try:
-            query = pruning.select(connection, declared, folder, files, where, complete=whole.complete)
-            connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+            return pruning.select(connection, declared, folder, files, where, complete=whole.complete)
         except duckdb.Error as error:
             raise StoreError(f"table {table} cannot be read: {first_line(error)}") from error
-        return named
 
     def append(
         self,

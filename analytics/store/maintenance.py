@@ -205,7 +205,7 @@ def vacuum(lake: Lake, table: Table, *, now: datetime, history_days: int | None 
     days = lake.settings.history_days if history_days is None else history_days
     folder = lake.folder(table.name)
     doomed = [folder / path for path in superseded(lake.made(table), days * 24)]
-    doomed += [path for path in unnamed(lake, table) if _age_hours(path, now) >= lake.settings.orphan_hours]
+    doomed += [path for path in unnamed(lake, table) if age_hours(path, now) >= lake.settings.orphan_hours]
     return remove_files(doomed, folder)
 
 
@@ -226,7 +226,8 @@ def remove_files(paths: Iterable[Path], folder: Path) -> tuple[int, int]:
     return files, octets
 
 
-def _age_hours(path: Path, now: datetime) -> float:
+def age_hours(path: Path, now: datetime) -> float:
+    """Return how long ago a file was written [h]; 0 where it is gone."""
     try:
         return (now.timestamp() - path.stat().st_mtime) / 3_600
     except FileNotFoundError:
@@ -238,11 +239,11 @@ def tidy(lake: Lake, *, now: datetime) -> tuple[int, int]:
     doomed: list[Path] = []
     for path in (lake.root / TEMPORARY).glob("*"):
         process = path.name.partition("-")[0]
-        if not (process.isdigit() and _alive(int(process))) and _age_hours(path, now) >= lake.settings.orphan_hours:
+        if not (process.isdigit() and _alive(int(process))) and age_hours(path, now) >= lake.settings.orphan_hours:
             doomed += [one for one in path.rglob("*") if one.is_file()]
     files, octets = remove_files(doomed, lake.root / TEMPORARY)
     hours = lake.settings.quarantine_days * 24
-    aside = [path for path in (lake.root / QUARANTINE).rglob("*.parquet") if _age_hours(path, now) >= hours]
+    aside = [path for path in (lake.root / QUARANTINE).rglob("*.parquet") if age_hours(path, now) >= hours]
     more_files, more_octets = remove_files(aside, lake.root / QUARANTINE)
     return files + more_files, octets + more_octets
 
