@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analytics.store.schema import Table
 
 FOUND = 1
-"""Exit status: the check found something that is lost or wrong."""
+"""Exit status: something is lost or wrong, or could not be done for one of several tables."""
 UNUSABLE = 2
 MASK = "***"
 
@@ -143,13 +143,17 @@ def compact(store: Folder = DEFAULT, table: TableName = None) -> int:
         from analytics.store.maintenance import maintain_all
 
         with _opened(store) as lake:
-            for one in maintain_all(lake, _tables(table), now=datetime.now(UTC)):
+            done = maintain_all(lake, _tables(table), now=datetime.now(UTC))
+        for one in done:
+            if one.problem:
+                say(one.problem)
+            else:
                 typer.echo(
                     f"{one.table}: {one.rows_expired:,} rows past their time, {one.files_merged} files merged into "
                     f"{one.files_made}, {one.files_removed} files removed ({one.octets_freed / 1e6:,.1f} MB), "
                     f"{one.versions_removed} old log entries removed"
                 )
-        return 0
+        return FOUND if any(one.problem for one in done) else 0
 
     return _guarded(work)
 
@@ -225,6 +229,7 @@ def _moment(text: str) -> datetime:
 def as_of(
     table: Annotated[str, typer.Option("--table", metavar="NAME", help="The table.")],
     store: Folder = DEFAULT,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many versions to list.")] = 20,
     version: Annotated[int | None, typer.Option("--version", metavar="N", min=0, help="Rows of this version.")] = None,
     time: Annotated[
         str | None, typer.Option("--time", metavar="TIME", help="Rows of the newest version at this time (UTC).")
@@ -246,7 +251,7 @@ def as_of(
         declared = _tables(table)[0]
         with _opened(store) as lake:
             if version is None and time is None:
-                for one in versions(lake, declared):
+                for one in versions(lake, declared, last):
                     rows = "" if one.rows is None else f"{one.rows:,} rows"
                     typer.echo(f"{one.number:>8}  {one.at:%Y-%m-%dT%H:%M:%S}Z  {one.what:<18} {rows}".rstrip())
                 return 0

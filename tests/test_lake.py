@@ -227,6 +227,14 @@ def test_a_store_of_another_format_is_not_touched(lake: Lake, text: str, sentenc
         Lake.open(lake.root, create=True)
 
 
-def test_a_store_may_not_lie_where_its_path_reads_as_a_partition(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="must hold neither"):
-        Lake.open(tmp_path / "site=A" / "store", create=True)
+@pytest.mark.parametrize("name", ["site=A", "a*", "a?", "[ab]", "a%20b"])
+def test_a_store_may_not_lie_where_its_path_reads_as_a_pattern(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match="must hold none of"):
+        Lake.open(tmp_path / name / "store", create=True)
+
+
+def test_a_store_may_have_any_other_name(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path / "it's a {store} ’ #1" / "store", create=True)
+    assert lake.append("intervals", rows("intervals", range(3)), batch="a").rows == 3
+    assert read(lake, "intervals").num_rows == 3
+    assert DeltaTable(lake.folder("intervals")).to_pyarrow_table().num_rows == 3

@@ -87,8 +87,8 @@ class Lake:
         Without `settings`, those of the store's own `callgauge-store.json` hold.
         """
         root = root.absolute()
-        if "=" in str(root) or "*" in str(root):
-            raise StoreError(f"the path of a store must hold neither = nor *: {root}")
+        if set("=*?[%") & set(str(root)):
+            raise StoreError(f"the path of a store must hold none of = * ? [ %: {root}")
         marker = root / MARKER
         if not marker.exists():
             if not create:

@@ -56,6 +56,8 @@ class Maintained:
     octets_freed: int = 0
     versions_removed: int = 0
     """Old entries of the log taken off the disk."""
+    problem: str = ""
+    """Why the work on it broke off, in words; empty where it did not."""
 
 
 def maintain(lake: Lake, table: Table, *, now: datetime) -> Maintained:
@@ -259,8 +261,14 @@ def _alive(process: int) -> bool:
 
 
 def maintain_all(lake: Lake, tables: Iterable[Table], *, now: datetime) -> list[Maintained]:
-    """Maintain tables one after another, and then what lies beside them."""
-    done = [maintain(lake, table, now=now) for table in tables if lake.version(table.name) is not None]
+    """Maintain tables one after another, and then what lies beside them; one that is damaged does not stop the rest."""
+    done = []
+    for table in tables:
+        try:
+            if lake.version(table.name) is not None:
+                done.append(maintain(lake, table, now=now))
+        except StoreError as error:
+            done.append(Maintained(table.name, problem=str(error)))
     files, octets = tidy(lake, now=now)
     if files:
         done.append(Maintained("beside the tables", files_removed=files, octets_freed=octets))
