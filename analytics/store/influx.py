@@ -98,6 +98,7 @@ def opened(settings: InfluxSettings) -> Iterator[InfluxDBClient]:
 def check_server(settings: InfluxSettings) -> Server:
     """Return what server answers; InfluxError where none does, or it is not InfluxDB 2."""
     from influxdb_client.service.ping_service import PingService
+    from influxdb_client.service.setup_service import SetupService
 
     with opened(settings) as client:
         service = PingService(client.api_client)  # type: ignore[no-untyped-call]
@@ -108,6 +109,9 @@ def check_server(settings: InfluxSettings) -> Server:
         raise InfluxError(f"what answers at {settings.url} is no InfluxDB")
     if not version.removeprefix("v").startswith("2."):
         raise InfluxError(f"InfluxDB {version} at {settings.url} is not supported: Callgauge writes to InfluxDB 2")
+    with opened(settings) as client:
+        if SetupService(client.api_client).get_setup().allowed:  # type: ignore[no-untyped-call]
+            raise InfluxError(f"InfluxDB at {settings.url} has no user yet: make its first with `influx setup`")
     return Server(version, build)
 
 
