@@ -227,6 +227,21 @@ def test_a_store_of_another_format_is_not_touched(lake: Lake, text: str, sentenc
         Lake.open(lake.root, create=True)
 
 
+def test_a_store_whose_making_was_cut_short_is_made_whole(tmp_path: Path) -> None:
+    (tmp_path / "callgauge-store.json.4711").write_text("")
+    assert Lake.open(tmp_path, create=True).append("intervals", rows("intervals", range(3)), batch="a").rows == 3
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_many_may_make_the_same_store_at_once(tmp_path: Path) -> None:
+    for number in range(10):
+        root = tmp_path / str(number)
+        with ThreadPoolExecutor(8) as threads:
+            made = list(threads.map(lambda _, root=root: Lake.open(root, create=True).root, range(8)))
+        assert made == [root] * 8
+        assert [path.name for path in root.iterdir()] == ["callgauge-store.json"]
+
+
 @pytest.mark.parametrize("name", ["site=A", "a*", "a?", "[ab]", "a%20b"])
 def test_a_store_may_not_lie_where_its_path_reads_as_a_pattern(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="must hold none of"):

@@ -432,13 +432,14 @@ def _table(name: str) -> Table:
 def _make(root: Path) -> None:
     """Make the folder, which only its owner may look into, and mark it as a store."""
     try:
-        if root.is_dir():
-            if any(root.iterdir()):
-                raise StoreError(f"{root} is neither a store nor empty")
-            root.chmod(0o700)
-        else:
-            root.mkdir(mode=0o700, parents=True)
-        scratch = root / f"{MARKER}.{os.getpid()}"
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Another process may be making it at the same time, or have died in the midst of that.
+        if any(not path.name.startswith(MARKER) for path in root.iterdir()):
+            if (root / MARKER).exists():
+                return
+            raise StoreError(f"{root} is neither a store nor empty")
+        root.chmod(0o700)
+        scratch = root / f"{MARKER}.{uuid.uuid4().hex}"
         scratch.write_text(json.dumps({"format": FORMAT}) + "\n", encoding="utf-8")
         scratch.replace(root / MARKER)
     except OSError as error:
