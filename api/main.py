@@ -18,6 +18,7 @@ import typer
 from api import __version__
 from api.cdr import app as cdr
 from api.estate import app as estate
+from api.influx import app as influx
 from api.mos import mos
 from api.progress import say
 from api.report.command import report as report_command
@@ -137,6 +138,7 @@ app.command()(rerate)
 app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
+app.add_typer(influx, name="influx")
 app.add_typer(store_app, name="store")
 app.add_typer(tariff, name="tariff")
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from analytics.store.schema import Table
 
 FOUND = 1
-"""Exit status: the check found something that is lost or wrong."""
+"""Exit status: something is lost or wrong, or could not be done for one of several tables."""
 UNUSABLE = 2
 MASK = "***"
 
@@ -143,13 +143,17 @@ def compact(store: Folder = DEFAULT, table: TableName = None) -> int:
         from analytics.store.maintenance import maintain_all
 
         with _opened(store) as lake:
-            for one in maintain_all(lake, _tables(table), now=datetime.now(UTC)):
+            done = maintain_all(lake, _tables(table), now=datetime.now(UTC))
+        for one in done:
+            if one.problem:
+                say(one.problem)
+            else:
                 typer.echo(
                     f"{one.table}: {one.rows_expired:,} rows past their time, {one.files_merged} files merged into "
                     f"{one.files_made}, {one.files_removed} files removed ({one.octets_freed / 1e6:,.1f} MB), "
                     f"{one.versions_removed} old log entries removed"
                 )
-        return 0
+        return FOUND if any(one.problem for one in done) else 0
 
     return _guarded(work)
 
@@ -183,7 +187,7 @@ def forget(
         if wanted.before is not None and table is None:
             raise StoreError("--before needs --table: the tables differ in what they are kept for")
         with _opened(store) as lake:
-            done = [forget(lake, one, wanted, dry_run=dry_run) for one in _tables(table)]
+            done = [forget(lake, one, wanted, now=datetime.now(UTC), dry_run=dry_run) for one in _tables(table)]
         verb = "would be forgotten" if dry_run else "forgotten"
         for one in done:
             if one.rows or one.quarantined or one.files_removed:
@@ -192,7 +196,10 @@ def forget(
                     f"{one.files_rewritten} files rewritten, {one.files_removed} removed from the disk"
                 )
         typer.echo(f"{sum(one.rows + one.quarantined for one in done):,} rows {verb}")
-        return 0
+        unfinished = sum(one.unfinished for one in done)
+        if unfinished:
+            say(f"{unfinished} files that are being written, or were left unfinished, hold such rows too: forget again")
+        return FOUND if unfinished else 0
 
     return _guarded(work)
 
@@ -222,6 +229,7 @@ def _moment(text: str) -> datetime:
 def as_of(
     table: Annotated[str, typer.Option("--table", metavar="NAME", help="The table.")],
     store: Folder = DEFAULT,
+    last: Annotated[int, typer.Option("--last", metavar="N", min=1, help="How many versions to list.")] = 20,
     version: Annotated[int | None, typer.Option("--version", metavar="N", min=0, help="Rows of this version.")] = None,
     time: Annotated[
         str | None, typer.Option("--time", metavar="TIME", help="Rows of the newest version at this time (UTC).")
@@ -243,7 +251,7 @@ def as_of(
         declared = _tables(table)[0]
         with _opened(store) as lake:
             if version is None and time is None:
-                for one in versions(lake, declared):
+                for one in versions(lake, declared, last):
                     rows = "" if one.rows is None else f"{one.rows:,} rows"
                     typer.echo(f"{one.number:>8}  {one.at:%Y-%m-%dT%H:%M:%S}Z  {one.what:<18} {rows}".rstrip())
                 return 0

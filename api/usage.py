@@ -165,7 +165,7 @@ def _changes(lake: Lake, book: Book, days: Sequence[date]) -> list[Change]:
         for chunk in chunks(days, held_days(lake)):
             window = prepare(lake, connection, book, chunk)
             for day in chunk:
-                made = list(rated_batches(connection, book, window.destinations, day))
+                made = list(rated_batches(connection, book, window.destinations, [day]))
                 if made:
                     found += changes_of_day(connection, usage, pa.Table.from_batches(made), day)
     return added_up(found)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from influxd_server import Influxd
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -15,3 +20,26 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder `shared` with real captures and golden numbers is not beside the project")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def influxd_program() -> Path:
+    """Path of InfluxDB's server, where it is found or may be built."""
+    from influxd_server import NoServerError, find
+
+    try:
+        return find()
+    except NoServerError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def influxd(influxd_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Influxd]:
+    """A server that runs for the whole session, set up: tests take buckets of their own."""
+    from influxd_server import Influxd
+
+    server = Influxd(influxd_program, tmp_path_factory.mktemp("influxd"))
+    server.start()
+    server.set_up()
+    yield server
+    server.kill()

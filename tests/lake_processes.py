@@ -112,6 +112,8 @@ def kills(folder: Path) -> None:
             for number in range(max(0, first - 2), 1_000_000):
                 lake.append("intervals", batch_rows("kill", number), batch=f"kill {number}")
                 os.write(writer, f"{number}\n".encode())
+                if number % 7 == 6:
+                    merge(lake, INTERVALS)
 
         with forked(work) as (process, reader):
             time.sleep(0.02 + chance.random() * 0.25)

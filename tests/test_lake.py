@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, QueryBuilder
 from lake_rows import BEGIN, rows
 
 from analytics.store import schema
@@ -36,6 +37,39 @@ def test_every_table_gives_back_its_rows_through_the_view_and_through_deltalake(
     assert read_sorted(read(lake, name)) == read_sorted(given)
     foreign = DeltaTable(lake.folder(name)).to_pyarrow_table()
     assert read_sorted(foreign.select(given.column_names)) == read_sorted(given)
+
+
+@pytest.mark.parametrize("name", [table.name for table in schema.TABLES])
+def test_every_table_is_read_by_its_clock(lake: Lake, name: str) -> None:
+    given = rows(name, range(1, 100), step_s=43_200)
+    lake.append(name, given, batch="a")
+    since, until = datetime(2025, 11, 1, tzinfo=UTC), datetime(2025, 11, 7, 12, tzinfo=UTC)
+    clock = schema.table(name).clock
+
+    def within(row: dict[str, Any]) -> bool:
+        at = row[clock]
+        moment = at if isinstance(at, datetime) else datetime(at.year, at.month, at.day, tzinfo=UTC)
+        return since <= moment < until
+
+    expected = [row for row in read_sorted(given) if within(row)]
+    assert expected
+    assert read_sorted(read(lake, name, since=since, until=until)) == expected
+    dataset = DeltaTable(lake.folder(name)).to_pyarrow_dataset()
+    value = since.date() if schema.table(name).column(clock).kind is schema.Kind.DATE else since
+    foreign = dataset.to_table(filter=pc.field(clock) >= pa.scalar(value, given.schema.field(clock).type))
+    later = [row for row in read_sorted(given) if row[clock] >= value]
+    assert read_sorted(foreign.select(given.column_names)) == later
+
+
+def test_deltalake_prunes_by_our_statistics_and_loses_nothing(lake: Lake) -> None:
+    for site in ("Ængland", "Zürich ’", "A\x7f"):
+        lake.append("intervals", rows("intervals", range(10), site=site), batch=site)
+    table = DeltaTable(lake.folder("intervals"))
+    for site in ("Ængland", "Zürich ’", "A\x7f"):
+        query = f"SELECT count(*) AS n FROM t WHERE site = '{site}' AND start >= '2025-10-01T00:00:03Z'"
+        found = pa.table(QueryBuilder().register("t", table).execute(query).read_all())
+        assert found.column("n").to_pylist() == [7]
+        assert read(lake, "intervals", only={"site": [site]}).num_rows == 10
 
 
 def read_sorted(table: pa.Table) -> list[dict[str, Any]]:
@@ -193,6 +227,29 @@ def test_a_store_of_another_format_is_not_touched(lake: Lake, text: str, sentenc
         Lake.open(lake.root, create=True)
 
 
-def test_a_store_may_not_lie_where_its_path_reads_as_a_partition(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="must hold neither"):
-        Lake.open(tmp_path / "site=A" / "store", create=True)
+def test_a_store_whose_making_was_cut_short_is_made_whole(tmp_path: Path) -> None:
+    (tmp_path / "callgauge-store.json.4711").write_text("")
+    assert Lake.open(tmp_path, create=True).append("intervals", rows("intervals", range(3)), batch="a").rows == 3
+    assert tmp_path.stat().st_mode & 0o777 == 0o700
+
+
+def test_many_may_make_the_same_store_at_once(tmp_path: Path) -> None:
+    for number in range(10):
+        root = tmp_path / str(number)
+        with ThreadPoolExecutor(8) as threads:
+            made = list(threads.map(lambda _, root=root: Lake.open(root, create=True).root, range(8)))
+        assert made == [root] * 8
+        assert [path.name for path in root.iterdir()] == ["callgauge-store.json"]
+
+
+@pytest.mark.parametrize("name", ["site=A", "a*", "a?", "[ab]", "a%20b"])
+def test_a_store_may_not_lie_where_its_path_reads_as_a_pattern(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match="must hold none of"):
+        Lake.open(tmp_path / name / "store", create=True)
+
+
+def test_a_store_may_have_any_other_name(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path / "it's a {store} ’ #1" / "store", create=True)
+    assert lake.append("intervals", rows("intervals", range(3)), batch="a").rows == 3
+    assert read(lake, "intervals").num_rows == 3
+    assert DeltaTable(lake.folder("intervals")).to_pyarrow_table().num_rows == 3

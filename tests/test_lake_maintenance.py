@@ -250,10 +250,10 @@ def test_forgotten_rows_are_nowhere_on_the_disk(tmp_path: Path) -> None:
         "cdr_rows", rows("cdr_rows", range(5), calling=secret, step_s=0, begin=BEGIN), batch="live", live_now=NOW
     )
     wanted = Wanted(numbers=(secret,))
-    would = forget(lake, schema.CDR_ROWS, wanted, dry_run=True)
+    would = forget(lake, schema.CDR_ROWS, wanted, now=datetime.now(UTC), dry_run=True)
     assert (would.rows, would.quarantined) == (17, 5)
     assert len(read(lake, "cdr_rows")) == 47
-    done = forget(lake, schema.CDR_ROWS, wanted, dry_run=False)
+    done = forget(lake, schema.CDR_ROWS, wanted, now=datetime.now(UTC), dry_run=False)
     assert (done.rows, done.quarantined) == (17, 5)
     assert [row for row in read(lake, "cdr_rows") if secret in row.values()] == []
     assert len(read(lake, "cdr_rows")) == 30
@@ -267,7 +267,22 @@ def test_forgotten_rows_are_nowhere_on_the_disk(tmp_path: Path) -> None:
             ).fetchall()
             assert held == (0,), path
     assert not any(secret in path.read_text() for path in lake.root.rglob("*.json"))
-    assert forget(lake, schema.CDR_ROWS, wanted, dry_run=False).rows == 0
+    assert forget(lake, schema.CDR_ROWS, wanted, now=datetime.now(UTC), dry_run=False).rows == 0
+
+
+def test_files_of_an_append_at_work_are_not_forgotten_but_told(tmp_path: Path) -> None:
+    lake = opened(tmp_path)
+    lake.append("cdr_rows", rows("cdr_rows", range(3), calling="1"), batch="a")
+    file = parquet_files(lake, "cdr_rows")[0]
+    copy = file.with_name("being-written.parquet")
+    copy.write_bytes(file.read_bytes())
+    wanted = Wanted(numbers=("1",))
+    done = forget(lake, schema.CDR_ROWS, wanted, now=datetime.now(UTC), dry_run=False)
+    assert (done.rows, done.files_removed, done.unfinished) == (3, 1, 1)
+    later = datetime.now(UTC) + timedelta(days=2)
+    done = forget(lake, schema.CDR_ROWS, wanted, now=later, dry_run=False)
+    assert (done.rows, done.files_removed, done.unfinished) == (0, 1, 0)
+    assert parquet_files(lake, "cdr_rows") == []
 
 
 @pytest.mark.parametrize(
@@ -284,7 +299,7 @@ def test_forgotten_rows_are_nowhere_on_the_disk(tmp_path: Path) -> None:
 def test_rows_are_forgotten_by_what_is_given(tmp_path: Path, table: str, wanted: Wanted, left: int) -> None:
     lake = opened(tmp_path)
     lake.append(table, rows(table, range(48), step_s=3_600), batch="a")
-    forget(lake, schema.table(table), wanted, dry_run=False)
+    forget(lake, schema.table(table), wanted, now=datetime.now(UTC), dry_run=False)
     assert len(read(lake, table)) == left
 
 
@@ -416,5 +431,5 @@ def test_a_column_that_was_declared_later_is_null_in_earlier_rows(tmp_path: Path
 def test_nothing_is_done_to_a_table_that_was_never_written(tmp_path: Path) -> None:
     lake = opened(tmp_path)
     assert maintain(lake, schema.USAGE, now=NOW) == Maintained("usage")
-    assert forget(lake, schema.USAGE, Wanted(sites=("A",)), dry_run=False).rows == 0
+    assert forget(lake, schema.USAGE, Wanted(sites=("A",)), now=datetime.now(UTC), dry_run=False).rows == 0
     assert not lake.folder("usage").exists()

@@ -69,6 +69,19 @@ def test_compaction_tells_what_it_did(folder: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.startswith("calls: 0 rows past their time, 2 files merged into 1, 0 files removed")
 
 
+def test_a_damaged_table_does_not_keep_the_others_from_compaction(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lake = Lake.open(folder, settings=LakeSettings(durable=False))
+    lake.append("imports", rows("imports", range(3), begin=datetime.now(UTC)), batch="a")
+    next((folder / "calls").glob("day=*/*.parquet")).unlink()
+    assert store(folder, "compact") == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("imports: ")
+    assert err.count("\n") == 1
+    assert "is gone: run `callgauge store check`" in err
+
+
 def test_forgetting_is_counted_first_and_done_then(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert store(folder, "forget", "--number", "0790012345", "--dry-run") == 0
     assert capsys.readouterr().out.splitlines()[-1] == "5 rows would be forgotten"
@@ -95,6 +108,8 @@ def test_versions_are_listed_and_their_rows_written(
     assert store(folder, "as-of", "--table", "calls") == 0
     lines = [line.split() for line in capfd.readouterr().out.splitlines()]
     assert [(line[0], line[2]) for line in lines] == [("2", "append"), ("1", "append"), ("0", "made")]
+    assert store(folder, "as-of", "--table", "calls", "--last", "1") == 0
+    assert capfd.readouterr().out.split()[:1] == ["2"]
     assert store(folder, "as-of", "--table", "calls", "--version", "1") == 0
     out, err = capfd.readouterr()
     table = list(csv.DictReader(io.StringIO(out)))

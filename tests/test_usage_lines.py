@@ -28,7 +28,7 @@ from analytics.sites import (
 )
 from analytics.store.lake import Lake
 from analytics.usage.derive import Book, prepare
-from analytics.usage.lines import of_day
+from analytics.usage.lines import of_days
 
 T = 1_759_306_500  # 2025-10-01 09:15 BST, a Wednesday
 HERE = Origin("here.csv", 1)
@@ -73,7 +73,7 @@ class Desk:
         made: list[Line] = []
         for day in days:
             found = connection.execute(
-                f"SELECT * EXCLUDE (origination, start) FROM ({of_day(book.zone, day)}) ORDER BY started, line_key"
+                f"SELECT * EXCLUDE (origination, start) FROM ({of_days(book.zone, [day])}) ORDER BY started, line_key"
             )
             names = [column[0] for column in found.description]
             made += [dict(zip(names, row, strict=True)) for row in found.fetchall()]

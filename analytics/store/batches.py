@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,16 +113,18 @@ class BatchWriter:
     def _cut(self, batch: pa.RecordBatch) -> Iterable[tuple[tuple[str, ...], pa.RecordBatch]]:
         """Cut a batch by partition."""
         rows = self._fitted(batch)
-        present = [pc.unique(batch.column(name)).cast(pa.string()).to_pylist() for name in self._keys]
-        if all(len(values) == 1 for values in present):
-            yield tuple(values[0] for values in present), rows
+        keys = [batch.column(name) for name in self._keys]
+        distinct = [pc.unique(key) for key in keys]
+        if all(len(values) == 1 for values in distinct):
+            yield tuple(str(values[0].as_py()) for values in distinct), rows
             return
-        keys = [batch.column(name).cast(pa.string()) for name in self._keys]
-        for values in pa.table(keys, names=self._keys).group_by(self._keys).aggregate([]).to_pylist():
-            mask = pc.equal(keys[0], values[self._keys[0]])
-            for key, name in zip(keys[1:], self._keys[1:], strict=True):
-                mask = pc.and_(mask, pc.equal(key, values[name]))
-            yield tuple(values.values()), rows.filter(mask)
+        for values in product(*(each.to_pylist() for each in distinct)):
+            mask = pc.equal(keys[0], values[0])
+            for key, value in zip(keys[1:], values[1:], strict=True):
+                mask = pc.and_(mask, pc.equal(key, value))
+            part = rows.filter(mask)
+            if part.num_rows:
+                yield tuple(map(str, values)), part
 
     def _fitted(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch's columns as they are stored, those that are left out as NULL."""

@@ -18,7 +18,7 @@ from analytics.store import pruning
 from analytics.store.delta import DataFile, add_action, remove_action, snapshot
 from analytics.store.files import WrittenFile, discard, identifier, literal, write_file
 from analytics.store.lake import QUARANTINE, Lake
-from analytics.store.maintenance import remove_files, superseded, unnamed
+from analytics.store.maintenance import age_hours, remove_files, superseded, unnamed
 from analytics.store.schema import Kind, Table
 from analytics.store.settings import StoreError
 
@@ -57,6 +57,8 @@ class Forgotten:
     """Files taken off the disk, old versions and quarantine among them."""
     quarantined: int = 0
     """Rows taken out of quarantine."""
+    unfinished: int = 0
+    """Files with such rows that are being written, or were left by a process that died: they are left alone."""
 
 
 def condition(table: Table, wanted: Wanted) -> str | None:
@@ -91,7 +93,7 @@ def _one_of(table: Table, name: str, values: Sequence[str]) -> str:
     )
 
 
-def forget(lake: Lake, table: Table, wanted: Wanted, *, dry_run: bool) -> Forgotten:
+def forget(lake: Lake, table: Table, wanted: Wanted, *, now: datetime, dry_run: bool) -> Forgotten:
     """Delete the rows from the table and from the disk; `dry_run` only counts them."""
     where = condition(table, wanted)
     if where is None:
@@ -110,8 +112,8 @@ def forget(lake: Lake, table: Table, wanted: Wanted, *, dry_run: bool) -> Forgot
                 break
         else:
             raise StoreError(f"table {table.name} is changed all the time by others: nothing was forgotten")
-        removed = _wipe(lake, table, connection, where)
-        return Forgotten(table.name, done[0], done[1], removed, aside)
+        removed, unfinished = _wipe(lake, table, connection, where, now)
+        return Forgotten(table.name, done[0], done[1], removed, aside, unfinished)
     finally:
         connection.close()
 
@@ -182,22 +184,33 @@ def _without(
     return write_file(folder, table, connection, kept, file.partition, durable=lake.settings.durable)
 
 
-def _wipe(lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection, where: str) -> int:
-    """Remove every file that the newest version does not name and that holds such rows."""
+def _wipe(
+    lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection, where: str, now: datetime
+) -> tuple[int, int]:
+    """Remove every file that the newest version does not name and that holds such rows.
+
+    Return how many, and how many are too young: an append that is about to be committed needs its files.
+    """
     folder = lake.folder(table.name)
-    candidates = {folder / path for path in superseded(lake.made(table), 0)} | set(unnamed(lake, table))
-    doomed = []
-    for path in sorted(candidates):
-        if path.suffix != ".parquet" or not path.exists():
+    left = set(unnamed(lake, table))
+    doomed, unfinished = [], 0
+    for path in sorted({folder / path for path in superseded(lake.made(table), 0)} | left):
+        if path.suffix != ".parquet" or not path.exists() or not _may_hold(path, folder, table, connection, where):
             continue
-        file = DataFile(path.relative_to(folder).as_posix(), 0, 0, _partition(path, folder), {}, {})
-        try:
-            if _count(connection, pruning.select(connection, table, folder, [file]), where):
-                doomed.append(path)
-        except (StoreError, duckdb.Error):
-            # Not a whole Parquet file: left by a kill in the middle of writing, and it may hold such rows.
+        if path in left and age_hours(path, now) < lake.settings.orphan_hours:
+            unfinished += 1
+        else:
             doomed.append(path)
-    return remove_files(doomed, folder)[0]
+    return remove_files(doomed, folder)[0], unfinished
+
+
+def _may_hold(path: Path, folder: Path, table: Table, connection: duckdb.DuckDBPyConnection, where: str) -> bool:
+    file = DataFile(path.relative_to(folder).as_posix(), 0, 0, _partition(path, folder), {}, {})
+    try:
+        return _count(connection, pruning.select(connection, table, folder, [file]), where) > 0
+    except (StoreError, duckdb.Error):
+        # Not a whole Parquet file: half written, and what it holds cannot be told.
+        return True
 
 
 def _partition(path: Path, folder: Path) -> dict[str, str]:

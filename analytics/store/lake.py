@@ -87,8 +87,8 @@ class Lake:
         Without `settings`, those of the store's own `callgauge-store.json` hold.
         """
         root = root.absolute()
-        if "=" in str(root) or "*" in str(root):
-            raise StoreError(f"the path of a store must hold neither = nor *: {root}")
+        if set("=*?[%") & set(str(root)):
+            raise StoreError(f"the path of a store must hold none of = * ? [ %: {root}")
         marker = root / MARKER
         if not marker.exists():
             if not create:
@@ -178,8 +178,26 @@ class Lake:
 
         It stands on the files of one version: later commits do not change what it shows.
         """
-        declared = _table(table)
         named = name or table
+        query = self.query(connection, table, since=since, until=until, only=only, version=version)
+        try:
+            connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+        except duckdb.Error as error:
+            raise StoreError(f"table {table} cannot be read: {first_line(error)}") from error
+        return named
+
+    def query(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        only: Mapping[str, Collection[Any]] | None = None,
+        version: int | None = None,
+    ) -> str:
+        """Return the query that a view stands for, where a name in the database would be in the way of others."""
+        declared = _table(table)
         only = only or {}
         whole = self.snapshot(table, version=version)
         files = pruning.needed(declared, whole.files, since, until, only)
@@ -190,11 +208,9 @@ class Lake:
                 raise StoreError(f"{problem}, which version {whole.version} of table {table} needs")
         where = pruning.conditions(declared, since, until, only)
         try:
-            query = pruning.select(connection, declared, folder, files, where, complete=whole.complete)
-            connection.execute(f"CREATE OR REPLACE VIEW {identifier(named)} AS {query}")
+            return pruning.select(connection, declared, folder, files, where, complete=whole.complete)
         except duckdb.Error as error:
             raise StoreError(f"table {table} cannot be read: {first_line(error)}") from error
-        return named
 
     def append(
         self,
@@ -416,13 +432,14 @@ def _table(name: str) -> Table:
 def _make(root: Path) -> None:
     """Make the folder, which only its owner may look into, and mark it as a store."""
     try:
-        if root.is_dir():
-            if any(root.iterdir()):
-                raise StoreError(f"{root} is neither a store nor empty")
-            root.chmod(0o700)
-        else:
-            root.mkdir(mode=0o700, parents=True)
-        scratch = root / f"{MARKER}.{os.getpid()}"
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Another process may be making it at the same time, or have died in the midst of that.
+        if any(not path.name.startswith(MARKER) for path in root.iterdir()):
+            if (root / MARKER).exists():
+                return
+            raise StoreError(f"{root} is neither a store nor empty")
+        root.chmod(0o700)
+        scratch = root / f"{MARKER}.{uuid.uuid4().hex}"
         scratch.write_text(json.dumps({"format": FORMAT}) + "\n", encoding="utf-8")
         scratch.replace(root / MARKER)
     except OSError as error:

@@ -56,6 +56,8 @@ class Maintained:
     octets_freed: int = 0
     versions_removed: int = 0
     """Old entries of the log taken off the disk."""
+    problem: str = ""
+    """Why the work on it broke off, in words; empty where it did not."""
 
 
 def maintain(lake: Lake, table: Table, *, now: datetime) -> Maintained:
@@ -205,7 +207,7 @@ def vacuum(lake: Lake, table: Table, *, now: datetime, history_days: int | None 
     days = lake.settings.history_days if history_days is None else history_days
     folder = lake.folder(table.name)
     doomed = [folder / path for path in superseded(lake.made(table), days * 24)]
-    doomed += [path for path in unnamed(lake, table) if _age_hours(path, now) >= lake.settings.orphan_hours]
+    doomed += [path for path in unnamed(lake, table) if age_hours(path, now) >= lake.settings.orphan_hours]
     return remove_files(doomed, folder)
 
 
@@ -226,7 +228,8 @@ def remove_files(paths: Iterable[Path], folder: Path) -> tuple[int, int]:
     return files, octets
 
 
-def _age_hours(path: Path, now: datetime) -> float:
+def age_hours(path: Path, now: datetime) -> float:
+    """Return how long ago a file was written [h]; 0 where it is gone."""
     try:
         return (now.timestamp() - path.stat().st_mtime) / 3_600
     except FileNotFoundError:
@@ -238,11 +241,11 @@ def tidy(lake: Lake, *, now: datetime) -> tuple[int, int]:
     doomed: list[Path] = []
     for path in (lake.root / TEMPORARY).glob("*"):
         process = path.name.partition("-")[0]
-        if not (process.isdigit() and _alive(int(process))) and _age_hours(path, now) >= lake.settings.orphan_hours:
+        if not (process.isdigit() and _alive(int(process))) and age_hours(path, now) >= lake.settings.orphan_hours:
             doomed += [one for one in path.rglob("*") if one.is_file()]
     files, octets = remove_files(doomed, lake.root / TEMPORARY)
     hours = lake.settings.quarantine_days * 24
-    aside = [path for path in (lake.root / QUARANTINE).rglob("*.parquet") if _age_hours(path, now) >= hours]
+    aside = [path for path in (lake.root / QUARANTINE).rglob("*.parquet") if age_hours(path, now) >= hours]
     more_files, more_octets = remove_files(aside, lake.root / QUARANTINE)
     return files + more_files, octets + more_octets
 
@@ -258,8 +261,14 @@ def _alive(process: int) -> bool:
 
 
 def maintain_all(lake: Lake, tables: Iterable[Table], *, now: datetime) -> list[Maintained]:
-    """Maintain tables one after another, and then what lies beside them."""
-    done = [maintain(lake, table, now=now) for table in tables if lake.version(table.name) is not None]
+    """Maintain tables one after another, and then what lies beside them; one that is damaged does not stop the rest."""
+    done = []
+    for table in tables:
+        try:
+            if lake.version(table.name) is not None:
+                done.append(maintain(lake, table, now=now))
+        except StoreError as error:
+            done.append(Maintained(table.name, problem=str(error)))
     files, octets = tidy(lake, now=now)
     if files:
         done.append(Maintained("beside the tables", files_removed=files, octets_freed=octets))

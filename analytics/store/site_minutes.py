@@ -93,17 +93,17 @@ def with_hours(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 
 def hours_out_of_step(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[tuple[date, int]]:
     """Return months with hours whose counts are not the sums of their minutes, and how many such hours."""
-    lake.view(connection, SITE_MINUTES.name, name="all_steps")
+    everything = lake.query(connection, SITE_MINUTES.name)
     counted = [name for name in SUMS if SITE_MINUTES.column(name).kind in {Kind.INTEGER, Kind.LONG}]
     differ = " OR ".join(
         f"sum({name}) FILTER (step = 'hour') IS DISTINCT FROM sum({name}) FILTER (step = 'minute')" for name in counted
     )
     found = []
-    months = connection.execute("SELECT DISTINCT month FROM all_steps ORDER BY month").fetchall()
+    months = connection.execute(f"SELECT DISTINCT month FROM ({everything}) ORDER BY 1").fetchall()  # noqa: S608
     for (month,) in months:
         # Month by month, so that memory does not grow with the years.
         query = (
-            "SELECT count(*) FROM (SELECT 1 FROM all_steps WHERE month = ? "  # noqa: S608 - names of the schema
+            f"SELECT count(*) FROM (SELECT 1 FROM ({everything}) WHERE month = ? "  # noqa: S608 - names of the schema
             f"GROUP BY site, epoch_us(start) // 3600000000 HAVING {differ})"
         )
         count = connection.execute(query, [month]).fetchall()[0][0]
@@ -137,12 +137,11 @@ def site_series(
     since, until = since.astimezone(UTC), until.astimezone(UTC)
     offsets = _offsets(since, until, zone) if step in {"day", "month"} else [(since, timedelta())]
     parts = []
-    for number, (rows, begin, end) in enumerate(_spans(since, until, step, offsets)):
+    for rows, begin, end in _spans(since, until, step, offsets):
         only: dict[str, Sequence[str]] = {"step": [rows]}
         if sites is not None:
             only["site"] = sites
-        name = lake.view(connection, SITE_MINUTES.name, name=f"series_{number}", since=begin, until=end, only=only)
-        parts.append(f"SELECT * FROM {name}")  # noqa: S608
+        parts.append(f"({lake.query(connection, SITE_MINUTES.name, since=begin, until=end, only=only)})")
     # Zones are slow in SQL: rows are grouped by a whole number first, and only the groups know of the zone.
     unit = {"minute": 60, "hour": 3_600}.get(step, 86_400) * 1_000_000
     number_of = f"(epoch_us(start) + {_offset_sql(offsets)}) // {unit}"

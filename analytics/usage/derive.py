@@ -146,12 +146,10 @@ def chunks(days: Sequence[date], held: dict[date, int]) -> list[list[date]]:
 def derive_chunk(
     lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date], now: datetime
 ) -> Derived:
-    """Make the usage of consecutive days and put each into the lake in one commit."""
+    """Make the usage of consecutive days and put it into the lake in one commit."""
     window = prepare(lake, connection, book, days)
-    made = 0
-    for day in days:
-        batches = rated_batches(connection, book, window.destinations, day)
-        made += lake.append_batches("usage", batches, batch=None, replace=[day]).rows
+    batches = rated_batches(connection, book, window.destinations, days)
+    made = lake.append_batches("usage", batches, batch=None, replace=days).rows
     held = dict(connection.execute("SELECT day, count(*) FROM records GROUP BY day").fetchall())
     told = _ratings([(day, held.get(day, 0)) for day in days], book, now)
     lake.append("ratings", told, batch=f"ratings {days[0]} {days[-1]} {now.isoformat()}")
@@ -196,11 +194,11 @@ def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days:
 
 
 def rated_batches(
-    connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination], day: date
+    connection: duckdb.DuckDBPyConnection, book: Book, destinations: Sequence[Destination], days: Sequence[date]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the lines of a day with their prices, as `usage` has them."""
+    """Yield the lines of consecutive days with their prices, as `usage` has them."""
     far = _Far([(found.number_class, found.number) for found in destinations], (book.ip, book.legacy))
-    for batch in connection.sql(lines.of_day(book.zone, day)).to_arrow_reader(BATCH_ROWS):
+    for batch in connection.sql(lines.of_days(book.zone, days)).to_arrow_reader(BATCH_ROWS):
         yield _priced(batch, book, far)
 
 

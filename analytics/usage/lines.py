@@ -8,6 +8,7 @@ record is found again, but they are excluded from usage and say why.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
@@ -68,12 +69,20 @@ def mark(connection: duckdb.DuckDBPyConnection) -> None:
 _EVERY = "(SELECT rowid AS rid, * FROM records)"
 
 
+_HEAD = (
+    "rid", "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
+    "original_called", "called", "last_redirect", "hunt_pilot", "orig_device", "dest_device", "orig_cause",
+    "dest_cause", "o_site", "o_evidence", "o_trunk", "d_site", "d_evidence", "d_trunk", "number", "o_out", "d_out",
+)  # fmt: skip
+"""What a line has of the record that heads it."""
+
+
 def talks(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill `talks`: of calls of several records, which heads each line, which way it goes and how long it lasted."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE several AS "
         "SELECT m.*, j.call, {'began': began, 'ended': ended, 'row_key': row_key} AS age "
-        "FROM marked m JOIN joined j USING (rid)"
+        f"FROM ({marked_sql(f'(SELECT * FROM {_EVERY} SEMI JOIN joined USING (rid))')}) m JOIN joined j USING (rid)"
     )
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE pieces AS
@@ -97,16 +106,17 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                 ELSE -1 - rid END
         FROM m WHERE recording OR NOT (o_out OR d_out)
     """)
+    of_head = ", ".join(f"m.{name}" for name in _HEAD)
     # Other systems write a record a channel or a fork: their outside leg is the call's way in, or its way to a number.
     # A leg runs while any of its records says so: overlapping records (forks, whole seconds) are not added twice.
-    connection.execute("""
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE talks AS
         WITH ordered AS (
             SELECT *, max(up + seconds) OVER (PARTITION BY call, leg ORDER BY up NULLS LAST, seconds, row_key
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until_
             FROM pieces
         )
-        SELECT CASE arg_min(way, age) WHEN 'in' THEN coalesce(
+        , spoken AS (SELECT CASE arg_min(way, age) WHEN 'in' THEN coalesce(
                     arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in' AND seconds > 0),
                     arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, age))
                 ELSE arg_min(rid, age) END AS head, min(age.began) AS begins,
@@ -114,7 +124,11 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
             coalesce(sum(greatest(0, up + seconds - greatest(up, coalesce(until_, up))))
                 FILTER (up IS NOT NULL), 0)::INTEGER AS seconds,
             count(*)::INTEGER AS records
-        FROM ordered GROUP BY call, leg
+        FROM ordered GROUP BY call, leg)
+        SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call, t.begins
+        FROM spoken t JOIN several m ON m.rid = t.head JOIN (
+            SELECT call, arg_min(row_key, age) AS first_key FROM several GROUP BY call
+        ) f ON f.call = t.call
     """)
 
 
@@ -148,18 +162,10 @@ _COLUMNS = f"""
     CASE WHEN excluded IS NULL THEN n.redial_of END AS redial_of, epoch(start)::BIGINT AS started
 """
 
-_HEAD = (
-    "rid", "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
-    "original_called", "called", "last_redirect", "hunt_pilot", "orig_device", "dest_device", "orig_cause",
-    "dest_cause", "o_site", "o_evidence", "o_trunk", "d_site", "d_evidence", "d_trunk", "number", "o_out", "d_out",
-)  # fmt: skip
-"""What a line has of the record that heads it."""
-
 
 def lined_sql(source: str) -> str:
     """Return the query of all lines that records of `source` head."""
     head = ", ".join(_HEAD)
-    of_head = ", ".join(f"m.{name}" for name in _HEAD)
     way = """CASE WHEN recording THEN 'recording' WHEN d_out THEN 'out' WHEN o_out THEN 'in'
         WHEN bridge THEN 'conference' ELSE 'net' END"""
     alone = f"(SELECT * FROM {source} ANTI JOIN joined USING (rid))"
@@ -174,10 +180,7 @@ def lined_sql(source: str) -> str:
             SELECT {head}, 'in', up, seconds, 1, day, row_key, rid, began
             FROM ({marked_sql(through)}) WHERE o_out AND d_out AND NOT recording
             UNION ALL
-            SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call, t.begins
-            FROM talks t JOIN several m ON m.rid = t.head JOIN (
-                SELECT call, arg_min(row_key, age) AS first_key FROM several GROUP BY call
-            ) f ON f.call = t.call
+            SELECT {head}, way, up, seconds, records, day, first_key, call, begins FROM talks
         )
         SELECT line.*, CASE WHEN up IS NULL THEN origination ELSE make_timestamptz(up * 1000000) END AS start,
             xor(row_key, CASE way WHEN 'in' THEN 1 ELSE 0 END) AS line_key,
@@ -224,14 +227,14 @@ def repeat(connection: duckdb.DuckDBPyConnection) -> None:
     """)
 
 
-def of_day(zone: ZoneInfo, day: date) -> str:
-    """Return the query of the lines that began on a UTC day: all but their prices."""
-    month = offset_sql(zone, "start", day, day + timedelta(days=1))
-    records = f"(SELECT rowid AS rid, * FROM records WHERE day = DATE '{day}')"
+def of_days(zone: ZoneInfo, days: Sequence[date]) -> str:
+    """Return the query of the lines that began on consecutive UTC days: all but their prices."""
+    month = offset_sql(zone, "start", days[0], days[-1] + timedelta(days=1))
+    inside = f"day BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'"
+    records = f"(SELECT rowid AS rid, * FROM records WHERE {inside})"
     return f"""
         WITH l AS NOT MATERIALIZED (
-            SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock
-            FROM ({lined_sql(records)}) WHERE day = DATE '{day}'
+            SELECT *, make_timestamp(epoch_us(start) + {month}) AS clock FROM ({lined_sql(records)}) WHERE {inside}
         )
         SELECT {_COLUMNS}
         FROM l

@@ -250,6 +250,11 @@ class HepStream:
         self.resynchronised = 0
         """Times that a packet was found again behind such octets, or was looked for in vain."""
 
+    @property
+    def waiting(self) -> int:
+        """Octets of a packet that is not whole yet."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """Take the next octets; give the packets that are whole."""
         buffer = self._buffer

@@ -1,0 +1,126 @@
+"""Captured messages on their way to calls and reports: SIP in batches to the assembler, RTCP and reports to rows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from collector.calls import CallLimits
+from collector.facts import Call, Endpoint
+from collector.protocols.hep import PAYLOAD_NAMES, RTCP, SIP
+from collector.protocols.rtcp import RtcpError
+from collector.protocols.rtcp_json import parse_payload
+from collector.protocols.rtp_stat import rtp_statistics
+from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
+from collector.protocols.vq_report import CONTENT_TYPE, VqError, parse_vq_report
+from collector.received_calls import ReceivedCalls
+from collector.receivers.hep import ReceivedMessage
+from collector.receivers.report_rows import Row, bye_row, vq_rows
+from collector.receivers.rtcp_reports import RtcpReports
+
+CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000)
+ROWS_LIMIT = 50_000
+"""Rows of reports that wait to be fetched; further ones are dropped and counted."""
+_STATISTICS = (b"RTP-Stat", b"RTP-RxStat", b"RTP-TxStat")
+
+
+class SipIntake:
+    """Takes captured messages; gives calls that are over and rows of `phone_reports`. Bounded, whatever comes."""
+
+    def __init__(self, system: str, limits: CallLimits = CALL_LIMITS) -> None:
+        self._system = system
+        self.calls = ReceivedCalls(limits)
+        self._rtcp = RtcpReports(self.calls.book, system)
+        self._rows: list[Row] = []
+        self.taken: Counter[str] = Counter()
+        """Messages by the name of their payload type."""
+        self.refused: Counter[str] = Counter()
+        """Of these, messages that could not be read, by reason: `sip_…`, `rtcp_…`, `vq_…`."""
+        self.ignored = 0
+        """Of these, messages of a kind that says nothing here."""
+        self.rows_dropped = 0
+        self.last_at: int | None = None
+
+    def take(self, messages: Sequence[ReceivedMessage]) -> None:
+        """Take messages in the order of their arrival."""
+        sip = [each for each in messages if each.payload_type == SIP]
+        if sip:
+            self._take_sip(sip)
+        if len(sip) != len(messages):
+            for each in messages:
+                if each.payload_type == RTCP:
+                    self._take_rtcp(each)
+                elif each.payload_type != SIP:
+                    name = PAYLOAD_NAMES.get(each.payload_type, "unknown")
+                    self.taken[name] += 1
+                    self.ignored += 1
+        self.last_at = messages[-1].at if messages else self.last_at
+
+    def _take_sip(self, received: list[ReceivedMessage]) -> None:
+        self.taken["sip"] += len(received)
+        window = np.frombuffer(b"".join([each.payload for each in received]), np.uint8)
+        lengths = np.array([len(each.payload) for each in received], np.int64)
+        offsets = np.cumsum(lengths) - lengths
+        messages = messages_at(window, offsets, lengths, index_batch(window, offsets, lengths))
+        take = self.calls.take
+        for each, message in zip(received, messages, strict=True):
+            if isinstance(message, SipError):
+                self.refused[f"sip_{message.defect}"] += 1
+                continue
+            take(message, each.at, each.src, each.dst, each.transport, each.arrived)
+            if message.cseq_method == "BYE" or message.method == "PUBLISH":
+                self._take_report(message, each)
+
+    def _take_report(self, message: SipMessage, received: ReceivedMessage) -> None:
+        """What a device says of a call in its BYE, in the answer to one, or in a PUBLISH that was captured."""
+        identity = f"{message.cseq}|{message.method}|{message.from_tag}|{received.src.ip}"
+        if message.cseq_method == "BYE":
+            if not any(name in message.raw for name in _STATISTICS):
+                return
+            statistics = rtp_statistics(message.fields)
+            if statistics is not None:
+                row = bye_row(statistics, message.call_id, received.src, received.arrived, self._system, identity)
+                self._keep([row])
+            return
+        if CONTENT_TYPE in message.content_type.lower():
+            try:
+                report = parse_vq_report(message.raw[message.body_start :])
+            except VqError as error:
+                self.refused[f"vq_{error.defect}"] += 1
+                return
+            self._keep(vq_rows(report, received.arrived, self._system, f"{message.call_id}|{identity}"))
+
+    def _take_rtcp(self, received: ReceivedMessage) -> None:
+        self.taken["rtcp"] += 1
+        try:
+            packets = parse_payload(received.payload)
+        except RtcpError as error:
+            self.refused[f"rtcp_{error.defect}"] += 1
+            return
+        call_id = received.correlation_id or ""
+        self._rtcp.take(packets, call_id, received.src, received.dst, received.at, received.arrived)
+
+    def _keep(self, rows: list[Row]) -> None:
+        if len(self._rows) + len(rows) > ROWS_LIMIT:
+            self.rows_dropped += len(rows)
+        else:
+            self._rows += rows
+
+    def harvest(self, now: int) -> tuple[list[Call], list[Row]]:
+        """Calls that are over and rows, at `now` [ns]."""
+        rows, self._rows = self._rows, []
+        return self.calls.harvest(now), rows + self._rtcp.harvest(now)
+
+    def rest(self, now: int) -> tuple[list[Call], list[Row]]:
+        """Everything that is left, over or not."""
+        rows, self._rows = self._rows, []
+        return self.calls.rest(), rows + self._rtcp.harvest(now, silent=0)
+
+
+def warm_up() -> None:
+    """Load the kernels, which takes a second, before anybody waits for an answer."""
+    nobody = Endpoint("127.0.0.1", 5060)
+    raw = b"OPTIONS sip:a SIP/2.0\r\nCall-ID: a\r\n\r\n"
+    SipIntake("").take([ReceivedMessage(0, 0, nobody, nobody, "udp", SIP, raw, None, None)])

@@ -1,0 +1,229 @@
+"""Against a real InfluxDB that is really killed: every point is there once, and what it refuses blocks nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from influx_facts import SITES, minutes, table
+from influxd_server import Influxd
+
+from analytics.store.influx import InfluxSettings
+from analytics.store.influx_flux import text
+from analytics.store.influx_points import STREAM_INTERVAL, CostDay, Points, cost_points, site_minute_points
+from analytics.store.influx_queries import InfluxSeries
+from analytics.store.influx_setup import set_up
+from analytics.store.influx_writer import DEAD_LETTERS, InfluxWriter
+from analytics.store.spool import Spool, SpoolSettings
+
+NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+@pytest.fixture
+def own_server(influxd_program: Path, tmp_path: Path) -> Iterator[Influxd]:
+    """A server that a test may kill."""
+    server = Influxd(influxd_program, tmp_path / "influxd")
+    server.start()
+    server.set_up()
+    yield server
+    server.kill()
+
+
+@asynccontextmanager
+async def writing(settings: InfluxSettings, folder: Path) -> AsyncIterator[InfluxWriter]:
+    """A writer that runs while the block does."""
+    with Spool.open(folder, SpoolSettings(durable=False)) as spool:
+        writer = InfluxWriter(settings, spool, clock=lambda: datetime.now(UTC), jitter=random.Random(1))
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(writer.run())
+            yield writer
+            running.cancel()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - what is waited for is another process
+        await asyncio.sleep(0.02)
+
+
+def counted(settings: InfluxSettings, measurement: str, bucket: str | None = None) -> int:
+    """Count the points of a measurement by one of their fields."""
+    flux = (
+        f"from(bucket: {text(bucket or settings.bucket)}) |> range(start: -200d, stop: 1d)"
+        f' |> filter(fn: (r) => r._measurement == {text(measurement)} and (r._field == "calls" or r._field == "lines"))'
+        " |> group() |> count()"
+    )
+    rows = InfluxSeries(settings, clock=lambda: NOW)._rows(flux)
+    return sum(int(row["_value"]) for row in rows)
+
+
+def letters(folder: Path) -> list[dict[str, Any]]:
+    path = folder / DEAD_LETTERS
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def batch(number: int, count: int = 20) -> Points:
+    begin = NOW - timedelta(hours=6) + timedelta(minutes=number)
+    return site_minute_points(table(minutes(begin, count, number, share=1)), source="a", batch="a", sequence=number)
+
+
+def test_an_outage_loses_nothing_and_doubles_nothing(own_server: Influxd, tmp_path: Path) -> None:
+    settings = own_server.settings("outage")
+    set_up(settings)
+    spool = tmp_path / "spool"
+
+    async def work() -> int:
+        put = 0
+        async with asyncio.timeout(55):
+            async with writing(settings, spool) as writer:
+                for number in range(120):
+                    points = batch(number)
+                    await writer.put(points)
+                    put += len(points.lines)
+                    if number == 30:
+                        await until(lambda: writer.counts().written >= 30 * len(SITES))
+                        own_server.kill()
+                await until(lambda: bool(writer.counts().trouble))
+                assert "does not answer" in writer.counts().trouble
+                assert writer.counts().spool.waiting > 0
+            # The process goes, too; the next one finds the rest on disk.
+            async with writing(settings, spool) as writer:
+                await asyncio.sleep(0.3)
+                assert writer.counts().written == 0
+                await asyncio.to_thread(own_server.start)
+                await writer.flush()
+                assert writer.counts().trouble == ""
+                assert writer.counts().spool[2:5] == (0, 0, 0)
+        return put
+
+    put = asyncio.run(work())
+    assert put == 120 * 20 * len(SITES)
+    assert counted(settings, "site_minute") == put
+    assert letters(spool) == []
+
+
+def test_a_poisoned_batch_is_put_aside_with_its_reason_and_blocks_nothing(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("poison")
+    set_up(settings)
+    good = batch(1, 40)
+    lines = list(good.lines)
+    lines[17] = b"site_minute,site=Ash calls=notanumber 1"
+    lines.insert(60, b"no line protocol at all")
+    poisoned = good._replace(lines=tuple(lines))
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path) as writer:
+            await writer.put(batch(0, 5))
+            await writer.put(poisoned)
+            await writer.put(batch(2, 5))
+            await writer.flush()
+            counts = writer.counts()
+            assert (counts.put, counts.written, counts.dead) == (251, 249, 2)
+
+    asyncio.run(work())
+    assert counted(settings, "site_minute") == 249
+    found = letters(tmp_path)
+    assert sorted(line for letter in found for line in letter["lines"]) == [
+        "no line protocol at all",
+        "site_minute,site=Ash calls=notanumber 1",
+    ]
+    assert all("unable to parse" in letter["reason"] for letter in found)
+    assert all(letter["bucket"] == "poison" for letter in found)
+
+
+def test_a_conflict_of_types_and_points_too_old_are_put_aside(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("conflict")
+    set_up(settings)
+    old = site_minute_points(table(minutes(NOW - timedelta(days=150), 3, 1, share=1)), source="a", batch="old")
+    now = int(NOW.timestamp()) * 1_000_000_000
+    other = STREAM_INTERVAL
+    typed = Points(other, (b"stream_interval,site=Ash streams=1i %d" % now,), now, now)
+    conflict = Points(other, (b"stream_interval,site=Ash streams=1.5 %d" % (now + 1),), now, now)
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path) as writer:
+            for points in (typed, conflict, old, batch(0, 5)):
+                await writer.put(points)
+                await writer.flush()
+            assert writer.counts()[:4] == (42, 26, 16, 0)
+
+    asyncio.run(work())
+    reasons = " ".join(letter["reason"] for letter in letters(tmp_path))
+    assert "field type conflict" in reasons
+    assert "violates a Retention Policy Lower Bound" in reasons
+    assert counted(settings, "site_minute") == 25
+
+
+def test_the_dead_letter_file_is_bounded_and_what_it_does_not_hold_is_counted(influxd: Influxd, tmp_path: Path) -> None:
+    settings = replace(influxd.settings("bounded"), dead_letter_octets=1_000)
+    set_up(settings)
+    lines = tuple(b"wrong line %d" % number for number in range(200))
+    poisoned = batch(0)._replace(lines=lines)
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path) as writer:
+            await writer.put(poisoned)
+            await writer.flush()
+            counts = writer.counts()
+            kept = sum(len(letter["lines"]) for letter in letters(tmp_path))
+            assert counts.dead == 200
+            assert counts.dead_unkept == 200 - kept
+            assert kept > 0
+
+    asyncio.run(work())
+    assert (tmp_path / DEAD_LETTERS).stat().st_size <= 1_000
+
+
+def test_what_is_not_the_points_fault_is_waited_for(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("waited")
+    wrong = replace(settings, token="withdrawn")
+
+    async def work() -> None:
+        async with asyncio.timeout(50):
+            async with writing(wrong, tmp_path) as writer:
+                await writer.put(batch(0, 5))
+                await until(lambda: bool(writer.counts().trouble))
+                assert writer.counts().trouble == f"InfluxDB at {influxd.url} refuses the token"
+            async with writing(settings, tmp_path) as writer:
+                await until(lambda: bool(writer.counts().trouble))
+                assert "run callgauge influx init" in writer.counts().trouble
+                await asyncio.to_thread(set_up, settings)
+                await writer.flush()
+                assert writer.counts().trouble == ""
+
+    asyncio.run(work())
+    assert counted(settings, "site_minute") == 25
+    assert letters(tmp_path) == []
+
+
+def test_a_day_of_cost_that_is_written_again_replaces_the_day(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("cost")
+    set_up(settings)
+    day = (NOW - timedelta(days=3)).date()
+    before = [CostDay(day, site, "outbound", 1, 60, 0.5, 0, 0.75, 0) for site in SITES]
+    other = [CostDay(day - timedelta(days=1), "Ash", "outbound", 1, 60, 0.5, 0, 0.75, 0)]
+    after = [CostDay(day, "Ash", "inbound", 1, 60, 0.0, 0, 0.0, 0)]
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path) as writer:
+            await writer.put(cost_points(before + other, day - timedelta(days=1), day))
+            await writer.flush()
+            assert counted(settings, "cost_site_day", settings.long_bucket) == 6
+            await writer.put(cost_points(after, day, day))
+            await writer.flush()
+
+    asyncio.run(work())
+    assert counted(settings, "cost_site_day", settings.long_bucket) == 2
+
+
+def test_records_of_the_spool_are_merged_without_unpacking(tmp_path: Path) -> None:
+    one, two = gzip.compress(b"a 1\n"), gzip.compress(b"b 2\n")
+    assert gzip.decompress(one + two) == b"a 1\nb 2\n"
