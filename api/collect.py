@@ -61,7 +61,8 @@ def collect(
 
 def _sources(interfaces: tuple[str, ...], bpf: str, snaplen: int, buffer_mb: int) -> list[Source]:
     """What the options name; each kind of source adds its own here."""
-    from collector.live.packets import PacketSource, PacketSettings
+    from collector.live.child import PacketSettings
+    from collector.live.packets import PacketSource
 
     found: list[Source] = []
     if interfaces:

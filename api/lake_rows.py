@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import PurePath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from analytics.attribution import Attributor
@@ -34,6 +34,18 @@ class Sides(NamedTuple):
 NOWHERE = Sides(None, None)
 
 
+class RatedFacts(Protocol):
+    """Rated streams and calls: of a whole capture, or of a part of one that does not end."""
+
+    @property
+    def streams(self) -> Sequence[RatedStream]:
+        """Streams with their ratings."""
+
+    @property
+    def calls(self) -> Sequence[RatedCall]:
+        """Calls with their streams."""
+
+
 class Places:
     """Says at which sites a call or stream was, by the estate as it was on its local day."""
 
@@ -54,10 +66,14 @@ class Places:
 
     def of_stream(self, stream: Stream) -> Sides:
         """Sites of sender and receiver by their addresses."""
-        day = self._day(stream.first)
+        return self.of_ends(stream.src.ip, stream.dst.ip, stream.first)
+
+    def of_ends(self, src: str, dst: str, at: int) -> Sides:
+        """Sites of two addresses; `at` is nanoseconds since the epoch."""
+        day = self._day(at)
         return Sides(
-            self._attributor.attribute(address=stream.src.ip, day=day).site,
-            self._attributor.attribute(address=stream.dst.ip, day=day).site,
+            self._attributor.attribute(address=src, day=day).site,
+            self._attributor.attribute(address=dst, day=day).site,
         )
 
     def _day(self, at: int) -> date:
@@ -159,7 +175,7 @@ def call_key(source: str, rated: RatedCall) -> int:
     return key64("call", source, rated.call.call_id, str(rated.call.start))
 
 
-def call_rows(rated: Rated, source: str, places: Places | None, minutes: Minutes) -> Iterator[Row]:
+def call_rows(rated: RatedFacts, source: str, places: Places | None, minutes: Minutes) -> Iterator[Row]:
     """Rows of `calls`; each is counted in its minute as it passes."""
     for each in passing(rated.calls):
         call = each.call
@@ -187,7 +203,7 @@ def call_rows(rated: Rated, source: str, places: Places | None, minutes: Minutes
         }
 
 
-def stream_rows(rated: Rated, source: str, places: Places | None, minutes: Minutes) -> Iterator[Row]:
+def stream_rows(rated: RatedFacts, source: str, places: Places | None, minutes: Minutes) -> Iterator[Row]:
     """Rows of `streams`; each is counted in its minute as it passes."""
     calls = call_of_streams(rated, source)
     for each in rated.streams:
@@ -265,7 +281,7 @@ def stream_key(source: str, stream: Stream) -> int:
     return key64("stream", source, str(stream.src), str(stream.dst), str(stream.ssrc), str(stream.first))
 
 
-def call_of_streams(rated: Rated, source: str) -> dict[int, int]:
+def call_of_streams(rated: RatedFacts, source: str) -> dict[int, int]:
     """Key of the call of each stream that has one, by the identity of the stream."""
     found: dict[int, int] = {}
     if rated.streams:

@@ -17,6 +17,7 @@ import typer
 
 from api import __version__
 from api.cdr import app as cdr
+from api.collect import collect
 from api.estate import app as estate
 from api.influx import app as influx
 from api.mos import mos
@@ -134,6 +135,7 @@ def replay(
 
 
 app.command()(mos)
+app.command()(collect)
 app.command()(rerate)
 app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")

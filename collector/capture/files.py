@@ -387,6 +387,11 @@ class Windows:
             self._move_to(following)
         return self._array[self._start : self._end]
 
+    def wait(self, seconds: float) -> bool:
+        """Whether within a time there is more than was seen, or the end: `advance` answers at once then."""
+        with self._changed:
+            return self._changed.wait_for(self._has_more, seconds)
+
     def close(self) -> None:
         """Stop the thread, also when it waits on a silent pipe. The source stays open."""
         with self._changed:
@@ -406,6 +411,11 @@ class Windows:
     def _has(self, index: int, whole: bool) -> bool:
         filled = self._filled[index]
         return filled == len(self._buffers[index]) if whole else filled > self._headroom
+
+    def _has_more(self) -> bool:
+        if self._ended or self._taking is None:
+            return self._ended or self._has(0, whole=False)
+        return self._filled[self._taking] > self._end or self._has(1 - self._taking, whole=False)
 
     def _extend(self) -> bool:
         """Wait until the buffer in use has more than was seen of it; False when nothing more will come into it."""

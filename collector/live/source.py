@@ -81,7 +81,7 @@ class SourceHealth:
     last_at: int | None
     """Time of the newest packet or message [ns since the epoch]; None before the first."""
     lost: Mapping[str, int] = field(default_factory=dict)
-    """What was lost, by step and reason in one short name, e.g. `kernel_drops`, `calls_evicted`; only what is above 0."""
+    """What was lost, by step and reason in one short name (`kernel_drops`, `calls_evicted`); only what is above 0."""
     restarts: int = 0
     """How often what it listens with had to be begun anew."""
     problem: str | None = None

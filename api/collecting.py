@@ -1,0 +1,364 @@
+"""Live sources into the lake: what they find becomes rows, appended once, in the order in which it was found."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from analytics.attribution import Attributor
+from analytics.quality.rating import rate_stream
+from analytics.store.arrow_rows import arrow_table
+from analytics.store.lake import Lake
+from analytics.store.schema import CALLS, INTERVALS, SITE_MINUTES, STREAMS, table
+from analytics.store.settings import StoreError
+from analytics.store.site_minutes import append_minutes
+from api.lake_rows import NOWHERE, Minutes, Places, Row, Sides, call_key, call_rows, key64, stream_rows
+from api.progress import say
+from api.rated import RECEIVER_CONCEALS, RatedCall, RatedStream, rate, rate_call
+from api.wording import plural
+from collector.estate.folder import load_estate
+from collector.facts import Call, Interval, Stream
+from collector.live.source import Found, Source, SourceHealth, StreamNow
+
+QUEUE = 4
+"""Deliveries that wait for the writer; sources hold the rest, each bounded for itself."""
+REMEMBERED = 50_000
+"""Calls and streams remembered: later streams of a call find its key, and intervals need no second look."""
+REPORT_S = 60.0
+LAST_TRIES_S = 20.0
+"""How long a store that fails is asked once more after everything else has stopped [s]."""
+NS = 1_000_000_000
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What became of what was delivered."""
+
+    stored: Mapping[str, int] = field(default_factory=dict)
+    """Rows in the store, by table."""
+    quarantined: int = 0
+    """Rows put aside, for their time cannot be right."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Rows given up, by table."""
+    retries: int = 0
+    problem: str | None = None
+    """Why the store takes nothing now; None when it does."""
+    stored_up_to: int | None = None
+    """What was found up to then is in the store [ns since the epoch]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectHealth:
+    """The whole way from the wire to the store: all of it counted since this process began."""
+
+    sources: tuple[SourceHealth, ...]
+    store: StoreHealth
+
+
+class _Known(NamedTuple):
+    """What rows of intervals of a stream have in common."""
+
+    key: int
+    sides: Sides
+    clean_mos: float | None
+
+
+class RatedFound(NamedTuple):
+    """A delivery with its ratings."""
+
+    streams: Sequence[RatedStream]
+    calls: Sequence[RatedCall]
+
+
+class LiveRows:
+    """Makes rows of deliveries; `source` is the agent's name."""
+
+    def __init__(self, source: str, places: Places | None) -> None:
+        self._source = source
+        self._places = places
+        self._calls: OrderedDict[str, int] = OrderedDict()
+        self._streams: OrderedDict[tuple[str, str, int, int], _Known] = OrderedDict()
+
+    def rows(self, found: Found) -> dict[str, list[Row]]:
+        """Rows by table."""
+        rated = rate_found(found.streams, found.calls)
+        minutes = Minutes()
+        made: dict[str, list[Row]] = {
+            CALLS.name: list(call_rows(rated, self._source, self._places, minutes)),
+            STREAMS.name: self._stream_rows(rated, minutes),
+            INTERVALS.name: list(self._interval_rows(found)),
+            SITE_MINUTES.name: minutes.rows() if self._places is not None else [],
+        }
+        for name, rows in found.rows.items():
+            made.setdefault(name, []).extend(dict(row) for row in rows)
+        return {name: rows for name, rows in made.items() if rows}
+
+    def _stream_rows(self, rated: RatedFound, minutes: Minutes) -> list[Row]:
+        for call in rated.calls:
+            for leg in call.call.legs:
+                _remember(self._calls, leg.call_id, call_key(self._source, call))
+        rows = list(stream_rows(rated, self._source, self._places, minutes))
+        for row, each in zip(rows, rated.streams, strict=True):
+            if row["call_key"] is None and each.stream.call_id is not None:
+                # Its call was delivered before it: a sender that did not stop.
+                row["call_key"] = self._calls.get(each.stream.call_id)
+        return rows
+
+    def _interval_rows(self, found: Found) -> Iterator[Row]:
+        for stream, interval in found.points:
+            known = self._known(stream)
+            yield {
+                "stream_key": known.key,
+                "source": self._source,
+                "start": interval.start // 1_000,
+                "seconds": (interval.end - interval.start) / 1e9,
+                **known.sides._asdict(),
+                "packets": interval.packets,
+                "expected": interval.expected,
+                "lost": interval.lost,
+                "jitter_ms": interval.jitter_ms,
+                "mos": known.clean_mos if interval.lost <= 0 else mos_with_losses(stream, interval),
+            }
+
+    def _known(self, stream: StreamNow) -> _Known:
+        key = (str(stream.src), str(stream.dst), stream.ssrc, stream.first)
+        known = self._streams.get(key)
+        if known is None or known.clean_mos is None:
+            sides = (
+                NOWHERE if self._places is None else self._places.of_ends(stream.src.ip, stream.dst.ip, stream.first)
+            )
+            named = key64("stream", self._source, key[0], key[1], str(stream.ssrc), str(stream.first))
+            known = _Known(named, sides, _mos(stream, 0.0, None))
+            _remember(self._streams, key, known)
+        return known
+
+
+def _remember(known: OrderedDict[K, V], key: K, value: V) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    if len(known) > REMEMBERED:
+        known.popitem(last=False)
+
+
+def rate_found(streams: Sequence[Stream], calls: Sequence[Call]) -> RatedFound:
+    """Rate streams, and give each call those of its legs; of calls that share a Call-ID each those of its time."""
+    rated = [RatedStream(stream, rate(stream)) for stream in streams]
+    by_call_id: dict[str, list[RatedStream]] = {}
+    for each in rated:
+        if each.stream.call_id is not None:
+            by_call_id.setdefault(each.stream.call_id, []).append(each)
+    used = Counter(call_id for call in calls for call_id in {leg.call_id for leg in call.legs})
+    made = []
+    for call in calls:
+        own: Mapping[str, Sequence[RatedStream]] = by_call_id
+        if any(used[leg.call_id] > 1 for leg in call.legs):
+            own = {
+                leg.call_id: [each for each in by_call_id.get(leg.call_id, ()) if _while_up(call, each.stream)]
+                for leg in call.legs
+            }
+        made.append(rate_call(call, own))
+    return RatedFound(rated, made)
+
+
+def _while_up(call: Call, stream: Stream) -> bool:
+    return stream.last >= call.start and (call.end is None or stream.first <= call.end)
+
+
+def mos_with_losses(stream: StreamNow, interval: Interval) -> float | None:
+    """MOS of an interval in which packets are missing; None where the network may not have lost them."""
+    if interval.expected <= 0 or not stream.only_network:
+        return None
+    return _mos(stream, 100.0 * interval.lost / interval.expected, stream.burst_ratio)
+
+
+def _mos(stream: StreamNow, loss_percent: float, ratio: float | None) -> float | None:
+    try:
+        return rate_stream(stream.codec, RECEIVER_CONCEALS, loss_percent, ratio, stream.ptime_ms).mos
+    except ValueError:
+        return None
+
+
+class LakeWriter:
+    """Appends deliveries to the lake, each once: batches are named by process and numbered."""
+
+    def __init__(self, lake: Lake, rows: LiveRows, batch: str) -> None:
+        self._lake = lake
+        self._rows = rows
+        self._batch = batch
+        self._number = 0
+        self._stored: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._quarantined = self._retries = 0
+        self._problem: str | None = None
+        self._up_to: int | None = None
+        self.stopping = asyncio.Event()
+        """Set when nothing more will come: a store that fails is then asked only for a little longer."""
+
+    async def keep(self, found: Found) -> None:
+        """Append a delivery, again and again until it stands or we have to stop."""
+        rows = await asyncio.to_thread(self._rows.rows, found)
+        self._number += 1
+        wait, last_try = 1.0, None
+        for name, of_table in rows.items():
+            while True:
+                try:
+                    await asyncio.to_thread(self._append, name, of_table, self._number)
+                    self._problem = None
+                    break
+                except StoreError as error:
+                    self._problem = str(error)
+                    self._retries += 1
+                if self.stopping.is_set():
+                    last_try = time.monotonic() + LAST_TRIES_S if last_try is None else last_try
+                    if time.monotonic() >= last_try:
+                        self._lost[name] += len(of_table)
+                        break
+                try:
+                    async with asyncio.timeout(wait if last_try is None else 1.0):
+                        await self.stopping.wait()
+                        await asyncio.sleep(wait)
+                except TimeoutError:
+                    pass
+                wait = min(2 * wait, 30.0)
+        self._up_to = found.at
+
+    def _append(self, name: str, rows: Sequence[Row], number: int) -> None:
+        now = datetime.now(UTC)
+        columns = arrow_table(table(name), rows)
+        if name == SITE_MINUTES.name:
+            append_minutes(self._lake, columns.drop_columns(["month", "step"]), batch=self._batch, sequence=number)
+            self._stored[name] += len(rows)
+            return
+        done = self._lake.append(name, columns, batch=self._batch, sequence=number, live_now=now)
+        # After a commit whose answer was lost the rows are there already.
+        self._stored[name] += len(rows) if done.already else done.rows
+        self._quarantined += done.quarantined
+
+    def health(self) -> StoreHealth:
+        """How it goes."""
+        return StoreHealth(
+            dict(self._stored), self._quarantined, dict(self._lost), self._retries, self._problem, self._up_to
+        )
+
+
+class Collection:
+    """A store that live sources are going to be kept in, opened before they begin."""
+
+    def __init__(self, agent: str, root: Path, estate: Path | None) -> None:
+        """Open it, made if absent. Raises StoreError, and EstateError where the estate has a fault."""
+        places = None if estate is None else Places(Attributor(load_estate(estate)))
+        self.root = root
+        self._lake = Lake.open(root, create=True)
+        self._rows = LiveRows(agent, places)
+        self._batch = f"collect {agent} {os.getpid()}.{time.time_ns()}"
+
+    def writer(self) -> LakeWriter:
+        """What appends to it."""
+        return LakeWriter(self._lake, self._rows, self._batch)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._lake.close()
+
+
+def collect_from(sources: Sequence[Source], kept: Collection) -> bool:
+    """Run sources until SIGTERM or SIGINT, and keep what they find; whether all of it is in the store."""
+    try:
+        health = asyncio.run(collecting(sources, kept.writer(), say))
+    finally:
+        kept.close()
+    rows = sum(health.store.stored.values())
+    say(f"stored in {kept.root}: {plural(rows, 'row')} ({_by_table(health.store.stored)})")
+    for source in health.sources:
+        if source.lost:
+            say(f"{source.name}: {_lost(source)}")
+    if health.store.lost:
+        say(f"not stored: {_by_table(health.store.lost)}")
+    return not health.store.lost and not any(name.endswith("_not_stored") for s in health.sources for name in s.lost)
+
+
+async def collecting(sources: Sequence[Source], writer: LakeWriter, report: Callable[[str], None]) -> CollectHealth:
+    """Run sources until they end or a signal stops them; `report` gets a line every minute."""
+    queue: asyncio.Queue[Found | None] = asyncio.Queue(QUEUE)
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        for source in sources:
+            source.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(_report(sources, writer, report), name="report")
+            writing = tasks.create_task(_write(queue, writer), name="store")
+            try:
+                async with asyncio.TaskGroup() as running:
+                    for source in sources:
+                        running.create_task(source.run(queue.put), name=source.name)
+            finally:
+                writer.stopping.set()
+                reporting.cancel()
+            await queue.put(None)
+            await writing
+    except* (StoreError, ValueError) as group:
+        raise _first(group) from None
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    return CollectHealth(tuple(source.health() for source in sources), writer.health())
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _write(queue: asyncio.Queue[Found | None], writer: LakeWriter) -> None:
+    while (found := await queue.get()) is not None:
+        await writer.keep(found)
+
+
+async def _report(sources: Sequence[Source], writer: LakeWriter, report: Callable[[str], None]) -> None:
+    before: dict[str, int] = {}
+    for source in sources:
+        report(f"collecting from {source.name}")
+    while True:
+        await asyncio.sleep(REPORT_S)
+        for source in sources:
+            health = source.health()
+            report(minute_line(health, health.seen - before.get(health.name, 0)))
+            before[health.name] = health.seen
+        if (problem := writer.health().problem) is not None:
+            report(f"the store takes nothing: {problem}")
+
+
+def minute_line(health: SourceHealth, seen: int) -> str:
+    """What is said of a source every minute; `seen` packets came in it."""
+    line = (
+        f"{health.name}: {seen / REPORT_S:,.0f} {'packets' if health.kind == 'packets' else 'messages'}/s, "
+        f"{health.lost.get('kernel_drops', 0):,} dropped, {plural(health.calls_now, 'call')} now, "
+        f"{plural(health.streams_now, 'stream')} now, {health.calls:,} calls and {health.points:,} intervals so far"
+    )
+    return f"{line}; {health.problem}" if health.problem else line
+
+
+def _lost(health: SourceHealth) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in health.lost.items())
+
+
+def _by_table(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(rows.items())) or "nothing"

@@ -1,0 +1,75 @@
+"""What a working thread found, until the loop takes it: bounded by rows, and what is given up is counted."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter, deque
+
+from collector.live.source import Deliver, Found
+
+ROWS_LIMIT = 500_000
+"""Rows that wait: some minutes of 10,000 calls."""
+
+
+class Outbox:
+    """Takes from a thread without ever letting it wait; beyond the limit the oldest intervals are given up first."""
+
+    def __init__(self, limit: int = ROWS_LIMIT) -> None:
+        self._limit = limit
+        self._waiting: deque[Found] = deque()
+        self._rows = 0
+        self._lock = threading.Lock()
+        self._loop = asyncio.get_running_loop()
+        self._news = asyncio.Event()
+        self._closed = False
+        self.lost: Counter[str] = Counter()
+
+    def put(self, found: Found) -> None:
+        """Take what was found; from any thread."""
+        with self._lock:
+            self._waiting.append(found)
+            self._rows += _size(found)
+            if self._rows > self._limit:
+                self._give_up()
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    def close(self) -> None:
+        """Nothing more comes; from any thread."""
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._news.set)
+
+    async def pass_on(self, deliver: Deliver) -> None:
+        """Deliver everything in order until it is closed and empty."""
+        while True:
+            self._news.clear()
+            while (found := self._take()) is not None:
+                await deliver(found)
+            if self._closed and not self._waiting:
+                return
+            await self._news.wait()
+
+    def _take(self) -> Found | None:
+        with self._lock:
+            if not self._waiting:
+                return None
+            found = self._waiting.popleft()
+            self._rows -= _size(found)
+            return found
+
+    def _give_up(self) -> None:
+        for place, found in enumerate(self._waiting):
+            if self._rows <= self._limit:
+                return
+            self.lost["points_not_stored"] += len(found.points)
+            self._rows -= len(found.points)
+            self._waiting[place] = found._replace(points=())
+        while self._rows > self._limit and self._waiting:
+            found = self._waiting.popleft()
+            self._rows -= _size(found)
+            self.lost["calls_not_stored"] += len(found.calls)
+            self.lost["streams_not_stored"] += len(found.streams)
+
+
+def _size(found: Found) -> int:
+    return 1 + len(found.calls) + len(found.streams) + len(found.points) + sum(map(len, found.rows.values()))

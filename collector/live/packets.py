@@ -1,0 +1,139 @@
+"""Packets of interfaces as a live source: the child that captures, the thread that measures, and what is delivered."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+
+from collector.capture.files import CaptureError
+from collector.live.child import CaptureChild, PacketSettings, program_for
+from collector.live.engine import LiveEngine, LiveSettings
+from collector.live.outbox import Outbox
+from collector.live.source import Deliver, SourceHealth
+
+NUDGE_S = 0.5
+
+
+class PacketSource:
+    """Captures on interfaces until it is stopped; a child that dies is begun anew, and the measuring goes on."""
+
+    def __init__(self, settings: PacketSettings, live: LiveSettings = LiveSettings()) -> None:  # noqa: B008  # immutable
+        program_for(settings)
+        self._settings = settings
+        self._engine = LiveEngine(live)
+        self._child: CaptureChild | None = None
+        self._stopping = threading.Event()
+        self._lost: Counter[str] = Counter()
+        self._outbox: Outbox | None = None
+        self._restarts = 0
+        self._heard = False
+        self._problem: str | None = None
+        self._running = False
+
+    @property
+    def name(self) -> str:
+        """The interfaces."""
+        return ",".join(self._settings.interfaces)
+
+    async def run(self, deliver: Deliver) -> None:
+        """Capture until `stop`. Raises CaptureError where the first child cannot capture at all."""
+        outbox = self._outbox = Outbox()
+        self._running = True
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(outbox.pass_on(deliver), name=f"outbox of {self.name}")
+                try:
+                    await asyncio.to_thread(self._work, outbox)
+                finally:
+                    # Where this task is cancelled the thread still has to come to its end.
+                    self.stop()
+        except* CaptureError as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._running = False
+
+    def stop(self) -> None:
+        """Take no more packets in; what the child holds is still measured."""
+        self._stopping.set()
+        child = self._child
+        if child is not None:
+            child.stop()
+
+    def _work(self, outbox: Outbox) -> None:
+        wait = self._settings.backoff_s
+        try:
+            while not self._stopping.is_set():
+                begun = time.monotonic()
+                problem = self._follow_child(outbox)
+                if self._stopping.is_set():
+                    break
+                if not self._heard:
+                    raise CaptureError(f"{self.name}: {problem}")
+                self._problem = problem
+                self._restarts += 1
+                if time.monotonic() - begun > self._settings.longest_backoff_s:
+                    wait = self._settings.backoff_s
+                self._stopping.wait(wait)
+                wait = min(2 * wait, self._settings.longest_backoff_s)
+            outbox.put(self._engine.finish_live())
+        finally:
+            outbox.close()
+
+    def _follow_child(self, outbox: Outbox) -> str | None:
+        """One child from its beginning to its end; why it ended."""
+        child = self._child = CaptureChild(self._settings)
+        if self._stopping.is_set():
+            child.stop()
+        nudging = threading.Thread(target=self._nudge, args=(child,), name="capture-nudge", daemon=True)
+        nudging.start()
+        try:
+            cut = self._engine.follow(child.source, outbox.put, time.monotonic, self._began)
+            if cut is not None:
+                self._lost["packets_cut_by_child"] += 1
+        except CaptureError as error:
+            cut = str(error)
+        finally:
+            ended = child.wait()
+            self._child = None
+            self._lost["kernel_drops"] += child.dropped
+        return ended or cut
+
+    def _began(self) -> None:
+        self._heard = True
+        self._problem = None
+
+    def _nudge(self, child: CaptureChild) -> None:
+        while self._child is child:
+            child.nudge()
+            time.sleep(NUDGE_S)
+
+    def health(self) -> SourceHealth:
+        """How it goes."""
+        counts = self._engine.counts()
+        lost = Counter(counts.lost)
+        lost.update(self._lost)
+        child = self._child
+        if child is not None:
+            lost["kernel_drops"] += child.dropped
+        if self._outbox is not None:
+            lost.update(self._outbox.lost)
+        counted = self._engine.counted
+        return SourceHealth(
+            name=self.name,
+            kind="packets",
+            running=self._running,
+            seen=counts.packets,
+            parsed=counts.parsed,
+            matched=max(0, counts.parsed - counts.unmatched),
+            calls=counted["calls"],
+            streams=counted["streams"],
+            points=counted["points"],
+            calls_now=counts.calls_now,
+            streams_now=counts.streams_now,
+            last_at=counts.last_at,
+            lost={name: count for name, count in sorted(lost.items()) if count},
+            restarts=self._restarts,
+            problem=self._problem,
+        )

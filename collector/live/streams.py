@@ -1,0 +1,178 @@
+"""The stream table of a capture without end: intervals of streams that go on, and streams that leave it when over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.capture import columns as capture
+from collector.facts import Interval
+from collector.media import columns as m
+from collector.media.book import MediaBook
+from collector.media.intervals import NO_INTERVALS
+from collector.media.reports import RowBlock, StreamReport, merge, reports
+from collector.media.streams import EventLog, StreamLimits, StreamTable
+
+Integers = NDArray[np.int64]
+
+EVENTS_LIMIT = 400_000
+"""Events kept of streams that go on (64 octets each)."""
+ENDPOINTS_LIMIT = 60_000
+
+
+class LiveStreamTable(StreamTable):
+    """All streams in measurement, without end."""
+
+    def __init__(self, book: MediaBook, limits: StreamLimits) -> None:
+        super().__init__(book, limits)
+        self.events_lost = 0
+        self.evicted = 0
+        """Streams that were closed before they were over, to make room."""
+        self._kept_events = np.zeros((0, m.LOG_COLUMNS), np.int64)
+
+    @property
+    def counts(self) -> Integers:
+        """The table's counts."""
+        return self.arrays.counts
+
+    def make_room(self, context: Integers) -> None:
+        """Take out the least promising rows; those that were streams are counted."""
+        before = len(self._harvested) + self.unlisted
+        super().make_room(context)
+        self.evicted += len(self._harvested) + self.unlisted - before
+
+    # --- intervals ------------------------------------------------------------------------------------------------
+
+    def cut(self, context: Integers) -> Integers:
+        """End the interval of every stream that had packets in it; all intervals since the last question, in order."""
+        self.take_log(context)
+        used = int(context[capture.ROWS_USED])
+        counts = self.arrays.counts[:used]
+        rows = np.flatnonzero(
+            (counts[:, m.STATE] == m.STATE_VALID) & (counts[:, m.PACKETS] > counts[:, m.INTERVAL_PACKETS])
+        )
+        live = counts[rows]
+        cut = np.zeros((len(rows), m.INTERVAL_COLUMNS), np.int64)
+        cut[:, m.INTERVAL_SERIAL] = live[:, m.SERIAL]
+        cut[:, m.INTERVAL_AT] = live[:, m.LAST_AT]
+        cut[:, m.INTERVAL_COUNT] = live[:, m.PACKETS]
+        cut[:, m.INTERVAL_DUPLICATES] = live[:, m.DUPLICATES]
+        cut[:, m.INTERVAL_EXPECTED] = live[:, m.MAX_SEQ] - live[:, m.BASE_SEQ] + 1
+        jitter = (self.arrays.sums[rows, m.JITTER] * 1e6).astype(np.int64)
+        cut[:, m.INTERVAL_JITTER] = np.where(live[:, m.JITTER_COUNT] > 0, jitter, -1)
+        cut[:, m.INTERVAL_FIRST] = live[:, m.FIRST_AT]
+        counts[rows, m.INTERVAL_SINCE] = live[:, m.LAST_AT]
+        counts[rows, m.INTERVAL_PACKETS] = live[:, m.PACKETS]
+        return np.concatenate([self.written(context), cut])
+
+    def written(self, context: Integers) -> Integers:
+        """Intervals that the kernel ended since the last question."""
+        self.take_log(context)
+        found, self._intervals = self._intervals, []
+        return np.concatenate(found) if found else NO_INTERVALS
+
+    # --- looking at streams that go on ----------------------------------------------------------------------------
+
+    def rows(self, context: Integers) -> Integers:
+        """Rows in use."""
+        used = int(context[capture.ROWS_USED])
+        return np.flatnonzero(self.arrays.counts[:used, m.STATE] != m.STATE_FREE)
+
+    def groups(self, rows: Integers) -> list[list[int]]:
+        """Rows of the same stream, put together."""
+        return self._groups(rows.tolist())
+
+    def as_they_stand(self, groups: Sequence[Sequence[int]]) -> list[StreamReport]:
+        """Reports of streams that go on; what waits to be worked out is not in them."""
+        a = self.arrays
+        rows = [row for group in groups for row in group]
+        block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
+        places = iter(range(len(rows)))
+        within = [[next(places) for _ in group] for group in groups]
+        serials = [tuple(a.counts[list(group), m.SERIAL].tolist()) for group in groups]
+        return reports(merge(block, within), [self.ends(group[0]) for group in groups], serials)
+
+    # --- streams that are over ------------------------------------------------------------------------------------
+
+    def take_out_groups(self, groups: list[list[int]], context: Integers) -> None:
+        """Close streams and free their rows; `taken` then has their reports."""
+        if not groups:
+            return
+        rows = np.sort(np.array([row for group in groups for row in group], np.int64))
+        worth = self._worth_reporting(groups)
+        self._keep(self._report(worth, context))
+        self._clear(rows, np.array([row for group in worth for row in group], np.int64))
+        self.arrays.counts[rows, m.NEXT_FREE] = [context[capture.FREE_ROW], *rows[:-1].tolist()]
+        context[capture.FREE_ROW] = rows[-1]
+        self._rebuild_slots(int(context[capture.ROWS_USED]))
+        if len(self._endpoints) > ENDPOINTS_LIMIT:
+            self._endpoints.clear()
+
+    def taken(self) -> list[StreamReport]:
+        """Reports of streams that left the table since the last question, in the order of their first packets."""
+        found, self._harvested = self._harvested, []
+        return sorted(found, key=lambda report: (report.first, report.serials))
+
+    def events_so_far(self, context: Integers) -> EventLog:
+        """What was logged of the streams in the table and of those that just left it."""
+        self.take_log(context)
+        fresh, self._log = self._log, []
+        room = EVENTS_LIMIT - len(self._kept_events)
+        whole = np.concatenate([self._kept_events, *fresh]) if fresh else self._kept_events
+        if len(whole) > EVENTS_LIMIT:
+            self.events_lost += len(whole) - EVENTS_LIMIT
+            whole = whole[:EVENTS_LIMIT] if room > 0 else self._kept_events
+        self._kept_events = whole
+        return EventLog(whole)
+
+    def forget_events(self, context: Integers) -> None:
+        """Keep only the events of streams that are in the table."""
+        serials = self.arrays.counts[self.rows(context), m.SERIAL]
+        self._kept_events = self._kept_events[np.isin(self._kept_events[:, m.LOG_SERIAL], serials)]
+
+
+class _Totals:
+    """What of a row was told in intervals."""
+
+    __slots__ = ("duplicates", "end", "expected", "packets")
+
+    def __init__(self, end: int) -> None:
+        self.packets = self.duplicates = self.expected = 0
+        self.end = end
+
+
+class IntervalTotals:
+    """Turns what the table says of rows so far into intervals, one after another."""
+
+    def __init__(self) -> None:
+        self._rows: dict[int, _Totals] = {}
+
+    def interval(self, row: Sequence[int]) -> Interval:
+        """The interval since the last one of this row of the table."""
+        told = self._rows.get(row[m.INTERVAL_SERIAL])
+        if told is None:
+            told = self._rows[row[m.INTERVAL_SERIAL]] = _Totals(row[m.INTERVAL_FIRST])
+        packets = row[m.INTERVAL_COUNT] - told.packets
+        expected = row[m.INTERVAL_EXPECTED] - told.expected
+        duplicates = row[m.INTERVAL_DUPLICATES] - told.duplicates
+        jitter = row[m.INTERVAL_JITTER]
+        start, told.end = told.end, row[m.INTERVAL_AT]
+        told.packets += packets
+        told.expected += expected
+        told.duplicates += duplicates
+        return Interval(
+            start, told.end, packets, expected, expected - packets + duplicates, None if jitter < 0 else jitter / 1e6
+        )
+
+    def forget(self, serials: Iterable[int]) -> None:
+        """Rows that left the table."""
+        for serial in serials:
+            self._rows.pop(serial, None)
+
+    def keep_only(self, serials: Iterable[int]) -> None:
+        """Forget all other rows."""
+        kept = set(serials)
+        for serial in [serial for serial in self._rows if serial not in kept]:
+            del self._rows[serial]
