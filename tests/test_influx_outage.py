@@ -16,13 +16,14 @@ from typing import Any
 import pytest
 from influx_facts import SITES, minutes, table
 from influxd_server import Influxd
+from influxdb_client.client.write_api import SYNCHRONOUS
 
-from analytics.store.influx import InfluxSettings
+from analytics.store.influx import InfluxSettings, opened
 from analytics.store.influx_flux import text
 from analytics.store.influx_points import STREAM_INTERVAL, CostDay, Points, cost_points, site_minute_points
 from analytics.store.influx_queries import InfluxSeries
 from analytics.store.influx_setup import set_up
-from analytics.store.influx_writer import DEAD_LETTERS, InfluxWriter
+from analytics.store.influx_writer import DEAD_LETTERS, LATE_HOURS, InfluxWriter, LateHours
 from analytics.store.spool import Spool, SpoolSettings
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
@@ -222,6 +223,61 @@ def test_a_day_of_cost_that_is_written_again_replaces_the_day(influxd: Influxd, 
 
     asyncio.run(work())
     assert counted(settings, "cost_site_day", settings.long_bucket) == 2
+
+
+def test_hours_that_were_noted_before_the_process_died_are_summed_by_the_next(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("noted")
+    set_up(settings)
+    day = (NOW - timedelta(days=4)).replace(hour=0, minute=0)
+    points = site_minute_points(table(minutes(day, 240, 1, share=1)), source="a", batch="a")
+    with opened(settings) as client:
+        api = client.write_api(write_options=SYNCHRONOUS)
+        api.write(settings.bucket, record=list(points.lines))
+        # With an hour of now, no hours look missed.
+        api.write(settings.long_bucket, record=f"site_hour,site=Ash calls=0i {int(NOW.timestamp())}000000000")
+    assert LateHours(tmp_path / LATE_HOURS).note("site_minute", points.first, points.last)
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path):
+            await until(lambda: not LateHours(tmp_path / LATE_HOURS).spans)
+
+    asyncio.run(work())
+    found = InfluxSeries(settings, clock=lambda: NOW).totals(None, day, day + timedelta(hours=4))
+    # 4 hours of each site and the hour of now.
+    assert counted(settings, "site_hour", settings.long_bucket) == 4 * len(SITES) + 1
+    facts = minutes(day, 240, 1, share=1)
+    assert sum(found.column("calls").to_pylist()) == sum(row["calls"] for row in facts)
+
+
+def test_hours_are_summed_after_a_server_was_away_for_days(influxd: Influxd, tmp_path: Path) -> None:
+    """Minutes that came in time, and then neither the task nor the writer ran for four days."""
+    settings = influxd.settings("missed")
+    day = (NOW - timedelta(days=4)).replace(hour=0, minute=0)
+    set_up(settings)
+    with opened(settings) as client:
+        points = site_minute_points(table(minutes(day, 180, 1, share=1)), source="a", batch="a")
+        client.write_api(write_options=SYNCHRONOUS).write(settings.bucket, record=list(points.lines))
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path) as writer:
+            await writer.put(batch(0, 5))
+            await writer.flush()
+
+    asyncio.run(work())
+    found = InfluxSeries(settings, clock=lambda: NOW).series(None, day, day + timedelta(days=1), "hour")
+    assert found.num_rows == 3 * len(SITES)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{", b'{"site_minute": 3}', b'{"site_minute": []}', b"\xff"])
+def test_a_damaged_note_of_late_hours_is_no_note(tmp_path: Path, damaged: bytes) -> None:
+    (tmp_path / "note").write_bytes(damaged)
+    late = LateHours(tmp_path / "note")
+    assert late.spans == {}
+    assert late.note("site_minute", 5, 7)
+    assert late.note("site_minute", 6, 9)
+    assert LateHours(tmp_path / "note").spans == {"site_minute": (5, 9)}
+    late.forget("site_minute")
+    assert LateHours(tmp_path / "note").spans == {}
 
 
 def test_records_of_the_spool_are_merged_without_unpacking(tmp_path: Path) -> None:

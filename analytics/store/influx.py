@@ -53,6 +53,8 @@ class InfluxSettings:
     """How long one request may take [s]."""
     batch_points: int = 5_000
     """Most points in one request."""
+    requests: int = 2
+    """Most requests under way at once."""
     retry_seconds: float = 0.5
     """Wait after the first failure; it doubles from failure to failure [s]."""
     retry_most_seconds: float = 60.0

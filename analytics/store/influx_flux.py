@@ -35,13 +35,22 @@ def named(name: str) -> Measurement:
     return next(one for one in MEASUREMENTS if one.name == name)
 
 
-def newest_hour(hours: Measurement, settings: InfluxSettings) -> str:
-    """Return the query for the time of the newest sum of an hour."""
+def newest_time(measurement: Measurement, settings: InfluxSettings) -> str:
+    """Return the query for the time of the newest point of a measurement."""
+    return _one_time(measurement, settings, "last", "max")
+
+
+def oldest_time(measurement: Measurement, settings: InfluxSettings) -> str:
+    """Return the query for the time of the oldest point of a measurement."""
+    return _one_time(measurement, settings, "first", "min")
+
+
+def _one_time(measurement: Measurement, settings: InfluxSettings, of_series: str, of_all: str) -> str:
+    counted = f"r._measurement == {text(measurement.name)} and r._field == {text(measurement.fields[0].name)}"
     return (
-        f"from(bucket: {text(settings.long_bucket)})\n"
-        "    |> range(start: 0)\n"
-        f"    |> filter(fn: (r) => r._measurement == {text(hours.name)} and r._field == {text(hours.fields[0].name)})\n"
-        '    |> last() |> group() |> max(column: "_time") |> keep(columns: ["_time"])\n'
+        f"from(bucket: {text(settings.name(measurement.kept))})\n"
+        f"    |> range(start: 0) |> filter(fn: (r) => {counted})\n"
+        f'    |> {of_series}() |> group() |> {of_all}(column: "_time") |> keep(columns: ["_time"])\n'
     )
 
 

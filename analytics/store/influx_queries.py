@@ -121,10 +121,10 @@ class InfluxSeries:
                 )
             streams.append(
                 self._from(part, sites, any_of("_field", fields))
-                + '    |> group(columns: ["site", "_field"])\n'
+                # Right behind the filter the storage engine itself sums; sources are added up by whoever asks.
                 + reduced
                 + "    |> toFloat()\n"
-                + '    |> keep(columns: ["site", "_field", "_time", "_value"])\n'
+                + '    |> keep(columns: ["site", "source", "_field", "_time", "_value"])\n'
             )
         head = 'import "timezone"\n' + (window[0] if window else "")
         flux = (
@@ -132,7 +132,7 @@ class InfluxSeries:
             + "\n".join(f"{name} = {stream}" for name, stream in zip("abc", streams, strict=True))
             + "union(tables: [a, b, c])\n"
             + "    |> group()\n"
-            + '    |> pivot(rowKey: ["site", "_time"], columnKey: ["_field"], valueColumn: "_value")\n'
+            + '    |> pivot(rowKey: ["site", "source", "_time"], columnKey: ["_field"], valueColumn: "_value")\n'
         )
         rows = list(self._rows(flux))
         columns: list[pa.Array] = []

@@ -13,13 +13,13 @@ import json
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.store.influx import InfluxError, InfluxSettings, Kept, asked_wait, refusal, said_by, status_of
-from analytics.store.influx_flux import LOOK_BACK, newest_hour, sum_hours
+from analytics.store.influx_flux import LOOK_BACK, named, newest_time, oldest_time, sum_hours
 from analytics.store.influx_points import HOURS, Points, chunks
 from analytics.store.spool import Spool, SpoolCounts
 
@@ -35,9 +35,11 @@ REFUSED = frozenset({400, 413, 422})
 FOUND_BEFORE_WHOLE = 32
 """Refused lines in one record after which the rest of it is not searched for more of them, but put aside as pieces."""
 DEAD_LETTERS = "dead-letters.jsonl"
+LATE_HOURS = "late-hours.json"
 _VERSION = 1
 _SECOND = 1_000_000_000
 _HOUR = 3_600 * _SECOND
+_DAY = 24 * _HOUR
 
 
 class WriterCounts(NamedTuple):
@@ -120,6 +122,7 @@ class InfluxWriter:
         self._more = asyncio.Event()
         self._empty = asyncio.Event()
         self._dead_letters = DeadLetters(spool.root / DEAD_LETTERS, settings.dead_letter_octets)
+        self._late = LateHours(spool.root / LATE_HOURS)
         self._put = self._written = self._dead = self._failures = 0
         self._trouble = ""
 
@@ -172,14 +175,18 @@ class InfluxWriter:
                 if not peeked:
                     # What was damaged at the end is waited for by nobody.
                     await asyncio.to_thread(self.spool.acknowledge, before.appended)
+                    await self._sum_noted_hours(client)
                     if not self._more.is_set():
                         self._empty.set()
                         await self._more.wait()
                     continue
                 records = [_decode_record(one.sequence, one.payload) for one in peeked]
-                for group in _groups(records, self.settings.batch_points):
-                    await self._deliver(client, group)
-                    await asyncio.to_thread(self.spool.acknowledge, group[-1].sequence)
+                for lot in _lots(_groups(records, self.settings.batch_points), self.settings.requests):
+                    async with asyncio.TaskGroup() as tasks:
+                        for group in lot:
+                            tasks.create_task(self._deliver(client, group))
+                    await self._note_late_hours(client, [record for group in lot for record in group])
+                    await asyncio.to_thread(self.spool.acknowledge, lot[-1][-1].sequence)
 
     async def _deliver(self, client: InfluxDBClientAsync, group: Sequence[_Record]) -> None:
         """Send records of one bucket as one request; return when the server has them or they are put aside."""
@@ -194,7 +201,6 @@ class InfluxWriter:
             else:
                 for record in group:
                     await self._search(client, record, reason)
-        await self._sum_late_hours(client, group)
 
     async def _write(self, client: InfluxDBClientAsync, kept: Kept, body: bytes) -> tuple[_Answer, str]:
         """Send a body until the server takes or refuses it."""
@@ -222,39 +228,55 @@ class InfluxWriter:
         if answer is _Answer.REFUSED:
             await self._put_aside(record.kept, [], f"delete refused: {reason}")
 
-    async def _sum_late_hours(self, client: InfluxDBClientAsync, group: Sequence[_Record]) -> None:
-        """Have the server sum hours anew that its task no longer looks at, before their minutes are acknowledged."""
+    async def _note_late_hours(self, client: InfluxDBClientAsync, records: Sequence[_Record]) -> None:
+        """Note hours that the server's task no longer looks at, before their minutes are acknowledged."""
         horizon = _nanoseconds(self._clock() - LOOK_BACK / 2)
         for name in HOURS:
-            late = [record for record in group if record.measurement == name and record.first < horizon]
-            if late:
-                await self._sum(client, name, min(one.first for one in late), max(one.last for one in late))
+            late = [record for record in records if record.measurement == name and record.first < horizon]
+            if not late:
+                continue
+            first, last = min(one.first for one in late), max(one.last for one in late)
+            if not await asyncio.to_thread(self._late.note, name, first, last):
+                await self._sum(client, name, first, last)
+
+    async def _sum_noted_hours(self, client: InfluxDBClientAsync) -> None:
+        for name, (first, last) in self._late.spans.copy().items():
+            await self._sum(client, name, first, last)
+            await asyncio.to_thread(self._late.forget, name)
 
     async def _sum_missed_hours(self, client: InfluxDBClientAsync) -> None:
         """Have the server sum the hours that its task did not: it was away for long, or its task is new."""
         now = self._clock()
         for name, hours in HOURS.items():
-            found: list[datetime] = []
+            begin = await self._time(client, newest_time(hours, self.settings))
+            begin = begin or await self._time(client, oldest_time(named(name), self.settings))
+            if begin is not None and begin < now - LOOK_BACK / 2:
+                await self._sum(client, name, _nanoseconds(begin), _nanoseconds(now))
 
-            async def attempt(flux: str = newest_hour(hours, self.settings), found: list[datetime] = found) -> None:
-                tables = await client.query_api().query(flux)
-                found[:] = [record["_time"] for table in tables for record in table.records]
-
-            answer, _ = await self._persist(attempt)
-            newest = max(found, default=now - timedelta(days=self.settings.keep_days or self.settings.long_keep_days))
-            if answer is _Answer.TAKEN and newest < now - LOOK_BACK / 2:
-                await self._sum(client, name, _nanoseconds(newest), _nanoseconds(now))
-
-    async def _sum(self, client: InfluxDBClientAsync, name: str, first: int, last: int) -> None:
-        # An hour is summed whole: the sum of a part of it would overwrite the sum of all.
-        flux = sum_hours(name, self.settings, _rfc3339(first), _rfc3339((last // _HOUR + 1) * _HOUR))
+    async def _time(self, client: InfluxDBClientAsync, flux: str) -> datetime | None:
+        """Return the one time that a query finds; None where it finds none, or there is no such bucket yet."""
+        found: list[datetime] = []
 
         async def attempt() -> None:
-            await client.query_api().query_raw(flux)
+            tables = await client.query_api().query(flux)
+            found[:] = [record["_time"] for table in tables for record in table.records]
 
-        answer, reason = await self._persist(attempt)
-        if answer is _Answer.REFUSED:
-            await self._put_aside(Kept.LONG, [], f"sums of hours refused: {reason}")
+        await self._persist(attempt)
+        return found[0] if found else None
+
+    async def _sum(self, client: InfluxDBClientAsync, name: str, first: int, last: int) -> None:
+        """Have the server sum hours, a day at a time, so that no request takes long."""
+        # An hour is summed whole: the sum of a part of it would overwrite the sum of all.
+        begin, end = first // _HOUR * _HOUR, (last // _HOUR + 1) * _HOUR
+        for at in range(begin, end, _DAY):
+            flux = sum_hours(name, self.settings, _rfc3339(at), _rfc3339(min(at + _DAY, end)))
+
+            async def attempt(flux: str = flux) -> None:
+                await client.query_api().query_raw(flux)
+
+            answer, reason = await self._persist(attempt)
+            if answer is _Answer.REFUSED:
+                await self._put_aside(Kept.LONG, [], f"sums of hours refused: {reason}")
 
     async def _persist(self, attempt: Callable[[], Awaitable[None]]) -> tuple[_Answer, str]:
         """Make a request until it is taken or refused, waiting longer from failure to failure."""
@@ -335,6 +357,45 @@ class DeadLetters:
             self.unkept += points
 
 
+class LateHours:
+    """Spans whose hours are still to be summed, by measurement [ns since the epoch]; the file outlives the process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.spans: dict[str, tuple[int, int]] = {}
+        try:
+            stated = json.loads(path.read_text(encoding="utf-8"))
+            self.spans = {name: (int(span[0]), int(span[1])) for name, span in stated.items() if name in HOURS}
+        except (OSError, ValueError, TypeError, LookupError, AttributeError):
+            # None was written, or it was cut: what it told is found by the hours that are missing.
+            return
+
+    def note(self, name: str, first: int, last: int) -> bool:
+        """Widen the span of a measurement; False where that cannot be written, and the hours must be summed now."""
+        begin, end = self.spans.get(name, (first, last))
+        wider = (min(begin, first), max(end, last))
+        if self.spans.get(name) == wider:
+            return True
+        return self._keep({**self.spans, name: wider})
+
+    def forget(self, name: str) -> None:
+        """Be done with the span of a measurement."""
+        self._keep({other: span for other, span in self.spans.items() if other != name})
+
+    def _keep(self, spans: dict[str, tuple[int, int]]) -> bool:
+        scratch = self.path.with_suffix(".new")
+        try:
+            with scratch.open("wb") as file:
+                file.write(json.dumps(spans).encode())
+                file.flush()
+                os.fsync(file.fileno())
+            scratch.replace(self.path)
+        except OSError:
+            return False
+        self.spans = spans
+        return True
+
+
 def _groups(records: Sequence[_Record], most: int) -> list[list[_Record]]:
     """Return records in order, those together that may go in one request."""
     groups: list[list[_Record]] = []
@@ -347,6 +408,18 @@ def _groups(records: Sequence[_Record], most: int) -> list[list[_Record]]:
             groups.append([record])
             points = record.points
     return groups
+
+
+def _lots(groups: Sequence[list[_Record]], most: int) -> list[list[list[_Record]]]:
+    """Return groups in lots that may be sent at once; one that replaces what is there goes alone."""
+    lots: list[list[list[_Record]]] = []
+    for group in groups:
+        alone = group[0].replaces is not None or (lots and lots[-1][0][0].replaces is not None)
+        if lots and not alone and len(lots[-1]) < most:
+            lots[-1].append(group)
+        else:
+            lots.append([group])
+    return lots
 
 
 def _rfc3339(nanoseconds: int) -> str:

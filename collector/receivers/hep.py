@@ -125,7 +125,7 @@ class HepReceiver:
 
     def lost(self) -> dict[str, int]:
         """What did not get through, by reason."""
-        found = {f"hep_{name}": count for name, count in self.malformed.items()}
+        found = {f"hep_{name}": count for name, count in dict(self.malformed).items()}
         found["kernel_drops"] = self.ports.kernel_drops
         found["connections_refused"] = self.ports.counts["connections_refused"]
         found["hep_skipped_octets"] = self.skipped_octets

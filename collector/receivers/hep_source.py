@@ -78,8 +78,9 @@ class HepSource:
     def health(self) -> SourceHealth:
         """How it goes."""
         intake, receiver = self.intake, self.receiver
-        refused = sum(intake.refused.values())
-        lost = receiver.lost() | dict(intake.refused)
+        why = dict(intake.refused)
+        refused = sum(why.values())
+        lost = receiver.lost() | why
         lost |= {"calls_evicted": intake.calls.unlisted, "reports_dropped": intake.rows_dropped}
         parsed = receiver.handed_on - refused - intake.ignored
         return SourceHealth(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -119,7 +120,7 @@ class PublishSource:
 
     def health(self) -> SourceHealth:
         """How it goes."""
-        counts = self.server.counts
+        counts = Counter(self.server.counts)
         lost = {name: count for name, count in counts.items() if name not in (*_TAKEN, "messages")}
         lost |= {"kernel_drops": self.ports.kernel_drops, "reports_dropped": self.rows_dropped}
         lost["connections_refused"] = self.ports.counts["connections_refused"]
