@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +24,21 @@ def shared() -> Path:
     return SHARED
 
 
+def pytest_sessionstart() -> None:
+    """Build what the environment wants built before the first test, for a test's time is limited."""
+    if os.environ.get("CALLGAUGE_BUILD_INFLUXD") != "1":
+        return
+    from influxd_server import NoServerError, build_if_missing
+
+    try:
+        build_if_missing()
+    except NoServerError as reason:
+        sys.stderr.write(f"{reason}; its tests are skipped\n")
+
+
 @pytest.fixture(scope="session")
 def influxd_program() -> Path:
-    """Path of InfluxDB's server, where it is found or may be built."""
+    """Path of InfluxDB's server, where there is one."""
     from influxd_server import NoServerError, find
 
     try:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from analytics.store.arrow_rows import arrow_schema
+from analytics.store.schema import INTERVALS
 from analytics.store.series import SERIES
 
 SITES = ("Ash", "Elm, North", 'Oak "1"=x', "Österby${r}", "back\\slash")
@@ -58,3 +60,15 @@ def minutes(
 def table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Return rows as both stores take them."""
     return pa.Table.from_pylist(list(rows), schema=SERIES)
+
+
+def interval(start: datetime, site: str | None, other: str | None, **given: Any) -> dict[str, Any]:
+    """Return a row of `intervals`: 10 s without loss, not rated, unless told otherwise."""
+    row: dict[str, Any] = {"stream_key": 1, "source": "tap", "day": start.date(), "start": start, "seconds": 10.0}
+    row |= {"site": site, "other_site": other, "packets": 500, "expected": 500, "lost": 0}
+    return row | {"jitter_ms": None, "mos": None} | given
+
+
+def intervals(*rows: dict[str, Any]) -> pa.Table:
+    """Return such rows as a table."""
+    return pa.Table.from_pylist(list(rows), schema=arrow_schema(INTERVALS))

@@ -1,4 +1,4 @@
-"""Finds InfluxDB 2, builds it where that is wanted, and runs it. As a program it builds it and says where it is."""
+"""Finds InfluxDB 2, builds it where that is wanted, and runs it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,6 @@ from analytics.store.influx import InfluxSettings
 HERE = Path(__file__).resolve().parent / "influxd"
 NAMED = "CALLGAUGE_INFLUXD"
 """Environment variable with the path of a server."""
-WANTED = "CALLGAUGE_BUILD_INFLUXD"
-"""Environment variable: 1 builds a server where none is found; without it, its tests are skipped."""
 ORG = "police"
 TOKEN = "token-of-the-tests"
 STARTED_WITHIN = 40.0
@@ -46,7 +43,7 @@ def cached() -> Path:
 
 
 def find() -> Path:
-    """Return a server's program: named, on the path, built before, or built now; NoServerError where there is none."""
+    """Return a server's program: named, on the path, or built before; NoServerError where there is none."""
     named = os.environ.get(NAMED)
     if named:
         if not os.access(named, os.X_OK):
@@ -56,12 +53,16 @@ def find() -> Path:
     if on_path:
         return Path(on_path)
     if not cached().exists():
-        if os.environ.get(WANTED) != "1":
-            raise NoServerError(
-                f"there is no influxd; {WANTED}=1 builds one with Go and Rust, which takes minutes, once"
-            )
-        build()
+        raise NoServerError("there is no influxd: tests/influxd/build.sh builds one with Go and Rust, once a machine")
     return cached()
+
+
+def build_if_missing() -> None:
+    """Build a server where none is found; NoServerError says why it cannot be."""
+    try:
+        find()
+    except NoServerError:
+        build()
 
 
 def build() -> None:
@@ -140,11 +141,3 @@ def free_port() -> int:
     with socket.socket() as opened:
         opened.bind(("127.0.0.1", 0))
         return int(opened.getsockname()[1])
-
-
-if __name__ == "__main__":
-    os.environ.setdefault(WANTED, "1")
-    try:
-        sys.stdout.write(f"{find()}\n")
-    except NoServerError as reason:
-        sys.exit(str(reason))

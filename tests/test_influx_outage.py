@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from influx_facts import SITES, minutes, table
+from influx_facts import SITES, interval, intervals, minutes, table
 from influxd_server import Influxd
 from influxdb_client.client.write_api import SYNCHRONOUS
 
 from analytics.store.influx import InfluxSettings, opened
-from analytics.store.influx_flux import text
-from analytics.store.influx_points import STREAM_INTERVAL, CostDay, Points, cost_points, site_minute_points
+from analytics.store.influx_flux import any_of, text
+from analytics.store.influx_points import (
+    STREAM_INTERVAL,
+    CostDay,
+    Points,
+    cost_points,
+    site_minute_points,
+    stream_interval_points,
+)
 from analytics.store.influx_queries import InfluxSeries
 from analytics.store.influx_setup import set_up
 from analytics.store.influx_writer import DEAD_LETTERS, LATE_HOURS, InfluxWriter, LateHours
@@ -57,9 +64,10 @@ async def until(holds: Callable[[], bool]) -> None:
 
 def counted(settings: InfluxSettings, measurement: str, bucket: str | None = None) -> int:
     """Count the points of a measurement by one of their fields."""
+    fields = any_of("_field", ["calls", "lines", "streams"] if measurement.startswith("stream") else ["calls", "lines"])
     flux = (
         f"from(bucket: {text(bucket or settings.bucket)}) |> range(start: -200d, stop: 1d)"
-        f' |> filter(fn: (r) => r._measurement == {text(measurement)} and (r._field == "calls" or r._field == "lines"))'
+        f" |> filter(fn: (r) => r._measurement == {text(measurement)} and ({fields}))"
         " |> group() |> count()"
     )
     rows = InfluxSeries(settings, clock=lambda: NOW)._rows(flux)
@@ -266,6 +274,53 @@ def test_hours_are_summed_after_a_server_was_away_for_days(influxd: Influxd, tmp
     asyncio.run(work())
     found = InfluxSeries(settings, clock=lambda: NOW).series(None, day, day + timedelta(days=1), "hour")
     assert found.num_rows == 3 * len(SITES)
+
+
+def test_two_writers_of_the_same_facts_count_them_once(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("twice")
+    set_up(settings)
+
+    async def work() -> None:
+        async with (
+            asyncio.timeout(50),
+            writing(settings, tmp_path / "one") as one,
+            writing(settings, tmp_path / "two") as two,
+        ):
+            for number in range(5):
+                await one.put(batch(number))
+                await two.put(batch(4 - number))
+            await one.flush()
+            await two.flush()
+
+    asyncio.run(work())
+    assert counted(settings, "site_minute") == 5 * 20 * len(SITES)
+
+
+def test_intervals_of_pairs_are_summed_by_hour(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("pairs")
+    set_up(settings)
+    day = (NOW - timedelta(days=4)).replace(hour=0, minute=0)
+    rows = [
+        interval(day + timedelta(seconds=10 * number), "Ash", other, mos=4.0 + number % 2 / 4)
+        for number in range(720)
+        for other in ("Elm", None)
+    ]
+
+    async def work() -> None:
+        async with asyncio.timeout(50), writing(settings, tmp_path) as writer:
+            await writer.put(stream_interval_points(intervals(*rows), source="a", batch="a"))
+            await writer.flush()
+            assert writer.counts()[:3] == (1_440, 1_440, 0)
+
+    asyncio.run(work())
+    assert counted(settings, "stream_interval") == 1_440
+    assert counted(settings, "stream_hour", settings.long_bucket) == 4
+    flux = (
+        f"from(bucket: {text(settings.long_bucket)}) |> range(start: -5d)"
+        ' |> filter(fn: (r) => r._field == "mos_sum" or r._field == "mos_min") |> group() |> sort(columns: ["_value"])'
+    )
+    found = [float(row["_value"]) for row in InfluxSeries(settings, clock=lambda: NOW)._rows(flux)]
+    assert found == [4.0] * 4 + [360 * 4.125] * 4
 
 
 @pytest.mark.parametrize("damaged", [b"", b"[]", b"{", b'{"site_minute": 3}', b'{"site_minute": []}', b"\xff"])

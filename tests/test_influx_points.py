@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from influx_facts import minute, minutes, table
+from influx_facts import interval, intervals, minute, minutes, table
 
-from analytics.store.arrow_rows import arrow_schema
 from analytics.store.influx import InfluxError
 from analytics.store.influx_points import (
     COST_SITE_DAY,
@@ -24,7 +22,6 @@ from analytics.store.influx_points import (
     site_minute_points,
     stream_interval_points,
 )
-from analytics.store.schema import INTERVALS
 
 TEN = datetime(2026, 3, 1, 10, tzinfo=UTC)
 TEN_NS = 1_772_359_200_000_000_000
@@ -53,16 +50,6 @@ def parsed(line: bytes) -> tuple[str, dict[str, str], dict[str, str], int]:
         {key: value for key, _, value in (one.partition("\0") for one in fields)},
         int(time),
     )
-
-
-def interval(start: datetime, site: str | None, other: str | None, **given: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"stream_key": 1, "source": "tap", "day": start.date(), "start": start, "seconds": 10.0}
-    row |= {"site": site, "other_site": other, "packets": 500, "expected": 500, "lost": 0}
-    return row | {"jitter_ms": None, "mos": None} | given
-
-
-def intervals(*rows: dict[str, Any]) -> pa.Table:
-    return pa.Table.from_pylist(list(rows), schema=arrow_schema(INTERVALS))
 
 
 def test_a_site_minute_is_one_line_with_its_fields_typed() -> None:

@@ -43,7 +43,7 @@ _DAY = 24 * _HOUR
 
 
 class WriterCounts(NamedTuple):
-    """What became of points since the process began: put + what the spool held = written + dead + waiting."""
+    """What became of points since the process began; what the spool held then is written and dead, but not put."""
 
     put: int
     written: int
@@ -54,7 +54,7 @@ class WriterCounts(NamedTuple):
     failures: int
     """Requests that failed and were tried again."""
     spool: SpoolCounts
-    """The same in records of the spool."""
+    """The same of records, each up to a batch of points, since the spool was made: these add up."""
     trouble: str
     """Why nothing is written now, in one sentence; empty where all is well."""
 
