@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -116,3 +117,61 @@ def sipp_calls(tmp_path: Path, calls: int, proxy: int, callee: int) -> None:
              "-r", "10", "-d", "200", "-nostdin", "-timeout", "40"],
             cwd=tmp_path, check=True, capture_output=True, timeout=50,
         )  # fmt: skip
+
+
+LINPHONE = """
+[sip]
+auto_net_state_mon=0
+sip_port={port}
+sip_tcp_port=0
+sip_tls_port=0
+default_proxy=0
+[proxy_0]
+reg_proxy=<sip:127.0.0.1:{callee}>
+reg_identity=sip:tester@127.0.0.1
+reg_sendregister=0
+quality_reporting_enabled=1
+quality_reporting_collector=sip:collector@127.0.0.1:{collector}
+"""
+
+
+def linphone_call(tmp_path: Path, collector: int, callee: int) -> None:
+    """Let Linphone call sipp and publish its report of the call."""
+    need("linphonec", "sipp")
+    (tmp_path / ".local" / "share" / "linphone").mkdir(parents=True)
+    config = tmp_path / "linphonerc"
+    config.write_text(LINPHONE.format(port=free_port(), callee=callee, collector=collector))
+    log = tmp_path / "linphonec.out"
+    with process("sipp", "-sn", "uas", "-i", "127.0.0.1", "-p", str(callee), "-nostdin", cwd=tmp_path):
+        _wait_for_udp(callee)
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                ["linphonec", "-c", config], stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT,
+                cwd=tmp_path, env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+            )  # fmt: skip
+        assert child.stdin is not None
+        try:
+            for line, until in (
+                ("soundcard use files", b"Using wav files"),
+                (f"call sip:echo@127.0.0.1:{callee}", b"Media streams established"),
+                ("terminate", b"ended"),
+            ):
+                child.stdin.write(line.encode() + b"\n")
+                child.stdin.flush()
+                _wait_for_output(log, until)
+            time.sleep(2)
+            child.stdin.write(b"quit\n")
+            child.stdin.flush()
+            child.wait(15)
+        finally:
+            child.stdin.close()
+            child.kill()
+            child.wait()
+
+
+def _wait_for_output(log: Path, text: bytes) -> None:
+    until = time.monotonic() + 15
+    while text not in log.read_bytes():
+        if time.monotonic() > until:
+            pytest.skip(f"Linphone does not call here: {log.read_text(errors='replace')[-300:]}")
+        time.sleep(0.1)

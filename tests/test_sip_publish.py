@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hep_senders import free_port, linphone_call
 from hep_traffic import Delivered, on_loopback
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,3 +235,18 @@ def test_a_flood_of_nonsense_is_counted_and_reports_come_through() -> None:
 async def _read_to_end(reader: asyncio.StreamReader) -> None:
     if not await reader.read():
         raise ConnectionResetError
+
+
+def test_a_report_that_linphone_publishes_is_delivered(tmp_path: Path) -> None:
+    delivered = Delivered()
+
+    async def scene() -> None:
+        async with running(delivered, "udp") as source:
+            await asyncio.to_thread(linphone_call, tmp_path, source.addresses[0].port, free_port())
+        assert source.health().lost == {}
+
+    asyncio.run(scene())
+    assert [row["side"] for row in delivered.rows] == ["local", "remote"]
+    local = delivered.rows[0]
+    assert (local["directory_number"], local["codec"], local["kind"]) == ("tester", "PCMU", "session")
+    assert abs(local["stop"] * 1000 - time.time_ns()) < 60 * SECOND
