@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import itertools
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -31,7 +35,7 @@ from analytics.store.influx_points import (
 from analytics.store.influx_queries import InfluxSeries
 from analytics.store.influx_setup import set_up
 from analytics.store.influx_writer import DEAD_LETTERS, LATE_HOURS, InfluxWriter, LateHours
-from analytics.store.spool import Spool, SpoolSettings
+from analytics.store.spool import Spool, SpoolError, SpoolSettings
 
 NOW = datetime.now(UTC).replace(second=0, microsecond=0)
 
@@ -117,6 +121,61 @@ def test_an_outage_loses_nothing_and_doubles_nothing(own_server: Influxd, tmp_pa
     assert put == 120 * 20 * len(SITES)
     assert counted(settings, "site_minute") == put
     assert letters(spool) == []
+
+
+def test_kill_9_of_the_writer_loses_nothing_and_doubles_nothing(influxd: Influxd, tmp_path: Path) -> None:
+    settings = influxd.settings("killed")
+    set_up(settings)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    program = Path(__file__).with_name("influx_writer_process.py")
+    taken: set[int] = set()
+    for run in range(6):
+        arguments: list[str | Path] = [influxd.url, settings.bucket, tmp_path / "spool", str(200 * run)]
+        with subprocess.Popen([sys.executable, program, *arguments], stdout=subprocess.PIPE, env=environment) as child:
+            assert child.stdout is not None
+            said = [child.stdout.readline() for _ in range(5 + 7 * run)]
+            child.kill()
+            said += child.stdout.read().splitlines(keepends=True)
+        taken |= {int(line) for line in said if line.endswith(b"\n")}
+
+    async def work() -> None:
+        async with asyncio.timeout(30), writing(settings, tmp_path / "spool") as writer:
+            await writer.flush()
+            assert (writer.counts().dead, writer.counts().spool.waiting) == (0, 0)
+
+    asyncio.run(work())
+    # A batch may have been taken by the spool and the process killed before it said so: one a run at most.
+    points = counted(settings, "site_minute")
+    assert 0 <= points - len(taken) * len(SITES) <= 6 * len(SITES)
+    assert points % len(SITES) == 0
+    assert len(taken) > 100
+
+
+def test_a_full_disk_is_told_to_the_sender_and_loses_nothing_that_was_taken(influxd: Influxd, small_disk: Path) -> None:
+    settings = influxd.settings("full")
+    away = replace(settings, url="http://127.0.0.1:9")
+    set_up(settings)
+
+    async def fill(writer: InfluxWriter) -> None:
+        for number in itertools.count():
+            await writer.put(batch(number))
+
+    async def work() -> int:
+        async with asyncio.timeout(50):
+            async with writing(away, small_disk / "spool") as writer:
+                with pytest.raises(SpoolError, match="cannot be written: the disk is full"):
+                    await fill(writer)
+                taken, rest = divmod(writer.counts().put, 20 * len(SITES))
+                assert rest == 0
+            async with writing(settings, small_disk / "spool") as writer:
+                await writer.flush()
+                await writer.put(batch(taken))
+                await writer.flush()
+        return taken + 1
+
+    taken = asyncio.run(work())
+    assert taken > 10
+    assert counted(settings, "site_minute") == taken * 20 * len(SITES)
 
 
 def test_a_poisoned_batch_is_put_aside_with_its_reason_and_blocks_nothing(influxd: Influxd, tmp_path: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -221,20 +219,6 @@ def test_a_cut_write_of_the_position_falls_back_to_the_one_before(tmp_path: Path
     with Spool.open(tmp_path) as spool:
         assert spool.peek()[0].sequence in {3, 4}
         assert adds_up(spool.counts())
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 64 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True, text=True, check=False
-    ) if shutil.which("mount") and os.geteuid() == 0 else None  # fmt: skip
-    if made is None or made.returncode:
-        pytest.skip("a small tmpfs cannot be mounted here")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def fill(spool: Spool) -> None:

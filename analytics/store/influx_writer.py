@@ -13,7 +13,7 @@ import json
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +36,8 @@ FOUND_BEFORE_WHOLE = 32
 """Refused lines in one record after which the rest of it is not searched for more of them, but put aside as pieces."""
 DEAD_LETTERS = "dead-letters.jsonl"
 LATE_HOURS = "late-hours.json"
+LOOK_AGAIN = timedelta(hours=1)
+"""How often hours are looked for that the server's task did not sum [h]."""
 _VERSION = 1
 _SECOND = 1_000_000_000
 _HOUR = 3_600 * _SECOND
@@ -167,8 +169,11 @@ class InfluxWriter:
             timeout=round(self.settings.timeout_seconds * 1_000),
             ssl_ca_cert=self.settings.ca_file or None,
         ) as client:
-            await self._sum_missed_hours(client)
+            looked: datetime | None = None
             while True:
+                if looked is None or self._clock() - looked > LOOK_AGAIN:
+                    await self._sum_missed_hours(client)
+                    looked = self._clock()
                 self._more.clear()
                 before = await asyncio.to_thread(self.spool.counts)
                 peeked = await asyncio.to_thread(self.spool.peek, PEEKED, PEEKED_OCTETS)
@@ -178,7 +183,7 @@ class InfluxWriter:
                     await self._sum_noted_hours(client)
                     if not self._more.is_set():
                         self._empty.set()
-                        await self._more.wait()
+                        await self._wait_for_more()
                     continue
                 records = [_decode_record(one.sequence, one.payload) for one in peeked]
                 for lot in _lots(_groups(records, self.settings.batch_points), self.settings.requests):
@@ -187,6 +192,13 @@ class InfluxWriter:
                             tasks.create_task(self._deliver(client, group))
                     await self._note_late_hours(client, [record for group in lot for record in group])
                     await asyncio.to_thread(self.spool.acknowledge, lot[-1][-1].sequence)
+
+    async def _wait_for_more(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_AGAIN.total_seconds()):
+                await self._more.wait()
+        except TimeoutError:
+            return
 
     async def _deliver(self, client: InfluxDBClientAsync, group: Sequence[_Record]) -> None:
         """Send records of one bucket as one request; return when the server has them or they are put aside."""
