@@ -28,6 +28,8 @@ def message(start: str, cseq: str, call_id: str, *extra: str, to_tag: str = ";ta
         f"To: <sip:2002@example.com>{to_tag}",
         f"Call-ID: {call_id}",
         f"CSeq: {cseq}",
+        "Contact: <sip:1001@192.0.2.1:5060>",
+        "Max-Forwards: 70",
         *extra,
         "Content-Length: 0",
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from collector.protocols.hep import (
     Chunk,
     HepError,
     HepPacket,
+    HepParser,
     HepStream,
     parse,
     serialize,
@@ -193,6 +195,52 @@ def test_chunks_of_vendors_and_repeated_ones_change_nothing() -> None:
 def test_identifiers_lose_the_zero_that_c_programs_leave() -> None:
     packet = parse(version3(*ADDRESSED, chunk(0x11, b"abc@192.0.2.1\0"), chunk(15, b"x")))
     assert packet.correlation_id == "abc@192.0.2.1"
+
+
+def outcome(parser: Callable[[bytes], HepPacket], data: bytes) -> HepPacket | str:
+    try:
+        return parser(data)
+    except HepError as error:
+        return error.defect
+
+
+@given(st.lists(packets(), min_size=1, max_size=4), st.data())
+def test_the_fast_reader_reads_what_the_plain_one_reads(sent: list[HepPacket], data: st.DataObject) -> None:
+    fast = HepParser()
+    for packet in [*sent, *sent]:
+        octets = bytearray(serialize(packet, compressed=data.draw(st.booleans()) and packet.version == 3))
+        assert outcome(fast.parse, bytes(octets)) == outcome(parse, bytes(octets))
+        for place in data.draw(st.lists(st.integers(0, len(octets) - 1), max_size=3)):
+            octets[place] = data.draw(st.integers(0, 255))
+        changed = bytes(octets[: data.draw(st.integers(0, len(octets)))]) if data.draw(st.booleans()) else bytes(octets)
+        assert outcome(fast.parse, changed) == outcome(parse, changed)
+
+
+FIXED = [
+    *(chunk(1, b"\x02"), chunk(2, b"\x11"), *ADDRESSED, chunk(7, b"\x13\xc4"), chunk(8, b"\x13\xc5")),
+    *(chunk(9, b"\0\0\0\1"), chunk(10, b"\0\0\0\2"), chunk(12, b"\0\0\7\xd1")),
+]
+OTHERS = [
+    *(chunk(5, bytes(15) + b"\1"), chunk(6, bytes(15) + b"\2"), chunk(12, b"\7\xd1"), chunk(1, b"\x0a")),
+    *(chunk(15, b"one"), chunk(15, b"two"), chunk(17, b"id\0"), chunk(14, b"key"), chunk(19, b"node")),
+    *(chunk(16, zlib.compress(b"packed")), chunk(18, b"\0\1"), chunk(32, b"\1"), chunk(15, b"v", vendor=1)),
+]
+ORDERS = st.tuples(st.permutations(FIXED), st.lists(st.sampled_from(OTHERS), max_size=5)).map(
+    lambda both: [*both[0], *both[1]]
+)
+
+
+@given(st.lists(ORDERS, min_size=1, max_size=3), st.integers(0, 9), st.integers(0, 15))
+def test_the_fast_reader_takes_chunks_in_any_order(orders: list[list[bytes]], cut: int, moved: int) -> None:
+    fast = HepParser()
+    for order in [*orders, *orders, orders[0][cut:], [*order_moved(orders[0], moved)], *orders]:
+        octets = version3(*order)
+        assert outcome(fast.parse, octets) == outcome(parse, octets)
+
+
+def order_moved(order: list[bytes], place: int) -> list[bytes]:
+    """The last chunk somewhere else."""
+    return [*order[:-1][:place], order[-1], *order[:-1][place:]]
 
 
 # --- streams ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from collector.facts import Endpoint
-from collector.protocols.hep import HepError, HepPacket, HepStream, parse
+from collector.protocols.hep import HepError, HepPacket, HepParser, HepStream
 from collector.receivers.listening import Clock, ConnectionLimits, Listen, ListenError, Ports
 
 PORT = 9060
@@ -68,6 +68,7 @@ class HepReceiver:
     def __init__(self, settings: HepSettings, consumer: Consumer, clock: Clock) -> None:
         self._settings = settings
         self._consumer = consumer
+        self._parse = HepParser().parse
         self.ports = Ports(settings.limits, clock, self._take_datagrams, self._framed)
         self.received = 0
         """Packets that came."""
@@ -101,7 +102,7 @@ class HepReceiver:
         found: list[ReceivedMessage] = []
         for data in packets:
             try:
-                packet = parse(data)
+                packet = self._parse(data)
             except HepError as error:
                 self.malformed[error.defect] += 1
                 continue
