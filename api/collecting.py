@@ -334,8 +334,12 @@ async def _write(queue: asyncio.Queue[Found | None], writer: LakeWriter) -> None
 
 async def _report(sources: Sequence[Source], writer: LakeWriter, report: Callable[[str], None]) -> None:
     before: dict[str, int] = {}
-    for source in sources:
-        report(f"collecting from {source.name}")
+    waiting = list(sources)
+    while waiting:
+        for source in [each for each in waiting if each.health().running]:
+            report(f"collecting from {source.name}")
+            waiting.remove(source)
+        await asyncio.sleep(0.1)
     while True:
         await asyncio.sleep(REPORT_S)
         for source in sources:

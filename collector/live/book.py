@@ -17,6 +17,11 @@ class LiveBook(MediaBook):
         super().__init__(size)
         self._leaving: deque[tuple[int, frozenset[str]]] = deque()
 
+    @property
+    def kept(self) -> int:
+        """Announcements and calls with spans that are kept."""
+        return len(self._order) + len(self._spans)
+
     def let_go(self, call_ids: list[str], now: int) -> None:
         """Forget calls that are gone, a while later; `now` in ns."""
         if call_ids:

@@ -41,6 +41,11 @@ class LiveCalls(CallAssembler):
     """Takes SIP without end; nothing is kept of calls that were handed out."""
 
     @property
+    def kept(self) -> int:
+        """Legs in the tables, over or not."""
+        return len(self._legs)
+
+    @property
     def now_up(self) -> int:
         """Calls going on."""
         return len(self._legs) - len(self._ended)
@@ -119,6 +124,14 @@ class LiveCalls(CallAssembler):
             if call is not None:
                 found.append(call)
         return sorted(found, key=lambda call: (call.start, call.call_id))
+
+    def _evict(self) -> None:
+        """Make room: by a leg that was handed out, where there is one."""
+        leg = self._legs[next(iter(self._ended))] if self._ended else None
+        if leg is not None and leg.reported:
+            self._let_go(leg)
+        else:
+            super()._evict()
 
     def let_go(self, now: int) -> list[str]:
         """Take legs that were handed out, and of which nothing is heard any more, out of the tables; their Call-IDs."""

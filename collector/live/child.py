@@ -21,6 +21,10 @@ PIPE_OCTETS = 1 << 20
 PACE_S = 0.004
 """How long what comes is gathered before it is read [s]: a capturing program writes 4 KiB at a time."""
 STDERR_LINES = 20
+DUMPCAP_HOLDS_S = 0.5
+"""How long the kernel may hold packets back before dumpcap sees them: twice its read timeout [s]."""
+TCPDUMP_HOLDS_S = 1.5
+"""The same for tcpdump, which asks for a timeout of 1 s."""
 STOP_S = 10.0
 """How long a child may take to write what it holds and end [s]."""
 F_SETPIPE_SZ = 1031  # fcntl(2)
@@ -137,8 +141,18 @@ class CaptureChild:
             self._process.send_signal(signal.SIGUSR1)
 
     def stop(self) -> None:
-        """Have it write what it holds and end; may be called more than once, and from any thread."""
+        """Have it end once it has seen what the kernel holds; may be called more than once, and from any thread.
+
+        Told at once to end, it would leave the packets of the last moment unread.
+        """
+        if self._stopping:
+            return
         self._stopping = True
+        ending = threading.Timer(TCPDUMP_HOLDS_S if self._is_tcpdump else DUMPCAP_HOLDS_S, self._end)
+        ending.daemon = True
+        ending.start()
+
+    def _end(self) -> None:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT if self._is_tcpdump else signal.SIGTERM)
 

@@ -423,6 +423,18 @@ class LiveEngine(Engine):
 
     # --- how it goes ----------------------------------------------------------------------------------------------
 
+    def held(self) -> dict[str, int]:
+        """Entries in the tables of what goes on or ended lately, by table: all come back to 0 where nothing goes on."""
+        return {
+            "streams": len(self._live_table.rows(self._walking)),
+            "streams_known": len(self._known),
+            "streams_waiting": self._waiting_count,
+            "events": self._live_table.events_kept,
+            "interval_totals": len(self._totals),
+            "calls": self._calls.kept,
+            "announcements": self._live_book.kept,
+        }
+
     def counts(self) -> LiveCounts:
         """How far it came; may be asked from another thread, for the numbers are only read."""
         counters = self._arrays.counters.tolist()

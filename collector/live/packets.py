@@ -40,7 +40,6 @@ class PacketSource:
     async def run(self, deliver: Deliver) -> None:
         """Capture until `stop`. Raises CaptureError where the first child cannot capture at all."""
         outbox = self._outbox = Outbox()
-        self._running = True
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(outbox.pass_on(deliver), name=f"outbox of {self.name}")
@@ -71,7 +70,7 @@ class PacketSource:
                     break
                 if not self._heard:
                     raise CaptureError(f"{self.name}: {problem}")
-                self._problem = problem
+                self._problem, self._running = problem, False
                 self._restarts += 1
                 if time.monotonic() - begun > self._settings.longest_backoff_s:
                     wait = self._settings.backoff_s
@@ -101,7 +100,7 @@ class PacketSource:
         return ended or cut
 
     def _began(self) -> None:
-        self._heard = True
+        self._heard = self._running = True
         self._problem = None
 
     def _nudge(self, child: CaptureChild) -> None:

@@ -62,6 +62,7 @@ class SourceHealth:
     kind: str
     """`packets`, `hep`, `publish`, `files`."""
     running: bool
+    """Whether it takes something in now."""
     seen: int
     """Packets (messages, files) that reached it."""
     parsed: int

@@ -127,6 +127,11 @@ class LiveStreamTable(StreamTable):
         self._kept_events = whole
         return EventLog(whole)
 
+    @property
+    def events_kept(self) -> int:
+        """Events kept of streams that go on."""
+        return len(self._kept_events)
+
     def forget_events(self, context: Integers) -> None:
         """Keep only the events of streams that are in the table."""
         serials = self.arrays.counts[self.rows(context), m.SERIAL]
@@ -148,6 +153,9 @@ class IntervalTotals:
 
     def __init__(self) -> None:
         self._rows: dict[int, _Totals] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def interval(self, row: Sequence[int]) -> Interval:
         """The interval since the last one of this row of the table."""
