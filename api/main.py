@@ -26,6 +26,7 @@ from api.report.command import report as report_command
 from api.store import app as store_app
 from api.tariff import app as tariff
 from api.usage import rerate
+from api.work import agents, work
 
 PARTLY_READ = 1
 """Exit status: a report was made, but the input ended before its end."""
@@ -137,6 +138,8 @@ def replay(
 app.command()(mos)
 app.command()(collect)
 app.command()(rerate)
+app.command()(work)
+app.command()(agents)
 app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")

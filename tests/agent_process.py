@@ -21,7 +21,7 @@ async def work(port: int, spool: Path, name: str, batches: int) -> None:
         "york",
         broker=BrokerSettings(port=port),
         spool=spool,
-        receipt_seconds=2,
+        receipt_seconds=8,
         backoff_seconds=0.1,
         window=64,
         stop_seconds=40,

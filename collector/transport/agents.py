@@ -99,9 +99,10 @@ class _Known:
 class Agents:
     """The agents by site and identity. Threads may share it."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Iterable[AgentSeen] = ()) -> None:
+        """`before`: what was known when the worker last ended; its counts go on."""
         self._guard = threading.Lock()
-        self._known: dict[tuple[str, str], _Known] = {}
+        self._known: dict[tuple[str, str], _Known] = {(one.site, one.identity): _Known(one) for one in before}
 
     def clock(self, site: str, batch: Batch, received: int) -> int:
         """Note the clocks of a message and return the agent's skew [ns]."""
@@ -215,7 +216,7 @@ def read_agents(store: Path) -> list[AgentSeen]:
     """Return the agents that the workers of a store know: the newest word of each, counts of all workers added up."""
     found: dict[tuple[str, str], AgentSeen] = {}
     for path in sorted((store / FOLDER).glob("*.json")):
-        for one in _read(path):
+        for one in read_noted(store, path.stem):
             key = (one.site, one.identity)
             other = found.get(key)
             if other is None:
@@ -234,10 +235,14 @@ def read_agents(store: Path) -> list[AgentSeen]:
 _ADDED = ("messages", "rows", "again", "aside", "refused")
 
 
-def _read(path: Path) -> list[AgentSeen]:
+def read_noted(store: Path, worker: str) -> list[AgentSeen]:
+    """Return what a worker noted last; StoreError where that cannot be read."""
+    path = store / FOLDER / f"{worker}.json"
     names = {one.name for one in fields(AgentSeen)}
     try:
         given: Any = json.loads(path.read_text(encoding="utf-8"))
         return [AgentSeen(**{name: each[name] for name in names}) for each in given]
+    except FileNotFoundError:
+        return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(f"{path} cannot be read") from error

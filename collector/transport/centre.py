@@ -22,7 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from analytics.store.lake import Lake
 from analytics.store.settings import StoreError
-from collector.transport.agents import Agents, AgentSeen, write_agents
+from collector.transport.agents import Agents, AgentSeen, read_noted, write_agents
 from collector.transport.intake import Arrived, Done, Intake, IntakeCounts, IntakeSettings
 from collector.transport.notes import (
     ROOT,
@@ -86,14 +86,14 @@ class Centre:
     """One worker: `run` works until `stop` or cancellation."""
 
     def __init__(self, settings: CentreSettings, lake: Lake, *, clock: Callable[[], int] = time.time_ns) -> None:
-        """`clock` is ns since 1970. ValueError where a name fits in no topic."""
+        """`clock` is ns since 1970. TransportError where a name fits in no topic, StoreError where the store fails."""
         for name in (settings.worker, settings.group or settings.worker):
             if not NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name for a worker: letters, digits, - . _ only")
+                raise TransportError(f"{name!r} is no name for a worker: letters, digits, - . _ only")
         self._settings = settings
         self._lake = lake
         self._clock = clock
-        self._agents = Agents()
+        self._agents = Agents(read_noted(lake.root, settings.worker))
         self._intake = Intake(lake, settings.worker, settings.intake, self._agents)
         self._inbox: asyncio.Queue[_Held | None] = asyncio.Queue(settings.receive_maximum)
         self._stopping = asyncio.Event()
