@@ -281,8 +281,7 @@ def collect_from(sources: Sequence[Source], kept: Collection) -> bool:
     rows = sum(health.store.stored.values())
     say(f"stored in {kept.root}: {plural(rows, 'row')} ({_by_table(health.store.stored)})")
     for source in health.sources:
-        if source.lost:
-            say(f"{source.name}: {_lost(source)}")
+        say(last_line(source))
     if health.store.lost:
         say(f"not stored: {_by_table(health.store.lost)}")
     return not health.store.lost and not any(name.endswith("_not_stored") for s in health.sources for name in s.lost)
@@ -360,8 +359,14 @@ def minute_line(health: SourceHealth, seen: int) -> str:
     return f"{line}; {health.problem}" if health.problem else line
 
 
-def _lost(health: SourceHealth) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in health.lost.items())
+def last_line(health: SourceHealth) -> str:
+    """What is said of a source at the end."""
+    unit = "packets" if health.kind == "packets" else "messages"
+    line = f"{health.name}: {health.seen:,} {unit}, {health.parsed:,} understood, {health.matched:,} matched"
+    if health.restarts:
+        line += f"; begun anew {'once' if health.restarts == 1 else f'{health.restarts:,} times'}"
+    lost = ", ".join(f"{name} {count:,}" for name, count in health.lost.items())
+    return f"{line}; lost: {lost}" if lost else line
 
 
 def _by_table(rows: Mapping[str, int]) -> str:
