@@ -25,6 +25,7 @@ from typing import Any
 from benchmarks.agreement import differences
 from benchmarks.captures import ROOT, Capture, prepared
 from benchmarks.cdr import cdr
+from benchmarks.hep import hep
 from benchmarks.lake import lake
 from benchmarks.measure import Command, CommandFailedError, Measured, interleaved, once
 from benchmarks.targets import Target, table
@@ -48,6 +49,7 @@ class Bench:
     runs: int
     command: list[str]
     checked: bool = True
+    hep_packets: int = 600_000
     targets: list[Target] = field(default_factory=list)
     runs_by_name: dict[str, Any] = field(default_factory=dict)
     differences: list[str] = field(default_factory=list)
@@ -221,7 +223,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--records", type=int, help="call detail records (10,000,000; quick 200,000)")
     parser.add_argument("--runs", type=int, help="runs of each command (5; quick 3)")
     parser.add_argument(
-        "--only", choices=("rtp", "sip", "start", "cdr", "lake"), action="append", help="only these parts"
+        "--only", choices=("rtp", "sip", "start", "cdr", "lake", "hep"), action="append", help="only these parts"
     )
     parser.add_argument("--command", help="the command under test (default: this Python, -m api.main)")
     parser.add_argument("--unchecked", action="store_true", help="do not compare the reports with the truth")
@@ -244,8 +246,11 @@ def main() -> None:
         runs=options.runs or (3 if quick else 5),
         command=options.command.split() if options.command else [sys.executable, "-m", "api.main"],
         checked=not options.unchecked,
+        hep_packets=60_000 if quick else 600_000,
     )
-    parts: dict[str, Callable[[Bench], None]] = {"rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr, "lake": lake}
+    parts: dict[str, Callable[[Bench], None]] = {
+        "rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr, "lake": lake, "hep": hep,
+    }  # fmt: skip
     began = time.time()
     try:
         for name, part in parts.items():

@@ -46,6 +46,11 @@ class ReceivedCalls(CallAssembler):
         return len(self._legs)
 
     @property
+    def crowded(self) -> bool:
+        """Whether calls that a full table pushed out wait to be fetched: half of what may wait."""
+        return len(self._pushed_out) >= self._limits.max_calls // 2
+
+    @property
     def unlisted(self) -> int:
         """Calls and other Call-IDs that were pushed out of full tables and told nobody."""
         return self._unlisted

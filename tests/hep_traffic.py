@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from collector.calls import CallLimits
 from collector.facts import Call, Endpoint
 from collector.live.source import Found
 from collector.protocols.hep import SIP, HepPacket, serialize
 from collector.receivers.hep import HepSettings
 from collector.receivers.hep_source import HepSource
 from collector.receivers.listening import Listen
+from collector.receivers.sip_intake import CALL_LIMITS
 
 ALICE, BOB = Endpoint("192.0.2.1", 5060), Endpoint("192.0.2.2", 5060)
 
@@ -79,9 +81,11 @@ class Delivered:
 
 
 @asynccontextmanager
-async def running(settings: HepSettings, delivered: Delivered, flush_seconds: float = 5.0) -> AsyncIterator[HepSource]:
+async def running(
+    settings: HepSettings, delivered: Delivered, flush_seconds: float = 5.0, limits: CallLimits = CALL_LIMITS
+) -> AsyncIterator[HepSource]:
     """A source that listens; leaving it stops it and waits until all is delivered."""
-    source = HepSource(settings, "test", time.time_ns, flush_seconds)
+    source = HepSource(settings, "test", time.time_ns, flush_seconds, limits)
     async with asyncio.TaskGroup() as group:
         group.create_task(source.run(delivered))
         await asyncio.wait_for(source.ready.wait(), 60)

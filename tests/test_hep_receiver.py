@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hep_traffic import ALICE, BOB, Delivered, call_messages, call_packets, on_loopback, running, send_stream, send_udp
 
+from collector.calls import CallLimits
 from collector.facts import CallState
 from collector.live.source import Found
 from collector.protocols.hep import RTCP, SIP, HepPacket, serialize
@@ -267,6 +268,29 @@ def test_messages_are_taken_while_a_delivery_waits() -> None:
     delivered = asyncio.run(scene())
     assert delivered.call_ids == ["first", "second"]
     assert len(delivered.rows) == 1
+
+
+def test_senders_over_tcp_wait_for_a_store_that_is_slow_and_lose_nothing() -> None:
+    class Slow(Delivered):
+        async def __call__(self, found: Found) -> None:
+            await asyncio.sleep(0.5)
+            await super().__call__(found)
+
+    delivered = Slow()
+
+    async def scene() -> None:
+        limits = CallLimits(max_calls=200, max_other_call_ids=50)
+        async with running(HepSettings(on_loopback("tcp")), delivered, 0.1, limits) as source:
+            # Many times what the tables hold: the sender must be made to wait.
+            data = [packet for number in range(1500) for packet in call_packets(f"call-{number}")]
+            for place in range(0, len(data), 60):
+                await send_stream(source.addresses[0], b"".join(data[place : place + 60]))
+        assert source.receiver.ports.counts["pauses"] > 0
+        assert source.receiver.received == 9000
+        assert source.health().lost == {}
+
+    asyncio.run(scene())
+    assert len(set(delivered.call_ids)) == len(delivered.calls) == 1500
 
 
 # --- what becomes of messages ---------------------------------------------------------------------------------------

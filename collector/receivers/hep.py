@@ -45,6 +45,10 @@ class Consumer(Protocol):
     def take(self, messages: Sequence[ReceivedMessage]) -> None:
         """Take messages in the order of their arrival; must return soon, the receiver reads nothing meanwhile."""
 
+    @property
+    def full(self) -> bool:
+        """Whether it wants no more until somebody fetched what it has: the receiver pauses, and is resumed by them."""
+
 
 @dataclass(frozen=True, slots=True)
 class HepSettings:
@@ -113,6 +117,8 @@ class HepReceiver:
         if found:
             self.handed_on += len(found)
             self._consumer.take(found)
+            if self._consumer.full:
+                self.ports.pause()
 
     def _message(self, packet: HepPacket, arrived: int) -> ReceivedMessage:
         at = packet.at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from collector.calls import CallLimits
 from collector.facts import Call
 from collector.live.source import Deliver, Found, SourceHealth
 from collector.receivers.hep import HepReceiver, HepSettings, watch
@@ -14,6 +15,8 @@ from collector.receivers.sip_intake import CALL_LIMITS, SipIntake, warm_up
 
 FLUSH_SECONDS = 5.0
 """How often what is over is delivered [s]: a call ends, is silent for five seconds, and waits at most as long again."""
+LOOK_SECONDS = 0.25
+"""How often it is seen whether so much is over that it cannot wait [s]."""
 PATIENCE_SECONDS = 2.0
 """How long a stop waits for messages that are half received [s]."""
 
@@ -22,12 +25,17 @@ class HepSource:
     """Listens for HEP until told to stop; keeps taking messages while a delivery waits."""
 
     def __init__(
-        self, settings: HepSettings, system: str, clock: Clock, flush_seconds: float = FLUSH_SECONDS
+        self,
+        settings: HepSettings,
+        system: str,
+        clock: Clock,
+        flush_seconds: float = FLUSH_SECONDS,
+        limits: CallLimits = CALL_LIMITS,
     ) -> None:  # fmt: skip
         self._settings = settings
         self._clock = clock
         self._flush_seconds = flush_seconds
-        self.intake = SipIntake(system, CALL_LIMITS)
+        self.intake = SipIntake(system, limits)
         self.receiver = HepReceiver(settings, self.intake, clock)
         self.addresses: list[Listen] = []
         """Where it listens, once `ready` is set."""
@@ -55,20 +63,34 @@ class HepSource:
             async with asyncio.TaskGroup() as group:
                 group.create_task(watch(self.receiver.ports, self._stopping))
                 group.create_task(self._flush(deliver))
-            await self.receiver.ports.close(PATIENCE_SECONDS)
+            await self.receiver.ports.finish(PATIENCE_SECONDS, lambda: self._make_room(deliver))
         finally:
             self._running = False
-            await self.receiver.ports.close()
+            self.receiver.ports.close()
         now = self._clock()
         await self._deliver(deliver, now, *self.intake.rest(now))
 
     async def _flush(self, deliver: Deliver) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._flush_seconds
         while not self._stopping.is_set():
             try:
-                await asyncio.wait_for(self._stopping.wait(), self._flush_seconds)
+                await asyncio.wait_for(self._stopping.wait(), min(LOOK_SECONDS, self._flush_seconds))
             except TimeoutError:
+                if loop.time() < due and not self.intake.full:
+                    continue
+                due = loop.time() + self._flush_seconds
                 now = self._clock()
-                await self._deliver(deliver, now, *self.intake.harvest(now))
+                calls, rows = self.intake.harvest(now)
+                self.receiver.ports.resume()
+                await self._deliver(deliver, now, calls, rows)
+
+    async def _make_room(self, deliver: Deliver) -> bool:
+        if not self.intake.full:
+            return False
+        now = self._clock()
+        await self._deliver(deliver, now, *self.intake.harvest(now))
+        return True
 
     async def _deliver(self, deliver: Deliver, now: int, calls: Sequence[Call], rows: Sequence[Row]) -> None:
         if calls or rows:

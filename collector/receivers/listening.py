@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -107,12 +107,16 @@ class Ports:
         self.clock = clock
         self.framed = framed
         self.counts: Counter[str] = Counter()
-        """connections, connections_refused, closed_slow, closed_idle, closed_garbage, send_failed."""
+        """connections, connections_refused, closed_slow, closed_idle, closed_garbage, send_failed, pauses."""
         self.connections: set[Connection] = set()
         self._datagrams = datagrams
         self._udp: list[socket.socket] = []
         self._servers: list[asyncio.Server] = []
         self._drops_of_closed = 0
+        self.paused = False
+        self.octets = 0
+        """Read so far, over all addresses."""
+        self._closing = False
 
     async def open(self, addresses: Sequence[Listen], tls: ssl.SSLContext | None = None) -> list[Listen]:
         """Listen; gives the addresses with the ports in use. ListenError where one cannot be had; then none is open."""
@@ -121,10 +125,10 @@ class Ports:
             for address in addresses:
                 opened.append(await self._open(address, tls))
         except ListenError:
-            await self.close()
+            self.close()
             raise
         except OSError as error:
-            await self.close()
+            self.close()
             raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
         return opened
 
@@ -163,6 +167,7 @@ class Ports:
                 self.counts["send_failed"] += 1
                 break
             found.append((data, Endpoint(str(sender[0]), int(sender[1]))))
+            self.octets += len(data)
         if not found:
             return
         for answer, receiver in self._datagrams(found, arrived):
@@ -176,8 +181,32 @@ class Ports:
         """Datagrams that the kernel dropped because we did not read fast enough."""
         return self._drops_of_closed + sum(_drops_of(each) for each in self._udp)
 
+    def pause(self) -> None:
+        """Read nothing for a while: over TCP senders wait, over UDP the kernel keeps what its buffer holds."""
+        if self.paused or self._closing:
+            return
+        self.paused = True
+        self.counts["pauses"] += 1
+        for listening in self._udp:
+            asyncio.get_running_loop().remove_reader(listening)
+        for each in self.connections:
+            each.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        if not self.paused:
+            return
+        self.paused = False
+        loop = asyncio.get_running_loop()
+        for listening in self._udp:
+            loop.add_reader(listening, self._readable, listening)
+        for each in self.connections:
+            each.resume()
+
     def watch(self) -> None:
         """Close connections that dawdle; to be called every second or so."""
+        if self.paused:
+            return
         now, limits = asyncio.get_running_loop().time(), self.limits
         for each in list(self.connections):
             if each.partial_since is not None and now - each.partial_since > limits.message_seconds:
@@ -185,20 +214,32 @@ class Ports:
             elif now - each.last_read > limits.idle_seconds:
                 each.drop("closed_idle")
 
-    async def close(self, patience: float = 0.0) -> None:
-        """Take what has arrived, wait up to `patience` [s] for messages that are half here, and close all."""
+    async def finish(self, patience: float, make_room: Callable[[], Awaitable[bool]]) -> None:
+        """Accept no more and read what has arrived, for as long as it comes but not longer than `patience` [s].
+
+        `make_room` is called after each turn, gives whether it made any, and its time does not count.
+        """
+        loop = asyncio.get_running_loop()
+        left = patience
+        while left > 0:
+            before, began = self.octets, loop.time()
+            self.resume()
+            await asyncio.sleep(min(0.1, patience))
+            left -= loop.time() - began
+            for server in self._servers:
+                server.close()
+            if not await make_room() and self.octets == before:
+                break
+
+    def close(self) -> None:
+        """Close all; of datagrams, what the kernel holds is read before."""
+        self._closing = True
+        self.resume()
         for server in self._servers:
             server.close()
-        loop = asyncio.get_running_loop()
-        until = loop.time() + patience
-        # A turn of the loop reads what connections hold; they are done once a turn brought nothing new.
-        while self.connections and loop.time() < until:
-            before = sum(each.octets for each in self.connections)
-            await asyncio.sleep(min(0.1, patience))
-            if sum(each.octets for each in self.connections) == before:
-                break
         for each in list(self.connections):
             each.drop("closed_at_stop")
+        loop = asyncio.get_running_loop()
         for listening in self._udp:
             loop.remove_reader(listening)
             self._drain(listening)
@@ -234,7 +275,7 @@ class Connection(asyncio.Protocol):
         self._framed: Framed | None = None
         self.last_read = 0.0
         self.partial_since: float | None = None
-        self.octets = 0
+        self._crowded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it or close it."""
@@ -250,6 +291,8 @@ class Connection(asyncio.Protocol):
         self.last_read = asyncio.get_running_loop().time()
         peer = transport.get_extra_info("peername") or ("", 0)
         self._framed = ports.framed(Endpoint(str(peer[0]), int(peer[1])))
+        if ports.paused:
+            self.pause()
 
     def data_received(self, data: bytes) -> None:
         """Hand octets on, and send back what comes of them."""
@@ -259,7 +302,7 @@ class Connection(asyncio.Protocol):
         before = self._framed.waiting
         answer = self._framed.feed(data, self._ports.clock())
         self.last_read = now
-        self.octets += len(data)
+        self._ports.octets += len(data)
         after = self._framed.waiting
         if not after:
             self.partial_since = None
@@ -271,15 +314,29 @@ class Connection(asyncio.Protocol):
         if self._framed.skipped > self._ports.limits.garbage_octets:
             self.drop("closed_garbage")
 
-    def pause_writing(self) -> None:
-        """The other end asks and does not read: no more questions are taken."""
+    def pause(self) -> None:
+        """Read nothing for a while."""
         if self._transport is not None:
             self._transport.pause_reading()
 
+    def resume(self) -> None:
+        """Read on; what was waited for was not the other end's to hurry."""
+        self.last_read = asyncio.get_running_loop().time()
+        if self.partial_since is not None:
+            self.partial_since = self.last_read
+        if self._transport is not None and not self._transport.is_closing() and not self._crowded:
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        """The other end asks and does not read: no more questions are taken."""
+        self._crowded = True
+        self.pause()
+
     def resume_writing(self) -> None:
         """It reads again."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
+        self._crowded = False
+        if not self._ports.paused:
+            self.resume()
 
     def drop(self, reason: str) -> None:
         """Close it at once, for a reason that is counted."""

@@ -43,6 +43,11 @@ class SipIntake:
         self.rows_dropped = 0
         self.last_at: int | None = None
 
+    @property
+    def full(self) -> bool:
+        """Whether what waits to be fetched is half of what it may be."""
+        return self.calls.crowded or len(self._rows) >= ROWS_LIMIT // 2
+
     def take(self, messages: Sequence[ReceivedMessage]) -> None:
         """Take messages in the order of their arrival."""
         sip = [each for each in messages if each.payload_type == SIP]

@@ -76,10 +76,10 @@ class PublishSource:
             async with asyncio.TaskGroup() as group:
                 group.create_task(watch(self.ports, self._stopping))
                 group.create_task(self._flush(deliver))
-            await self.ports.close(PATIENCE_SECONDS)
+            await self.ports.finish(PATIENCE_SECONDS, self._has_room)
         finally:
             self._running = False
-            await self.ports.close()
+            self.ports.close()
         await self._deliver(deliver)
 
     async def _flush(self, deliver: Deliver) -> None:
@@ -88,6 +88,9 @@ class PublishSource:
                 await asyncio.wait_for(self._stopping.wait(), self._flush_seconds)
             except TimeoutError:
                 await self._deliver(deliver)
+
+    async def _has_room(self) -> bool:
+        return False
 
     async def _deliver(self, deliver: Deliver) -> None:
         rows, self._rows = self._rows, []
