@@ -23,6 +23,7 @@ from api.influx import app as influx
 from api.mos import mos
 from api.progress import say
 from api.report.command import report as report_command
+from api.settings_command import app as settings_app
 from api.store import app as store_app
 from api.tariff import app as tariff
 from api.usage import rerate
@@ -144,6 +145,7 @@ app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
 app.add_typer(influx, name="influx")
+app.add_typer(settings_app, name="settings")
 app.add_typer(store_app, name="store")
 app.add_typer(tariff, name="tariff")
 
