@@ -497,7 +497,7 @@ def made_certificates(folder: Path) -> None:
 
     openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", 2,
             "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
-    for name in ("server", "york"):
+    for name in ("server", "york", "centre"):
         openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr",
                 "-subj", f"/CN={name}")  # fmt: skip
         (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
@@ -619,3 +619,63 @@ def test_a_graceful_stop_stores_what_was_taken(tmp_path: Path) -> None:
     assert two.counts().rows == 10
     assert counted(tmp_path) == {("york", 1): 10}
     assert one.status().waiting == 0
+
+
+def test_a_store_that_fails_is_asked_again_and_nothing_is_forgotten_meanwhile(tmp_path: Path) -> None:
+    in_the_way = store(tmp_path).folder("intervals")
+
+    async def work(port: int) -> Centre:
+        settings = BrokerSettings(port=port)
+        one, two = agent(tmp_path, settings), centre(tmp_path, settings)
+        in_the_way.write_text("no folder")
+        async with running(two, one):
+            for number in range(20):
+                await one.put("intervals", intervals(number))
+            await until(lambda: one.counts().messages >= 20)
+            await asyncio.sleep(1)
+            assert one.status().waiting == 20
+            in_the_way.unlink()
+            await until(sent(one))
+        return two
+
+    with broker(tmp_path / "broker") as mosquitto:
+        two = asyncio.run(work(mosquitto.port))
+    assert counted(tmp_path) == {("york", number): 10 for number in range(20)}
+    counts = two.counts()
+    assert counts.stored == 20
+    assert counts.messages == counts.stored + counts.again
+
+
+def mounted(folder: Path, size: str) -> bool:
+    folder.mkdir(exist_ok=True)
+    option = "size" if not folder.is_mount() else "remount,size"
+    command = ["mount", "-t", "tmpfs", "-o", f"{option}={size}", "tmpfs", str(folder)]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "small"
+    if not mounted(folder, "600k"):
+        pytest.skip("a small tmpfs cannot be mounted here")
+    chance = random.Random(1)
+
+    async def work(port: int) -> Centre:
+        settings = BrokerSettings(port=port)
+        one, two = agent(tmp_path, settings), centre(folder, settings)
+        async with running(two, one):
+            for number in range(60):
+                # Rows that no compression makes small.
+                await one.put("intervals", intervals(number, 4, source=chance.randbytes(20_000).hex()))
+            await until(lambda: any("cannot be written" in record.message for record in caplog.records))
+            assert one.status().waiting > 0
+            assert await asyncio.to_thread(mounted, folder, "50m")
+            await until(sent(one))
+        return two
+
+    try:
+        with broker(tmp_path / "broker") as mosquitto:
+            two = asyncio.run(work(mosquitto.port))
+        assert sorted(counted(folder).values()) == [4] * 60
+        assert two.counts().rows == 240
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

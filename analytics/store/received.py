@@ -10,18 +10,20 @@ counts as there, so a source must not have more than `WINDOW` numbers on their w
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
 from analytics.store import schema
 from analytics.store.batches import BatchWriter
-from analytics.store.delta import add_action
+from analytics.store.delta import add_action, first_line
 from analytics.store.files import WrittenFile, discard
 from analytics.store.schema import SITE_MINUTES, Table
+from analytics.store.settings import StoreError
 from analytics.store.site_minutes import with_hours
 
 if TYPE_CHECKING:
@@ -122,10 +124,7 @@ def _written(lake: Lake, table: Table, tables: Sequence[pa.Table]) -> list[Writt
     if not rows.num_rows:
         return []
     if table is SITE_MINUTES:
-        with closing(lake.connect()) as connection:
-            connection.register("minutes", rows)
-            query = with_hours(connection, "SELECT * FROM minutes")
-            rows = connection.sql(query).to_arrow_table()
+        rows = _minutes_and_hours(lake, rows)
     elif len(table.sort) == 1:
         rows = rows.sort_by(table.sort[0])
     writer = BatchWriter(lake.folder(table.name), table)
@@ -133,6 +132,20 @@ def _written(lake: Lake, table: Table, tables: Sequence[pa.Table]) -> list[Writt
         for batch in rows.combine_chunks().to_batches():
             writer.write(batch)
         return writer.close(lake.settings.durable)
-    except BaseException:
-        writer.discard()
+    except BaseException as error:
+        # Files that a full disk cut are closed by an error of their own; upkeep removes what stays.
+        with suppress(OSError):
+            writer.discard()
+        if isinstance(error, OSError):
+            reason = error.strerror or first_line(error)
+            raise StoreError(f"rows of table {table.name} cannot be written: {reason}") from error
         raise
+
+
+def _minutes_and_hours(lake: Lake, rows: pa.Table) -> pa.Table:
+    with closing(lake.connect()) as connection:
+        try:
+            connection.register("minutes", rows)
+            return connection.sql(with_hours(connection, "SELECT * FROM minutes")).to_arrow_table()
+        except duckdb.Error as error:
+            raise StoreError(f"hours of site minutes cannot be summed: {first_line(error)}") from error
