@@ -17,7 +17,7 @@ from api.progress import Bar, say
 
 if TYPE_CHECKING:
     from analytics.store.lake import Lake
-    from analytics.usage.changes import Change
+    from analytics.usage.changes import Changes
     from analytics.usage.derive import Book, Derived
 
 UNUSABLE = 2
@@ -123,7 +123,7 @@ def rerate(
         return UNUSABLE
     finally:
         bar.close()
-    for line in told(changes, book.estate.settings.currency, len(days), dry_run, exact):
+    for line in told(changes, book.estate.settings.currency, dry_run, exact):
         typer.echo(line)
     return 0
 
@@ -151,14 +151,14 @@ def _derive(lake: Lake, book: Book, days: Sequence[date]) -> None:
         derive(lake, connection, book, days, datetime.now(UTC))
 
 
-def _changes(lake: Lake, book: Book, days: Sequence[date]) -> list[Change]:
+def _changes(lake: Lake, book: Book, days: Sequence[date]) -> Changes:
     """What would move, day by day."""
     import pyarrow as pa
 
-    from analytics.usage.changes import added_up, changes_of_day
+    from analytics.usage.changes import Changes, added_up, compare_day
     from analytics.usage.derive import chunks, held_days, prepare, rated_batches
 
-    found: list[Change] = []
+    found = Changes()
     with closing(lake.connect()) as connection:
         connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
         usage = lake.view(connection, "usage", name="usage_before")
@@ -166,53 +166,69 @@ def _changes(lake: Lake, book: Book, days: Sequence[date]) -> list[Change]:
             window = prepare(lake, connection, book, chunk)
             for day in chunk:
                 made = list(rated_batches(connection, book, window.destinations, [day]))
-                if made:
-                    found += changes_of_day(connection, usage, pa.Table.from_batches(made), day)
-    return added_up(found)
+                compare_day(connection, usage, pa.Table.from_batches(made) if made else None, day, found)
+    found.moved = added_up(found.moved)
+    return found
 
 
-def told(changes: Sequence[Change], currency: str, days: int, dry_run: bool, exact: bool) -> list[str]:
-    """Say what moves, as lines of text: by site and tariff, then by row and reason."""
+def told(changes: Changes, currency: str, dry_run: bool, exact: bool) -> list[str]:
+    """Say what moves, as lines of text: in all, by site and tariff, then by reason and row."""
     from analytics.cost.money import exact as exactly
     from analytics.cost.money import from_atoms
-    from analytics.usage.changes import REASONS
+    from analytics.usage.changes import REASONS, by_site
+
+    if not changes.moved:
+        return [f"No line {'would move' if dry_run else 'moved'}: {changes.looked:,} days rated as before."]
+    # Rows of rounded numbers would not add up; four decimals show what a single short call is worth.
+    places = 4 if any(abs(change.new_atoms - change.old_atoms) < 60_000_000 for change in changes.moved) else 2
 
     def money(atoms: int) -> str:
-        return exactly(atoms) if exact else f"{from_atoms(atoms):,}"
+        return exactly(atoms) if exact else f"{from_atoms(atoms, places):,}"
 
+    def name(site: str | None) -> str:
+        return site or "not attributed"
+
+    def month(yyyymm: int) -> str:
+        return f"{yyyymm // 100}-{yyyymm % 100:02d}"
+
+    sums = []
+    for side in ("ip", "legacy"):
+        moved = sum(change.new_atoms - change.old_atoms for change in changes.moved if change.side == side)
+        sums.append(f"{side} {money(moved)}")
     would = "would move" if dry_run else "moved"
-    if not changes:
-        return [f"No line {'would move' if dry_run else 'moved'}: {days:,} days rated as before."]
-    rows = [("month", "site", "tariff", "why", "lines", f"before {currency}", f"after {currency}", "difference", "row")]
-    for change in changes:
-        step = change.before if change.before == change.after else f"{change.before or '—'} → {change.after or '—'}"
-        rows.append(
-            (
-                f"{change.month // 100}-{change.month % 100:02d}",
-                change.site or "not attributed",
-                change.side,
-                change.reason,
-                f"{change.lines:,}",
-                money(change.old_atoms),
-                money(change.new_atoms),
-                money(change.new_atoms - change.old_atoms),
-                step,
-            )
+    head = f"{changes.lines:,} usage lines of {changes.days:,} days {would}: {', '.join(sums)} {currency}."
+    amounts = (f"before {currency}", f"after {currency}", "difference")
+    sites = [("month", "site", "tariff", *amounts)]
+    sites += [
+        (month(m.month), name(m.site), m.side, money(m.old_atoms), money(m.new_atoms), money(m.new_atoms - m.old_atoms))
+        for m in by_site(changes.moved)
+    ]
+    rows = [("month", "site", "tariff", "why", "lines", *amounts, "row")]
+    rows += [
+        (
+            month(c.month),
+            name(c.new_site if c.reason != "gone" else c.old_site),
+            c.side,
+            c.reason,
+            f"{c.lines:,}",
+            money(c.old_atoms),
+            money(c.new_atoms),
+            money(c.new_atoms - c.old_atoms),
+            c.before if c.before == c.after else f"{c.before or '—'} → {c.after or '—'}",
         )
+        for c in changes.moved
+    ]
+    why = [f"  {reason}: {REASONS[reason]}" for reason in dict.fromkeys(change.reason for change in changes.moved)]
+    return [head, "", *_columns(sites, {3, 4, 5}), "", *_columns(rows, {4, 5, 6, 7}), "", "Why", *why]
+
+
+def _columns(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
+    """Rows as lines of text, in columns as wide as their widest cell."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = {4, 5, 6, 7}
-    table = [
+    return [
         "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    lines = sum(change.lines for change in changes)
-    sums = []
-    for side in ("ip", "legacy"):
-        moved = sum(change.new_atoms - change.old_atoms for change in changes if change.side == side)
-        sums.append(f"{side} {money(moved)}")
-    head = f"{lines:,} rated lines {would} in {days:,} days: {', '.join(sums)} {currency}."
-    why = [f"  {reason}: {REASONS[reason]}" for reason in dict.fromkeys(change.reason for change in changes)]
-    return [head, "", *table, "", "Why", *why]

@@ -6,6 +6,7 @@ import csv
 import gzip
 import os
 import random
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -153,14 +154,33 @@ def test_an_unchanged_tariff_moves_no_line_and_a_changed_one_says_which(
     assert shell(["rerate", "--dry-run", "--store", str(store), "--estate", str(changed)]) == 0
     told = capsys.readouterr().out
     # 36,000 s at A and 60 s at B, a fifth of a penny more a minute: 120 p and 0.2 p, by hand.
-    assert "62 rated lines would move in 14 days: ip 1.20, legacy 0.00 GBP." in told
+    assert told.startswith("62 usage lines of 2 days would move: ip 1.2020, legacy 0.0000 GBP.")
     moved = [line.split() for line in told.splitlines() if line.startswith("2025-10")]
-    assert [row[:9] for row in moved] == [
-        ["2025-10", "A", "ip", "price", "60", "10.80", "12.00", "1.20", "ip@2025-04-01:5"],
-        ["2025-10", "B", "ip", "price", "2", "0.02", "0.02", "0.00", "ip@2025-04-01:5"],
+    assert moved == [
+        ["2025-10", "A", "ip", "10.8000", "12.0000", "1.2000"],
+        ["2025-10", "B", "ip", "0.0180", "0.0200", "0.0020"],
+        ["2025-10", "A", "ip", "price", "60", "10.8000", "12.0000", "1.2000", "ip@2025-04-01:5"],
+        ["2025-10", "B", "ip", "price", "2", "0.0180", "0.0200", "0.0020", "ip@2025-04-01:5"],
     ]
     assert shell(["rerate", "--dry-run", "--store", str(store), "--estate", str(ESTATE)]) == 0
     assert "No line would move" in capsys.readouterr().out
+
+
+def test_a_telephone_that_moves_takes_its_charges_from_one_site_to_the_other(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved = tmp_path / "estate"
+    shutil.copytree(ESTATE, moved)
+    devices = moved / "devices.csv"
+    devices.write_text(devices.read_text(encoding="utf-8").replace("SEP_A1,A", "SEP_A1,B"), encoding="utf-8")
+    assert shell(["rerate", "--dry-run", "--store", str(store), "--estate", str(moved)]) == 0
+    told = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("2025-10")]
+    sites = [row for row in told if len(row) == 6]
+    # All of A's charges today are of that telephone but c15's 20 s at 0.01 p: 18.788 and 0.002 pounds, by hand.
+    assert [row for row in sites if row[2] == "ip"] == [
+        ["2025-10", "A", "ip", "18.7860", "0.0000", "-18.7860"],
+        ["2025-10", "B", "ip", "0.0000", "18.7860", "18.7860"],
+    ]
 
 
 def test_late_records_of_a_transfer_join_the_call_that_was_rated_without_them(

@@ -138,6 +138,5 @@ def _arrow(columns: dict[str, NDArray[np.int64]]) -> object:
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
-    row = connection.execute(sql).fetchone()
-    assert row is not None  # an aggregate without GROUP BY always has a row
+    (row,) = connection.execute(sql).fetchall()
     return tuple(row)
