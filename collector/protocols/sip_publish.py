@@ -28,7 +28,6 @@ REASONS = {
     405: "Method Not Allowed",
     412: "Conditional Request Failed",
     415: "Unsupported Media Type",
-    423: "Interval Too Brief",
     489: "Bad Event",
 }
 _MANDATORY = ("via", "from", "to", "call-id", "cseq")
