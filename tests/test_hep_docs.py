@@ -14,7 +14,7 @@ if __name__ == "__main__":
 
 from api.collect import collect  # noqa: E402
 from collector import received_calls  # noqa: E402
-from collector.protocols import hep, sip_publish  # noqa: E402
+from collector.protocols import hep, hep_reports, sip_publish  # noqa: E402
 from collector.receivers import hep as receiver  # noqa: E402
 from collector.receivers import hep_source, rtcp_reports, sip_intake  # noqa: E402
 from collector.receivers import sip_publish as publish  # noqa: E402
@@ -22,7 +22,7 @@ from collector.receivers.listening import ConnectionLimits  # noqa: E402
 
 PAGE = ROOT / "docs" / "hep.md"
 NS = 1_000_000_000
-TAKEN = {hep.SIP: "calls, reports", hep.RTCP: "reports"}
+TAKEN = {hep.SIP: "calls, reports", **dict.fromkeys((hep.RTCP, *hep_reports.REPORTS), "reports")}
 MEANINGS = {
     "version_unknown": "begins with none of the three versions",
     "cut_short": "ends before its end, or its connection did",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import shutil
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from hep_traffic import ALICE, BOB, Delivered, call_messages, call_packets, on_loopback, running, send_stream, send_udp
+from hypothesis import given
+from hypothesis import strategies as st
 
 from collector.calls import CallLimits
 from collector.facts import CallState
@@ -344,5 +347,60 @@ def test_kinds_that_say_nothing_of_calls_are_counted() -> None:
     intake = SipIntake("here")
     intake.take([received(b"text", 100), received(b"{}", 35), received(b"?", 250), received(b"{}", RTCP)])
     assert intake.taken == {"log": 1, "mos_short": 1, "unknown": 1, "rtcp": 1}
-    assert intake.ignored == 3
-    assert intake.refused == {"rtcp_json_not_rtcp": 1}
+    assert intake.ignored == 2
+    assert intake.refused == {"rtcp_json_not_rtcp": 1, "report_not_a_report": 1}
+
+
+def test_reports_of_agents_become_a_row_for_each_direction() -> None:
+    intake = SipIntake("here")
+    of_stream = {
+        "CORRELATION_ID": "one",
+        "TOTAL_PK": 1500,
+        "PACKET_LOSS": 3,
+        "MEAN_JITTER": 2.5,
+        "MOS": 4.38,
+        "RFACTOR": 92.4,
+    }
+    inward = {"INC_ID": "two", "INC_MOS": 420, "INC_RVAL": 8500, "INC_RTP_PK": 5000, "INC_RTP_PK_LOSS": 12}
+    outward = {"OUT_ID": "two", "OUT_MOS": 410, "OUT_RTP_PK": 4990, "OUT_RTCP_AVG_LAT": 32}
+    both = inward | outward | {"INC_RTP_AVG_JITTER": 8}
+    intake.take([received(json.dumps(of_stream).encode(), 34), received(json.dumps(both).encode(), 38)])
+    _, rows = intake.harvest(NOW)
+    shown = (
+        "call_id",
+        "packets_received",
+        "packets_sent",
+        "packets_lost",
+        "jitter_ms",
+        "mos_lq",
+        "r_factor",
+        "round_trip_ms",
+    )
+    assert [tuple(row[name] for name in shown) for row in rows] == [
+        ("one", 1500, None, 3, 2.5, 4.38, 92.4, None),
+        ("two", 5000, None, 12, 8, 4.2, 85, None),
+        ("two", None, 4990, None, None, 4.1, None, 32),
+    ]
+    assert {row["source"] for row in rows} == {"hep-report"}
+    assert len({row["row_key"] for row in rows}) == 3
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["ssrc", "report_blocks", "TOTAL_PK", "INC_MOS", "MOS", "packets_lost"]), inner
+        )
+    ),
+    max_leaves=9,
+).map(lambda value: json.dumps(value).encode())
+
+
+@given(st.sampled_from([RTCP, 34, 35, 38]), JSON | st.binary(max_size=200))
+def test_any_report_is_taken_or_refused_by_name(kind: int, payload: bytes) -> None:
+    intake = SipIntake("here")
+    intake.take([received(payload, kind)])
+    _, rows = intake.rest(NOW)
+    assert intake.refused.total() in (0, 1)
+    assert not (rows and intake.refused)

@@ -26,11 +26,11 @@ PACKET_LIMIT = 0xFFFF
 TEXT_LIMIT = 256
 """Octets of a correlation identifier or node name that are kept."""
 
-SIP, RTCP, SHORT_REPORT, FULL_REPORT, LOG = 0x01, 0x05, 0x23, 0x22, 0x64
+SIP, RTCP, FULL_REPORT, SHORT_REPORT, SBC_REPORT, LOG = 0x01, 0x05, 0x22, 0x23, 0x26, 0x64
 PAYLOAD_NAMES = {
     0x00: "reserved", SIP: "sip", 0x02: "xmpp", 0x03: "sdp", 0x04: "rtp", RTCP: "rtcp", 0x06: "mgcp", 0x07: "megaco",
     0x08: "m2ua", 0x09: "m3ua", 0x0A: "iax", 0x0B: "h322", 0x0C: "h321", 0x0D: "m2pa",
-    FULL_REPORT: "mos_full", SHORT_REPORT: "mos_short", 0x26: "rtp_statistics", 0x32: "sip_json", 0x35: "dns",
+    FULL_REPORT: "mos_full", SHORT_REPORT: "mos_short", SBC_REPORT: "sbc_report", 0x32: "sip_json", 0x35: "dns",
     0x36: "isup", 0x37: "rtsp", 0x38: "diameter", 0x39: "gsm_map", 0x3A: "rtcp_pion", 0x3C: "cdr", 0x3D: "ng",
     0x63: "qos_99", LOG: "log",
 }  # fmt: skip

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from collector.facts import Endpoint
+from collector.protocols.hep_reports import HepReport
 from collector.protocols.rtp_stat import RtpStatistics
 from collector.protocols.sip_values import parse_name_addr
 from collector.protocols.vq_report import VqMetrics, VqReport
 
 Row = dict[str, Any]
 
-VQ, BYE_HEADERS, RTCP = "vq-rtcpxr", "rtp-stat", "rtcp"
+VQ, BYE_HEADERS, RTCP, HEP_REPORT = "vq-rtcpxr", "rtp-stat", "rtcp", "hep-report"
 _MICRO = 1_000
 
 
@@ -75,6 +76,28 @@ def rtcp_row(
     identity = f"{sender}|{receiver}|{ssrc}|{reported}"
     addresses = {"local_address": _endpoint(sender), "remote_address": _endpoint(receiver)}
     return _row(RTCP, system, call_id, reported, identity, "local") | addresses | {"kind": "session"} | values
+
+
+def hep_row(report: HepReport, call_id: str, sender: Endpoint, reported: int, system: str, number: int) -> Row:
+    """The row of one direction of an agent's report; `number` tells the directions of one report apart."""
+    sent = report.packets if report.direction == "out" else None
+    identity = f"{sender}|{report.src}|{report.dst}|{report.direction}|{report.packets}|{reported}|{number}"
+    values = {
+        "kind": "interval",
+        "device": sender.ip,
+        "packets_sent": sent,
+        "packets_received": report.packets if sent is None else None,
+        "packets_lost": report.packets_lost,
+        "jitter_ms": report.jitter_ms,
+        "max_jitter_ms": report.max_jitter_ms,
+        "round_trip_ms": report.round_trip_ms,
+        "codec": _text(report.codec),
+        "mos_lq": report.mos,
+        "r_factor": report.r_factor,
+        "local_address": _endpoint(report.dst),
+        "remote_address": _endpoint(report.src),
+    }
+    return _row(HEP_REPORT, system, call_id, reported, identity, "local") | values
 
 
 def _row(source: str, system: str, call_id: str, reported: int, identity: str, side: str) -> Row:

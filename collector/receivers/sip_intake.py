@@ -10,6 +10,7 @@ import numpy as np
 from collector.calls import CallLimits
 from collector.facts import Call, Endpoint
 from collector.protocols.hep import PAYLOAD_NAMES, RTCP, SIP
+from collector.protocols.hep_reports import REPORTS, HepReportError, parse_report
 from collector.protocols.rtcp import RtcpError
 from collector.protocols.rtcp_json import parse_payload
 from collector.protocols.rtp_stat import rtp_statistics
@@ -17,7 +18,7 @@ from collector.protocols.sip import SipError, SipMessage, index_batch, messages_
 from collector.protocols.vq_report import CONTENT_TYPE, VqError, parse_vq_report
 from collector.received_calls import ReceivedCalls
 from collector.receivers.hep import ReceivedMessage
-from collector.receivers.report_rows import Row, bye_row, vq_rows
+from collector.receivers.report_rows import Row, bye_row, hep_row, vq_rows
 from collector.receivers.rtcp_reports import RtcpReports
 
 CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000)
@@ -37,7 +38,7 @@ class SipIntake:
         self.taken: Counter[str] = Counter()
         """Messages by the name of their payload type."""
         self.refused: Counter[str] = Counter()
-        """Of these, messages that could not be read, by reason: `sip_…`, `rtcp_…`, `vq_…`."""
+        """Of these, messages that could not be read, by reason: `sip_…`, `rtcp_…`, `vq_…`, `report_…`."""
         self.ignored = 0
         """Of these, messages of a kind that says nothing here."""
         self.rows_dropped = 0
@@ -57,6 +58,8 @@ class SipIntake:
             for each in messages:
                 if each.payload_type == RTCP:
                     self._take_rtcp(each)
+                elif each.payload_type in REPORTS:
+                    self._take_agents_report(each)
                 elif each.payload_type != SIP:
                     name = PAYLOAD_NAMES.get(each.payload_type, "unknown")
                     self.taken[name] += 1
@@ -106,6 +109,23 @@ class SipIntake:
             return
         call_id = received.correlation_id or ""
         self._rtcp.take(packets, call_id, received.src, received.dst, received.at, received.arrived)
+
+    def _take_agents_report(self, received: ReceivedMessage) -> None:
+        self.taken[PAYLOAD_NAMES[received.payload_type]] += 1
+        try:
+            reports = parse_report(received.payload_type, received.payload)
+        except HepReportError as error:
+            self.refused[f"report_{error.defect}"] += 1
+            return
+        self._keep(
+            [
+                hep_row(
+                    report, report.call_id or received.correlation_id or "", received.src, received.arrived,
+                    self._system, number,
+                )
+                for number, report in enumerate(reports)
+            ]
+        )  # fmt: skip
 
     def _keep(self, rows: list[Row]) -> None:
         if len(self._rows) + len(rows) > ROWS_LIMIT:
