@@ -182,12 +182,14 @@ def test_where_no_packets_come_time_goes_on_by_the_clock() -> None:
     found: list[Found] = []
     pipe = os.fdopen(writing, "wb", buffering=0)
     expected = sum(stream.packets for stream in replayed(path).streams)
-    # The pipe stays open and silent; the test moves the clock as the engine asks for it.
-    pipe.write(path.read_bytes())
+    # The pipe stays open and silent; the clock goes on as the engine asks for it.
+    writer = threading.Thread(target=pipe.write, args=(path.read_bytes(),))
+    writer.start()
 
     def deliver(each: Found) -> None:
         found.append(each)
         if sum(point.interval.packets for each in found for point in each.points) == expected:
+            writer.join()
             pipe.close()
 
     class Going(Steps):

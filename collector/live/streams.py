@@ -86,6 +86,7 @@ class LiveStreamTable(StreamTable):
 
     def as_they_stand(self, groups: Sequence[Sequence[int]]) -> list[StreamReport]:
         """Reports of streams that go on; what waits to be worked out is not in them."""
+        self.finish_jobs()
         a = self.arrays
         rows = [row for group in groups for row in group]
         block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
