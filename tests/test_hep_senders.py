@@ -1,4 +1,4 @@
-"""Real senders: what Kamailio and rtpengine send as HEP becomes calls and reports."""
+"""Real senders: what Kamailio, sngrep and rtpengine send as HEP becomes calls and reports."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ import pytest
 from hep_senders import free_port, kamailio, need, process, sipp_calls
 from hep_traffic import Delivered, on_loopback, running
 
+from collector.engine import Engine
 from collector.facts import CallState
 from collector.receivers.hep import HepSettings
+from collector.receivers.hep_source import HepSource
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])
@@ -45,6 +47,34 @@ def test_calls_that_kamailio_traces_are_told(tmp_path: Path, version: int) -> No
         assert 150 < call.duration_ms < 3000, "sipp holds for 200 ms"
         assert {call.legs[0].src.ip, call.legs[0].dst.ip} == {"127.0.0.1"}
         assert abs(call.start - time.time_ns()) < 60 * 10**9
+
+
+def test_calls_that_sngrep_forwards_are_told(tmp_path: Path, shared: Path) -> None:
+    need("sngrep")
+    path = shared / "pcaps" / "sngrep_aaa.pcap"
+    engine = Engine()
+    engine.read([str(path)])
+    expected = engine.finish()
+    delivered = Delivered()
+
+    async def scene() -> None:
+        async with running(HepSettings(on_loopback("udp")), delivered) as source:
+            await asyncio.to_thread(forward, source)
+        assert source.receiver.received == expected.sip.messages
+        assert source.health().lost == {}
+
+    def forward(source: HepSource) -> None:
+        to = f"udp:127.0.0.1:{source.addresses[0].port}"
+        with process("sngrep", "-N", "-q", "-H", to, "-I", path, cwd=tmp_path):
+            until = time.monotonic() + 20
+            while source.receiver.received < expected.sip.messages and time.monotonic() < until:
+                time.sleep(0.1)
+
+    asyncio.run(scene())
+    told = sorted((call.call_id, call.state, call.status, call.from_uri, call.to_uri) for call in delivered.calls)
+    assert told == sorted(
+        (call.call_id, call.state, call.status, call.from_uri, call.to_uri) for call in expected.calls
+    )
 
 
 SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio {port} RTP/AVP 8\r\n"
