@@ -47,7 +47,7 @@ class LiveStreamTable(StreamTable):
 
     def cut(self, context: Integers) -> Integers:
         """End the interval of every stream that had packets in it; all intervals since the last question, in order."""
-        self.take_log(context)
+        self.finish_jobs()
         used = int(context[capture.ROWS_USED])
         counts = self.arrays.counts[:used]
         rows = np.flatnonzero(
