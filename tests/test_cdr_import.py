@@ -350,6 +350,54 @@ def test_a_kill_at_any_step_counts_no_file_twice_and_loses_none(here: Path) -> N
     assert sorted((rows, kept) for _, rows, kept, _ in imports_of(here / "store")) == [(1, 1)] * 2 + [(3, 3)] * 4
 
 
+KILLED_BETWEEN = """
+import os, signal, sys, time
+from datetime import UTC, datetime
+from pathlib import Path
+from analytics.store.lake import Lake
+from collector.cdr.files import discover
+from collector.cdr.importing import Import, ImportSettings
+from collector.cdr.journal import sole_import
+from collector.cdr.rejects import Rejects
+
+class Killed(Import):
+    def _acknowledge(self, *_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+lake = Lake.open(Path(sys.argv[2]), create=True)
+run = Killed(ImportSettings(), Rejects())
+files = run.identify(discover([Path(sys.argv[1])], time.time_ns()))
+with sole_import(lake.root, print) as journal:
+    run.into(lake, journal, files, datetime.now(UTC))
+"""
+
+
+@pytest.mark.parametrize("files", [1, 5])
+def test_a_group_whose_rows_a_dead_import_wrote_is_counted_whole_and_its_rejects_are_written(
+    here: Path, files: int
+) -> None:
+    rows = 3_000 // files
+    (here / "in").mkdir()
+    for k in range(files):
+        lines = [record(k * rows + n) for n in range(rows)]
+        (here / "in" / f"file{k}").write_bytes(table([*lines, "garbage,line", "1,2"]))
+    command = [sys.executable, "-c", KILLED_BETWEEN, str(here / "in"), str(here / "store")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert (len(counted(here / "store")), imports_of(here / "store")) == (files, [])
+    # In this window the rows are many more batches than wait for the lake.
+    with Rejects(here / "rejects.csv") as rejects, closing(Lake.open(here / "store")) as lake:
+        again = Import(ImportSettings(window=1 << 17), rejects)
+        found = again.identify(discover([here / "in"], 0))
+        with sole_import(lake.root, print) as journal:
+            again.into(lake, journal, found, datetime.now(UTC))
+            assert journal.pending == set()
+    assert imports_of(here / "store") == [(f"file{k}", rows + 2, rows, 2) for k in range(files)]
+    assert counted(here / "store") == [(rows, rows)] * files
+    assert (again.summary.rows, again.summary.rejected.total()) == (3_000 + 2 * files, 2 * files)
+    assert len((here / "rejects.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * files
+
+
 @pytest.mark.parametrize("how", ["grown", "other", "alike", "shorter", "gone"])
 def test_a_file_that_changes_after_it_was_hashed_keeps_its_group_out(here: Path, how: str) -> None:
     feed(here / "in", 3)

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from analytics.store.schema import CDR_ROWS, IMPORTS, PHONE_REPORTS
 from collector.cdr import asterisk, avaya, cucm, freeswitch, mapped
-from collector.cdr.cutting import FileChangedError, Tally
+from collector.cdr.cutting import WINDOW, FileChangedError, Tally
 from collector.cdr.detect import FORMATS, detect
 from collector.cdr.files import CdrFile, Found, Layout, Skipped, identify
 from collector.cdr.journal import Journal
@@ -65,6 +65,8 @@ class ImportSettings:
     read: ReadSettings = ReadSettings()  # noqa: RUF009 - frozen
     group_octets: int = GROUP_OCTETS
     group_files: int = GROUP_FILES
+    window: int = WINDOW
+    """Octets of CUCM files that are cut at a time."""
 
 
 @dataclass(slots=True)
@@ -217,10 +219,14 @@ class Import:
         record = group[0].record
         table = CDR_ROWS.name if record == "cdr" else PHONE_REPORTS.name
         tallies: dict[int, Tally] = {}
-        batches = self._watched(cucm.record_batches(group, record, self._rejects, tallies), group, tallies)
+        cut = cucm.record_batches(group, record, self._rejects, tallies, self._settings.window)
+        batches = self._watched(cut, group, tallies)
         with cucm.ahead(batches) as made:
             rows = (_without(batch, half_done[table]) for batch in made)
             lake.append_batches(table, rows, batch=_batch_name(group))
+            # The lake asks for no rows of a group that it holds already: the counts and rejects come of reading them.
+            for _ in made:
+                pass
         return {key: cucm.staged(tally) for key, tally in tallies.items()}
 
     def _watched(
