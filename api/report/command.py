@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 UNUSABLE = 2
 """Exit status: nothing could be reported."""
 MOST_MONTHS = 120
+FIRST_YEAR = 1980
+"""Before it there are no records of calls in files."""
 LEAST_WIDTH = 60
 PLAIN_WIDTH = 100
 """Columns where there is no terminal."""
@@ -75,8 +78,9 @@ def report(
     try:
         last = _month(month)
         _check(format_, out, section)
-        document = make(Request(name.value, months_to(last, months), store, estate, site, exact))
-        for line in write(document, format_, out, section):
+        now = datetime.now(UTC)
+        document = make(Request(name.value, months_to(last, months), store, estate, now, site, exact))
+        for line in _written(document, format_, out, section):
             say(line)
     except (StoreError, EstateError, ReportError) as error:
         say(str(error))
@@ -91,6 +95,8 @@ def _month(text: str) -> int:
     match = _MONTH.fullmatch(text)
     if match is None:
         raise ReportError(f"--month {text} is no month; write it as 2025-10")
+    if int(match[1]) < FIRST_YEAR:
+        raise ReportError(f"--month {text}: months before {FIRST_YEAR} hold no records of calls")
     return int(match[1]) * 100 + int(match[2])
 
 
@@ -108,6 +114,19 @@ def _check(format_: Format, out: Path | None, section: str | None) -> None:
         raise ReportError(f"--format csv writes a table each into a folder: {out} is a file")
     if format_ is not Format.CSV and out.is_dir():
         raise ReportError(f"--out {out} is a folder; name a file")
+
+
+def _written(document: Document, format_: Format, out: Path | None, section: str | None) -> list[str]:
+    """Write a report; ReportError names the file that cannot be written."""
+    from api.report.making import ReportError
+
+    try:
+        return write(document, format_, out, section)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = out if out is not None else "standard output"
+        raise ReportError(f"cannot write {where}: {error.strerror or error}") from None
 
 
 def write(document: Document, format_: Format, out: Path | None, section: str | None) -> list[str]:

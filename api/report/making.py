@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
@@ -15,7 +15,7 @@ from analytics.cost import channels
 from analytics.cost.access import AccessFacts, access_document, bounds_of
 from analytics.cost.costs_document import costs_document
 from analytics.cost.document import Document
-from analytics.cost.months import months_after, spoken_span
+from analytics.cost.months import month_of, months_after, spoken, spoken_span
 from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
 from analytics.cost.rating import Rater
 from analytics.cost.savings_document import savings_document
@@ -27,7 +27,10 @@ from analytics.store import site_queries
 from analytics.store.cost_queries import CoveredSum, Usage, usage_sums, utc_span
 from analytics.store.lake import Lake
 from analytics.usage.covered import covered_sums
+from api.report.gaps import day_facts, feed_facts, month_facts, recorded_local_days
 from api.report.one_site import NoSuchSiteError, of_site
+from api.report.rated_by import days_waiting, present_digest, rated_facts, rated_lines, rated_sources
+from collector.cdr.feed import missing_between
 from collector.estate.costs import load_costs
 from collector.estate.folder import load_estate
 from collector.estate.tariffs import FOLDER, load_tariffs
@@ -49,6 +52,8 @@ class Request(NamedTuple):
     """yyyymm, ascending, without gaps."""
     store: Path
     estate: Path
+    now: datetime
+    """Moment of the question: months that begin after it are not reported."""
     site: str | None = None
     exact: bool = False
 
@@ -63,13 +68,15 @@ def make(request: Request) -> Document:
     if request.name == "costs" and len(request.months) > 1:
         raise ReportError("costs are those of one month: leave --months out, or ask for savings or sites")
     estate = load_estate(request.estate)
+    today = request.now.astimezone(ZoneInfo(estate.settings.timezone)).date()
+    if max(request.months) > month_of(today):
+        raise ReportError(f"{spoken(max(request.months))} lies in the future: there is nothing to report of it")
     if request.site is not None and request.site not in {site.site for site in estate.sites}:
         raise ReportError(f"the estate knows no site {request.site}")
     with closing(Lake.open(request.store)) as lake, closing(lake.connect()) as connection:
         making = _Making(request, estate, lake, connection)
-        return {"savings": making.savings, "costs": making.costs, "sites": making.sites, "access": making.access}[
-            request.name
-        ]()
+        made = {"savings": making.savings, "costs": making.costs, "sites": making.sites, "access": making.access}
+        return making.with_grounds(made[request.name](), today)
 
 
 class _Making:
@@ -81,6 +88,24 @@ class _Making:
         self._lake = lake
         self._connection = connection
         self._zone = estate.settings.timezone
+
+    def with_grounds(self, document: Document, today: date) -> Document:
+        """Add what the lines were rated by and which of the months' records are not there."""
+        months, view = self._request.months, self._usage_view()
+        tariffs = present_digest(self._request.estate)
+        rated = rated_lines(self._lake, self._connection, view, months, self._estate.digest or None, tariffs)
+        since, until = site_queries.local_span(months, self._zone)
+        waiting = days_waiting(self._lake, self._connection, since, until)
+        days = recorded_local_days(self._connection, view, months, self._zone)
+        facts = [
+            *rated_facts(rated, waiting),
+            *month_facts(months, days, today),
+            *day_facts(months, days, self._estate.holidays, today),
+            *feed_facts(missing_between(self._lake, since, until)),
+        ]
+        own = (("tariffs", f"sha256:{tariffs}"),) if tariffs else ()
+        sources = (*document.sources, *own, *rated_sources(rated))
+        return replace(document, facts=(*document.facts, *facts), sources=sources)
 
     def _usage_view(self) -> str:
         since, until = utc_span(self._request.months, self._zone)
