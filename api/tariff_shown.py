@@ -9,6 +9,7 @@ from typing import Any
 
 from analytics.cost.explain import Explanation, Span
 from analytics.cost.money import exact, from_atoms
+from analytics.cost.number_classes import UNKNOWN as UNKNOWN_CLASS
 from analytics.cost.numbers import Destination
 from analytics.cost.tariff import RateRow, TariffBook
 from analytics.sites import DialPlan
@@ -84,7 +85,7 @@ def explained_lines(asked: Asked, explained: Sequence[tuple[str, Explanation]]) 
         lines.append(f"         read by the dial plan of {asked.plan.origin}")
     lines.append(f"Start    {asked.begin:%a %Y-%m-%d %H:%M:%S} {asked.begin.tzname()} ({utc:%Y-%m-%d %H:%M:%S} UTC)")
     for name, one in explained:
-        lines += ["", *_tariff_lines(name, one)]
+        lines += ["", *_tariff_lines(asked, name, one)]
     return lines
 
 
@@ -104,11 +105,13 @@ def _number(asked: Asked) -> str:
     return text
 
 
-def _tariff_lines(name: str, one: Explanation) -> list[str]:
+def _tariff_lines(asked: Asked, name: str, one: Explanation) -> list[str]:
     lines = [f"Tariff   {one.version.label if one.version else name}"]
     row = one.row
     if row is None or one.version is None:
-        return [*lines, f"Price    none: {WHY[one.why]} [{one.why}]"]
+        is_number = one.why != "no_rate" or asked.number_class != UNKNOWN_CLASS
+        reason = WHY[one.why] if is_number else "no row can hold for what is no number"
+        return [*lines, f"Price    none: {reason} [{one.why}]"]
     currency = one.version.terms.currency
     lines += [f"Row      {row.origin}: {_what(row)}", f"Band     {_band(one.spans[0])}"]
     lines.append(f"Seconds  {one.seconds:,} real, {one.rated_seconds:,} charged: {_increments(row)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -14,7 +15,7 @@ import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from phonenumbers import PhoneNumber, PhoneNumberType
+from phonenumbers import PhoneNumber, PhoneNumberType, ValidationResult
 from phonenumbers.phonemetadata import PhoneMetadata
 
 from analytics.cost.number_classes import CLASSES
@@ -106,6 +107,11 @@ def test_a_number_is_read_as_it_was_dialled(dialled: str, number_class: str, num
         ("904012345678", "not_in_plan"),
         ("900999123456", "unassigned_code"),
         ("+3531", "too_short"),
+        ("9001212555", "too_short"),
+        ("9001555012", "too_short"),
+        ("9001 555 0123", "too_short"),
+        ("900118500", "too_short"),
+        ("+800123456", "too_short"),
         ("+35312345678901234", "too_long"),
         ("1" * 65, "too_long"),
         ("٠١١٣٤٩٦٠١٢٣", "not_a_number"),
@@ -114,6 +120,40 @@ def test_a_number_is_read_as_it_was_dialled(dialled: str, number_class: str, num
 def test_what_is_no_number_says_why(dialled: str, why: str) -> None:
     read = classify(dialled, STATION)
     assert (read.number_class, read.number, read.why) == ("unknown", "", why)
+
+
+def test_foreign_numbers_are_incomplete_where_the_library_says_so() -> None:
+    reader = NumberReader(STATION, "GB")
+    missing = (ValidationResult.TOO_SHORT, ValidationResult.IS_POSSIBLE_LOCAL_ONLY)
+    for code in set(phonenumbers.COUNTRY_CODE_TO_REGION_CODE) - {44}:
+        for length in range(1, 16 - len(str(code))):
+            national = "2345678923456789"[:length]
+            found = phonenumbers.is_possible_number_with_reason(PhoneNumber(code, int(national)))
+            for dialled in (f"+{code}{national}", f"900{code}{national}"):
+                read = reader.read(dialled)
+                why, number = ("too_short", "") if found in missing else ("", f"+{code}{national}")
+                assert (read.why, read.number) == (why, number), dialled
+
+
+@pytest.mark.parametrize(
+    ("dialled", "number", "region", "access"),
+    [
+        ("0035312345678", "+35312345678", "IE", ""),
+        ("00493012345678", "+493012345678", "DE", ""),
+        ("0012125552368", "+12125552368", "US", ""),
+        ("0080012345678", "+80012345678", "", ""),
+        ("00035312345678", "+35312345678", "IE", "0"),
+        ("002079460018", "+442079460018", "GB", "0"),
+        ("02079460018", "+442079460018", "GB", "0"),
+        ("0035300000000", "", "", "0"),
+        ("00353123", "", "", "0"),
+    ],
+)
+def test_a_whole_number_counts_where_the_access_digit_is_its_own_first(
+    dialled: str, number: str, region: str, access: str
+) -> None:
+    read = classify(dialled, replace(STATION, access_digits="0"))
+    assert (read.number, read.region, read.access) == (number, region, access)
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ def test_an_emergency_call_is_free_and_told_so(capsys: pytest.CaptureFixture[str
     [
         ("907012345678", "Price    none: no row holds for this number and band [no_rate]"),
         ("9011349", "9011349 is no number: digits are missing [too_short]"),
+        ("9001212555", "9001212555 is no number: digits are missing [too_short]; 9 was taken off before"),
+        ("9001212555", "Price    none: no row can hold for what is no number [no_rate]"),
     ],
 )
 def test_what_has_no_price_says_why(number: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ TERM_DOCS = {
     "unit": "what a 1 in its prices is worth",
     "band_crossing": "price of a call that goes on over a change of band",
     "tariff_change": "price of a call that goes on when the next version begins",
-    "rounding": "how a line is rounded to the penny",
+    "rounding": "how a line of call charges is rounded to the penny",
     "vat": "whether its prices hold VAT; the tariffs that are compared must agree",
     "holidays": "whether holidays of `holidays.csv` are days of their own",
 }

@@ -22,8 +22,6 @@ from analytics.sites import DialPlan
 OFCOM = 44
 """Country calling code whose numbers are classed by Ofcom's plan."""
 LONGEST_E164 = 15
-SHORTEST_INTERNATIONAL = 5
-"""Digits with country code under which nothing can be reached."""
 LONGEST_DIALLED = 64
 MOST_BLOCKS = 400_000
 """Remembered blocks of numbers; memory stays under some 100 MB."""
@@ -90,8 +88,9 @@ countries charge them alike."""
 class _Region:
     """Patterns of one region, compiled once; `phonenumbers.number_type` gives the same and takes 20 times as long."""
 
-    def __init__(self, region: str) -> None:
-        metadata: Any = PhoneMetadata.metadata_for_region(region)  # its fields are optional only while it is built
+    def __init__(self, code: int, region: str) -> None:
+        # Its fields are optional only while it is built.
+        metadata: Any = PhoneMetadata.metadata_for_region_or_calling_code(code, region)
         general = metadata.general_desc
         self.region = region
         self.leading = re.compile(metadata.leading_digits) if metadata.leading_digits else None
@@ -119,8 +118,7 @@ class _Country:
 
     def __init__(self, code: int) -> None:
         regions = COUNTRY_CODE_TO_REGION_CODE.get(code, ())
-        self._code = code
-        self._regions = [_Region(region) for region in regions if region != "001"]
+        self._regions = [_Region(code, region) for region in regions]
         # One look that mostly says that none of these need be asked: there are two dozen under +1.
         leading = [f"(?:{region.leading.pattern})" for region in self._regions if region.leading]
         self._leading = re.compile("|".join(leading) or "(?!)")
@@ -163,9 +161,36 @@ def _codes() -> frozenset[str]:
     return frozenset(str(code) for code in COUNTRY_CODE_TO_REGION_CODE)
 
 
+def _calling_code(digits: str) -> str:
+    """Country calling code that digits begin with; empty where there is none such. No code begins another."""
+    codes = _codes()
+    for length in (1, 2, 3):
+        if digits[:length] in codes:
+            return digits[:length]
+    return ""
+
+
+@lru_cache(maxsize=256)
+def _incomplete_lengths(code: str) -> frozenset[int]:
+    """Lengths of national numbers that nobody abroad can reach: too short for the plan, or without the area code.
+
+    Those that `phonenumbers.is_possible_number_with_reason` calls TOO_SHORT or IS_POSSIBLE_LOCAL_ONLY.
+    """
+    main = COUNTRY_CODE_TO_REGION_CODE[int(code)][0]
+    metadata: Any = PhoneMetadata.metadata_for_region_or_calling_code(int(code), main)
+    general = metadata.general_desc
+    return frozenset(range(min(general.possible_length))) | frozenset(general.possible_length_local_only)
+
+
 @lru_cache(maxsize=1)
 def _code_of_region() -> dict[str, int]:
     return {region: code for code, regions in COUNTRY_CODE_TO_REGION_CODE.items() for region in regions}
+
+
+def _is_assigned(digits: str) -> bool:
+    """Whether `phonenumbers` holds digits of E.164 for an assigned number."""
+    code = _calling_code(digits)
+    return bool(code) and bool(_country(int(code)).look_up(digits[len(code) :]).kind)
 
 
 def _unknown(why: str, access: str = "") -> Destination:
@@ -250,11 +275,15 @@ class NumberReader:
             return Destination(INTERNAL, text, internal=True)
         if not is_behind:
             return self._outside(text, "")
-        inner = self._outside(text[len(access) :], access)
-        if inner.number_class != UNKNOWN:
+        rest = text[len(access) :]
+        inner = self._outside(rest, access)
+        # Whoever dials 9 00 1 means a number abroad, though digits are missing and 0900 1... is one of the own country.
+        if inner.number_class != UNKNOWN or self._idd.match(rest):
             return inner
         # What the gateway dialled may stand without the access digit; it counts where it is an assigned number.
         outer = self._outside(text, "")
+        if outer.number_class == INTERNATIONAL and outer.valid is None:
+            outer = outer._replace(valid=_is_assigned(outer.number.removeprefix("+")))
         return outer if outer.valid or outer.emergency else inner
 
     def read_many(self, dialled: Iterable[str]) -> list[Destination]:
@@ -339,11 +368,10 @@ class NumberReader:
             return short or self._home(national, access)
         if len(digits) > LONGEST_E164:
             return _unknown("too_long", access)
-        codes = _codes()
-        code = next((digits[:length] for length in (1, 2, 3) if digits[:length] in codes), None)
-        if code is None:
+        code = _calling_code(digits)
+        if not code:
             return _unknown("unassigned_code", access)
-        if len(digits) < SHORTEST_INTERNATIONAL:
+        if len(digits) - len(code) in _incomplete_lengths(code):
             return _unknown("too_short", access)
         regions = COUNTRY_CODE_TO_REGION_CODE[int(code)]
         region = regions[0] if len(regions) == 1 else _country(int(code)).look_up(digits[len(code) :]).region
