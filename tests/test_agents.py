@@ -58,7 +58,15 @@ def agent(
 ) -> Agent:
     folder = root / f"spool-{site}"
     return Agent(
-        AgentSettings(site, broker=settings, spool=folder, receipt_seconds=1, backoff_seconds=0.1, window=window),
+        AgentSettings(
+            site,
+            broker=settings,
+            spool=folder,
+            receipt_seconds=1,
+            receipt_most_seconds=4,
+            backoff_seconds=0.1,
+            window=window,
+        ),
         Spool.open(folder, spool or SpoolSettings(durable=False)),
         version="test",
         clock=clock,
@@ -644,6 +652,26 @@ def test_a_store_that_fails_is_asked_again_and_nothing_is_forgotten_meanwhile(tm
     counts = two.counts()
     assert counts.stored == 20
     assert counts.messages == counts.stored + counts.again
+
+
+def test_more_messages_than_can_be_held_come_again(tmp_path: Path) -> None:
+    async def work(port: int) -> None:
+        settings = BrokerSettings(port=port)
+        agents = [agent(tmp_path, settings, f"site{number}") for number in range(6)]
+        small = CentreSettings(broker=settings, group_seconds=0.1, receive_maximum=8, receive_octets=60_000)
+        two = Centre(small, store(tmp_path))
+        async with running(*agents):
+            for number in range(40):
+                for one in agents:
+                    await one.put("intervals", intervals(number, source=one.status().agent))
+            await until(lambda: all(one.counts().spooled == 400 for one in agents))
+            async with running(two):
+                for one in agents:
+                    await until(sent(one))
+
+    with broker(tmp_path / "broker") as mosquitto:
+        asyncio.run(work(mosquitto.port))
+    assert counted(tmp_path) == {(f"site{site}", number): 10 for site in range(6) for number in range(40)}
 
 
 def mounted(folder: Path, size: str) -> bool:

@@ -97,7 +97,7 @@ class _Queued(NamedTuple):
 
 
 class Agent:
-    """Rows in by `offer` or `put`, out by `run`, which ends by `stop` or cancellation."""
+    """Rows in by `offer` or `put`, out by `run`, which ends by `stop` or cancellation; all in one event loop."""
 
     def __init__(
         self,

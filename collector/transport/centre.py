@@ -59,8 +59,10 @@ class CentreSettings:
     """Longest time that a message waits for others to be committed with [s]."""
     group_rows: int = 5_000
     """Rows that are committed without waiting for more; about, for they are told by octets before they are read."""
-    receive_maximum: int = 256
-    """Messages that the broker sends ahead of their acknowledgement [messages]."""
+    receive_maximum: int = 512
+    """Messages that the broker is asked to send ahead of their acknowledgement; most in one commit [messages]."""
+    receive_octets: int = 64 << 20
+    """Most that messages in hand take; beyond, they are let go unread, and come again [octets]."""
     note_seconds: float = 5.0
     """How often what is known of the agents is noted in the store [s]."""
     backoff_seconds: float = 1.0
@@ -159,6 +161,7 @@ class Centre:
             self._settings.broker,
             identifier=f"callgauge-{self._settings.group or 'centre'}-{self._settings.worker}",
             receive_maximum=self._settings.receive_maximum,
+            receive_octets=self._settings.receive_octets,
             # So much more than agents send that what is too large is named and does not vanish at the broker.
             most_octets=4 * MOST_OCTETS,
         )
@@ -196,6 +199,8 @@ class Centre:
                 arrived = Arrived(site, kind, payload, now)
             if message.qos or arrived is not None:
                 await self._inbox.put(_Held(session, message, arrived))
+            else:
+                session.acknowledge(message)
 
     def _take_note(self, site: str, kind: str, payload: bytes, now: int, retained: bool) -> None:
         try:
@@ -256,6 +261,8 @@ class Centre:
         for held in group:
             if held.session is self._session:
                 self._session.acknowledge(held.message)
+        if self._session.discarded:
+            self._say("more messages came than can be held: some were let go, and their agents send them again")
         self._receipt(self._session, done)
 
     def _receipt(self, session: Session, done: Sequence[Done]) -> None:

@@ -109,10 +109,14 @@ class Session(aiomqtt.Client):
         identifier: str,
         will: aiomqtt.Will | None = None,
         receive_maximum: int = 64,
+        receive_octets: int = 1 << 22,
         most_octets: int,
         inflight: int = 20,
     ) -> None:
-        """`receive_maximum`: messages that the broker sends before one is acknowledged."""
+        """`receive_maximum` messages are what the broker should send before one is acknowledged.
+
+        Mosquitto 2.0.11 sends that many more after each acknowledgement, so that `receive_octets` bound what is held.
+        """
         wanted = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         wanted.ReceiveMaximum = receive_maximum
         wanted.MaximumPacketSize = most_octets
@@ -130,16 +134,19 @@ class Session(aiomqtt.Client):
             properties=wanted,
             tls_context=tls_context(settings),
             max_inflight_messages=inflight,
-            # Beyond what is acknowledged by hand only QoS 0 comes, which nobody of ours sends here.
-            max_queued_incoming_messages=receive_maximum + 256,
             logger=_QUIET,
         )
         self._client.connect_timeout = settings.connect_seconds
         self._client.manual_ack_set(True)
         self._answers: dict[int, asyncio.Future[int]] = {}
+        self._receive_octets = receive_octets
+        self._held_octets = 0
+        self.discarded = 0
+        """Messages that were let go unread, for too many were in hand; their agents send them again."""
 
     def acknowledge(self, message: aiomqtt.Message) -> None:
-        """Let the broker forget a message that came by this session."""
+        """Let the broker forget a message that came by this session, and make room for others."""
+        self._held_octets -= _octets(message.payload)
         if message.qos:
             self._client.ack(message.mid, message.qos)
 
@@ -156,11 +163,27 @@ class Session(aiomqtt.Client):
         """Publish a retained message without waiting, as the last thing before leaving; nothing where that fails."""
         self._client.publish(topic, payload, qos=1, retain=True)
 
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        octets = _octets(message.payload)
+        if self._held_octets + octets > self._receive_octets:
+            self.discarded += 1
+            if message.qos:
+                # Else it would stand in the way of all that the broker still has for this session.
+                self._client.ack(message.mid, message.qos)
+            return
+        self._held_octets += octets
+        super()._on_message(client, userdata, message)
+
     def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: ReasonCode, properties: Any) -> None:
         answer = self._answers.pop(mid, None)
         if answer is not None and not answer.done():
             answer.set_result(int(reason_code.value))
         super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
+def _octets(payload: Any) -> int:
+    """What a message takes in memory, about."""
+    return 1_000 + (len(payload) if isinstance(payload, bytes) else 0)
 
 
 def refused(error: Exception) -> str | None:
