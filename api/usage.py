@@ -156,7 +156,7 @@ def _changes(lake: Lake, book: Book, days: Sequence[date]) -> Changes:
     import pyarrow as pa
 
     from analytics.usage.changes import Changes, added_up, compare_day
-    from analytics.usage.derive import chunks, held_days, prepare, rated_batches
+    from analytics.usage.derive import chunks, held_days, kept_batches, prepare, rated_batches
 
     found = Changes()
     with closing(lake.connect()) as connection:
@@ -166,7 +166,12 @@ def _changes(lake: Lake, book: Book, days: Sequence[date]) -> Changes:
             window = prepare(lake, connection, book, chunk)
             for day in chunk:
                 made = list(rated_batches(connection, book, window.destinations, [day]))
-                compare_day(connection, usage, pa.Table.from_batches(made) if made else None, day, found)
+                lines = [pa.Table.from_batches(made)] if made else []
+                kept = list(kept_batches(lake, connection, [day]))
+                if kept:
+                    lines.append(pa.Table.from_batches(kept))
+                now = pa.concat_tables(lines, promote_options="permissive") if lines else None
+                compare_day(connection, usage, now, day, found)
     found.moved = added_up(found.moved)
     return found
 

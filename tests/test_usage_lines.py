@@ -347,3 +347,43 @@ def test_an_inner_record_of_a_call_with_an_outside_leg_is_no_call_of_its_own(des
     )
     only(made, kind="inbound", seconds=40)
     assert [(line["kind"], line["excluded"]) for line in made if line["excluded"]] == [("transit", "inner_leg")]
+
+
+def test_a_call_that_is_passed_on_inside_is_two_conversations(desk: Desk) -> None:
+    split = {"orig_cause": 393216, "dest_cause": 393216}
+    made = desk.lines(
+        record(1, 4, (131, 132), T, 30, "5001", "5002", orig_device="SEP_A1", dest_device="SEP_A2", **split),
+        record(2, 5, (133, 134), T + 20, None, "5002", "6001", orig_device="SEP_A2", dest_device="SEP_B1", **split),
+        record(
+            3, 4, (131, 134), T + 30, 3000, "5001", "6001", orig_device="SEP_A1", dest_device="SEP_B1", join_behalf=10
+        ),
+    )
+    used = [(line["kind"], line["site"], line["other_site"], line["seconds"]) for line in made if not line["excluded"]]
+    assert used == [("on_site", "A", "A", 30), ("on_net", "A", "B", 3000)]
+
+
+def test_the_cause_of_a_transferred_leg_is_that_of_its_end(desk: Desk) -> None:
+    split = {"orig_cause": 393216, "dest_cause": 393216}
+    made = desk.lines(
+        record(1, 4, (131, 132), T, 120, "5001", "901134960123", orig_device="SEP_A1", dest_device="SIPTRUNK", **split),
+        record(
+            3, 4, (132, 134), T + 120, 60, "01134960123", "5002", orig_device="SIPTRUNK", dest_device="SEP_A2",
+            orig_cause=41, dest_cause=0, join_behalf=10,
+        ),
+        record(4, 6, (140, 141), T + 200, 10, "5001", "901134960123", orig_device="SEP_A1", dest_device="SIPTRUNK"),
+    )  # fmt: skip
+    assert [(line["seconds"], line["cause"], line["dropped"]) for line in made] == [(180, 41, True), (10, 16, False)]
+    assert made[1]["redial_of"] == made[0]["line_key"]
+
+
+def test_who_forwards_a_call_out_again_pays_for_the_way_in_too(desk: Desk) -> None:
+    made = desk.lines(
+        record(
+            1, 1, (1, 2), T, 300, "01134960123", "907400123456", orig_device="SIPTRUNK", dest_device="SIPTRUNK",
+            original_called="6001", last_redirect="6001",
+        ),
+    )  # fmt: skip
+    assert sorted((line["kind"], line["site"], line["site_evidence"]) for line in made) == [
+        ("inbound", "B", "number here.csv:1"),
+        ("outbound", "B", "number here.csv:1"),
+    ]

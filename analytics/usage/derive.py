@@ -6,9 +6,10 @@ and does not depend on how the records were split into files or in which order t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
@@ -89,7 +90,10 @@ def pending(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[date]:
     found = connection.execute(f"""
         WITH held AS (
             SELECT DISTINCT day, file_key FROM {rows}
-            UNION SELECT DISTINCT p.day, p.file_key FROM {reports} p WHERE p.day IN (SELECT DISTINCT day FROM {rows})
+            -- A telephone reports when the call is over, which may be the day after.
+            UNION SELECT day, file_key FROM (
+                SELECT DISTINCT unnest([day, day - 1]) AS day, file_key FROM {reports}
+            ) SEMI JOIN (SELECT DISTINCT day FROM {rows}) USING (day)
         ),
         read_in AS (SELECT file_key, max(imported) AS imported FROM {imports} GROUP BY file_key),
         done AS (SELECT rated_day, max(rated) AS rated FROM {ratings} GROUP BY rated_day)
@@ -118,14 +122,21 @@ def derive(
     now: datetime,
     progress: Progress | None = None,
 ) -> Derived:
-    """Make the usage of these days anew, and of the days before them, whose calls may go on in them."""
+    """Make the usage of these days anew, and of all days that calls of theirs go on into or come from."""
     held = held_days(lake)
-    wanted = sorted({day - step for day in days for step in (_DAY, 0 * _DAY) if day - step in held})
+    asked = set(days)
+    seen = {day + step for day in days for step in (-_DAY, 0 * _DAY, _DAY)} & held.keys()
+    queue = chunks(sorted(seen), held)
     done = Derived()
-    for chunk in chunks(wanted, held):
-        done += derive_chunk(lake, connection, book, chunk, now)
+    while queue:
+        made, further = derive_chunk(lake, connection, book, queue.pop(0), asked, now)
+        done += made
+        # A call that was up for days has its lines on other days than those around it.
+        new = further & held.keys() - seen
+        seen |= new
+        queue += chunks(sorted(new), held)
         if progress is not None:
-            progress(done.days, len(wanted))
+            progress(done.days, len(seen))
     return done
 
 
@@ -144,16 +155,51 @@ def chunks(days: Sequence[date], held: dict[date, int]) -> list[list[date]]:
 
 
 def derive_chunk(
-    lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date], now: datetime
-) -> Derived:
-    """Make the usage of consecutive days and put it into the lake in one commit."""
+    lake: Lake,
+    connection: duckdb.DuckDBPyConnection,
+    book: Book,
+    days: Sequence[date],
+    asked: Collection[date],
+    now: datetime,
+) -> tuple[Derived, set[date]]:
+    """Make the usage of consecutive days and put it into the lake in one commit; return other days of their calls."""
     window = prepare(lake, connection, book, days)
-    batches = rated_batches(connection, book, window.destinations, days)
+    batches = chain(rated_batches(connection, book, window.destinations, days), kept_batches(lake, connection, days))
     made = lake.append_batches("usage", batches, batch=None, replace=days).rows
     held = dict(connection.execute("SELECT day, count(*) FROM records GROUP BY day").fetchall())
     told = _ratings([(day, held.get(day, 0)) for day in days], book, now)
     lake.append("ratings", told, batch=f"ratings {days[0]} {days[-1]} {now.isoformat()}")
-    return Derived(len(days), sum(held.get(day, 0) for day in days), window.copies, window.joined, made)
+    counts = Derived(len(days), sum(held.get(day, 0) for day in days), window.copies, window.joined, made)
+    return counts, further_days(connection, days, asked)
+
+
+def further_days(connection: duckdb.DuckDBPyConnection, days: Sequence[date], asked: Collection[date]) -> set[date]:
+    """Return the days outside the window's own on which calls of the asked days have records."""
+    listed = ", ".join(f"DATE '{day}'" for day in asked if days[0] - _DAY <= day <= days[-1] + _DAY)
+    if not listed:
+        return set()
+    rows = connection.execute(f"""
+        WITH j AS (SELECT joined.call, r.day FROM joined JOIN (SELECT rowid AS rid, day FROM records) r USING (rid))
+        SELECT DISTINCT day FROM j WHERE call IN (SELECT call FROM j WHERE day IN ({listed}))
+    """).fetchall()
+    return {day for (day,) in rows}
+
+
+def kept_batches(lake: Lake, connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[pa.RecordBatch]:
+    """Yield the lines of these days whose records are no longer held: they stay as they were rated.
+
+    Records live shorter than lines, and people are forgotten: a record that comes in late must not take them along.
+    """
+    if not {day.isoformat() for day in days} & {file.partition["day"] for file in lake.files("usage")}:
+        return
+    begin = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
+    end = datetime(days[-1].year, days[-1].month, days[-1].day, tzinfo=UTC) + _DAY
+    usage = lake.view(connection, "usage", name="usage_kept", since=begin, until=end)
+    rows = lake.view(connection, "cdr_rows", name="records_held", since=begin, until=end)
+    # A line's key is that of the record at its head, or its neighbour for the way in: see `lines.lined_sql`.
+    held = f"SELECT day, row_key AS line_key FROM {rows} UNION ALL SELECT day, xor(row_key, 1) FROM {rows}"
+    query = f"SELECT u.* FROM {usage} u ANTI JOIN ({held}) USING (day, line_key)"
+    yield from connection.sql(query).to_arrow_reader(BATCH_ROWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +215,17 @@ class Window:
 
 
 def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date]) -> Window:
-    """Join and attribute the records of consecutive days, with a day on each side for calls that cross midnight."""
+    """Join and attribute the records of consecutive days, of a day on each side, and of the rest of their calls."""
     # What is looked up stands on the right of every join, and is small: planning can only get that wrong.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     connection.execute("SET streaming_buffer_size = '64MB'")
+    # No table here is read by its order, and keeping it costs a thread.
+    connection.execute("SET preserve_insertion_order = false")
     first, last = days[0] - _DAY, days[-1] + _DAY
     begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
     end = datetime(last.year, last.month, last.day, tzinfo=UTC) + _DAY
-    view = lake.view(connection, "cdr_rows", name="records_of_window", since=begin, until=end)
+    far = (records.MOST_DAYS + 1) * _DAY
+    view = lake.view(connection, "cdr_rows", name="records_of_window", since=begin - far, until=end + far)
     reports = lake.view(connection, "phone_reports", name="reports_of_window", since=begin, until=end)
     attributor = Attributor(book.estate)
     copies = records.select(connection, view, first, last)

@@ -38,6 +38,10 @@ _SPLIT = "(393216, 458752)"
 """CUCM: the call went on in another record (transfer, conference)."""
 
 
+_CAUSE = "coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0))"
+"""Q.850 cause of a record's end: the called side's, else the calling side's; features and splits have none."""
+
+
 def marked_sql(source: str) -> str:
     """Return the query of what each record is, seen alone; `source` is `records`, or a part of it with its `rid`."""
     return f"""
@@ -81,7 +85,8 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill `talks`: of calls of several records, which heads each line, which way it goes and how long it lasted."""
     connection.execute(
         "CREATE OR REPLACE TEMP TABLE several AS "
-        "SELECT m.*, j.call, {'began': began, 'ended': ended, 'row_key': row_key} AS age "
+        "SELECT m.*, j.call, {'began': began, 'ended': ended, 'row_key': row_key} AS age, "
+        f"{_CAUSE} AS cause "
         f"FROM ({marked_sql(f'(SELECT * FROM {_EVERY} SEMI JOIN joined USING (rid))')}) m JOIN joined j USING (rid)"
     )
     connection.execute("""
@@ -90,20 +95,19 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                 SELECT call, arg_min(call_ref, age) AS first_ref,
                     bool_or((o_out OR d_out) AND NOT recording) AS outside
                 FROM several GROUP BY call) f USING (call))
-        SELECT rid, call, age, row_key, up, seconds, 'out' AS way,
+        SELECT rid, call, age, row_key, cause, up, seconds, 'out' AS way,
             CASE WHEN NOT cucm THEN (hash(called) >> 1)::BIGINT WHEN dest_leg = 0 THEN -1 - rid ELSE dest_leg END AS leg
         FROM m WHERE d_out AND NOT recording
         UNION ALL
-        SELECT rid, call, age, row_key, up, seconds, 'in',
+        SELECT rid, call, age, row_key, cause, up, seconds, 'in',
             CASE WHEN NOT cucm THEN 0 WHEN orig_leg = 0 THEN -1 - rid ELSE orig_leg END
         FROM m WHERE o_out AND NOT recording
         UNION ALL
-        SELECT rid, call, age, row_key, up, seconds, CASE
+        SELECT rid, call, age, row_key, cause, up, seconds, CASE
                 WHEN recording THEN 'recording' WHEN bridge THEN 'conference'
                 WHEN cucm AND split AND call_ref <> first_ref THEN 'consultation'
                 WHEN NOT cucm AND outside THEN 'part' ELSE 'net' END AS what,
-            CASE WHEN what = 'net' AND NOT cucm THEN 0 WHEN what = 'net' AND orig_leg <> 0 THEN orig_leg
-                ELSE -1 - rid END
+            CASE WHEN what = 'net' AND NOT cucm THEN 0 ELSE -1 - rid END
         FROM m WHERE recording OR NOT (o_out OR d_out)
     """)
     of_head = ", ".join(f"m.{name}" for name in _HEAD)
@@ -116,16 +120,16 @@ def talks(connection: duckdb.DuckDBPyConnection) -> None:
                 ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS until_
             FROM pieces
         )
-        , spoken AS (SELECT CASE arg_min(way, age) WHEN 'in' THEN coalesce(
-                    arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in' AND seconds > 0),
-                    arg_min(rid, age) FILTER (up IS NOT NULL AND way = 'in'), arg_min(rid, age))
-                ELSE arg_min(rid, age) END AS head, min(age.began) AS begins,
+        , spoken AS (SELECT CASE WHEN arg_min(way, age) IN ('in', 'net') THEN coalesce(
+                    arg_min(rid, age) FILTER (up IS NOT NULL AND way IN ('in', 'net') AND seconds > 0),
+                    arg_min(rid, age) FILTER (up IS NOT NULL AND way IN ('in', 'net')), arg_min(rid, age))
+                ELSE arg_min(rid, age) END AS head, arg_max(cause, age) AS cause, min(age.began) AS begins,
             call, arg_min(way, age) AS way, min(up) AS up,
             coalesce(sum(greatest(0, up + seconds - greatest(up, coalesce(until_, up))))
                 FILTER (up IS NOT NULL), 0)::INTEGER AS seconds,
             count(*)::INTEGER AS records
         FROM ordered GROUP BY call, leg)
-        SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call, t.begins
+        SELECT {of_head}, t.way, t.up, t.seconds, t.records, m.day, f.first_key, t.call, t.begins, t.cause
         FROM spoken t JOIN several m ON m.rid = t.head JOIN (
             SELECT call, arg_min(row_key, age) AS first_key FROM several GROUP BY call
         ) f ON f.call = t.call
@@ -145,9 +149,9 @@ _COLUMNS = f"""
     CASE way WHEN 'net' THEN CASE WHEN o_site = d_site THEN 'onsite'
         WHEN o_site IS NOT NULL AND d_site IS NOT NULL THEN 'intersite' END END AS inner_class,
     CASE WHEN way = 'out' THEN l.number END AS number,
-    CASE way WHEN 'in' THEN d_site WHEN 'out' THEN CASE WHEN o_out THEN b.site ELSE o_site END ELSE o_site END AS site,
-    CASE way WHEN 'in' THEN d_evidence WHEN 'out' THEN CASE WHEN o_out THEN coalesce(b.evidence, 'none')
-        ELSE o_evidence END ELSE o_evidence END AS site_evidence,
+    CASE WHEN o_out AND d_out THEN b.site WHEN way = 'in' THEN d_site ELSE o_site END AS site,
+    CASE WHEN o_out AND d_out THEN coalesce(b.evidence, 'none') WHEN way = 'in' THEN d_evidence
+        ELSE o_evidence END AS site_evidence,
     CASE way WHEN 'net' THEN d_site END AS other_site,
     CASE way WHEN 'in' THEN dest_device ELSE orig_device END AS device,
     CASE way WHEN 'in' THEN CASE WHEN o_trunk IS NOT NULL THEN orig_device END
@@ -174,26 +178,22 @@ def lined_sql(source: str) -> str:
     return f"""
         WITH line AS NOT MATERIALIZED (
             SELECT {head}, {way} AS way, up, seconds, 1 AS records, day, row_key AS first_key, rid AS call,
-                began AS begins
+                began AS begins, {_CAUSE} AS cause
             FROM ({marked_sql(alone)})
             UNION ALL
-            SELECT {head}, 'in', up, seconds, 1, day, row_key, rid, began
+            SELECT {head}, 'in', up, seconds, 1, day, row_key, rid, began, {_CAUSE}
             FROM ({marked_sql(through)}) WHERE o_out AND d_out AND NOT recording
             UNION ALL
-            SELECT {head}, way, up, seconds, records, day, first_key, call, begins FROM talks
+            SELECT {head}, way, up, seconds, records, day, first_key, call, begins, cause FROM talks
         )
         SELECT line.*, CASE WHEN up IS NULL THEN origination ELSE make_timestamptz(up * 1000000) END AS start,
             xor(row_key, CASE way WHEN 'in' THEN 1 ELSE 0 END) AS line_key,
             coalesce(up + seconds, began) AS stopped,
-            {_CAUSE} AS cause,
             CASE WHEN way IN ('recording', 'conference', 'consultation') THEN way
                 WHEN way = 'part' THEN 'inner_leg' END AS excluded,
             q.poor
         FROM line LEFT JOIN heard q USING (call)
     """
-
-
-_CAUSE = "coalesce(nullif(dest_cause & 127, 0), nullif(orig_cause & 127, 0))"
 
 
 def line_up(connection: duckdb.DuckDBPyConnection) -> None:

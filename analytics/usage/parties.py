@@ -58,7 +58,12 @@ def _offset(zone: ZoneInfo, moment: datetime) -> int:
     return round(offset.total_seconds())
 
 
-_SIDE = pa.schema([("site", pa.string()), ("evidence", pa.string()), ("trunk", pa.string()), ("known", pa.bool_())])
+_DAY_OF = ("lday", pa.date32())
+_FOUND = [("site", pa.string()), ("evidence", pa.string())]
+_KNOWN = ("known", pa.bool_())
+_DEVICE = pa.schema([("device", pa.string()), _DAY_OF, *_FOUND, ("trunk", pa.string()), _KNOWN])
+_ADDRESS = pa.schema([("address", pa.string()), _DAY_OF, *_FOUND, _KNOWN])
+_NUMBER = pa.schema([("number", pa.string()), ("partition", pa.string()), _DAY_OF, *_FOUND, _KNOWN])
 
 
 def sides(
@@ -70,9 +75,12 @@ def sides(
         CREATE OR REPLACE TEMP VIEW keyed AS
         SELECT *, CAST(make_timestamp(epoch_us(origination) + {offset}) AS DATE) AS lday FROM once
     """)
-    _devices(connection, attributor)
-    _addresses(connection, attributor)
-    _numbers(connection, attributor)
+    if _devices(connection, attributor):
+        _addresses(connection, attributor)
+        _numbers(connection, attributor)
+    else:
+        _fill(connection, "by_address", _columns(_ADDRESS.names, ()), _ADDRESS)
+        _fill(connection, "by_number", _columns(_NUMBER.names, ()), _NUMBER)
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE systems AS
         SELECT source, system, row_number() OVER (ORDER BY source, system)::SMALLINT AS sid
@@ -130,14 +138,15 @@ def _said(found: Attribution) -> str:
     return f"{found.evidence} {found.origin}" if found.origin else found.evidence
 
 
-def _devices(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
-    """Fill `by_device` with the devices and trunks that the estate knows."""
-    rows = connection.execute("""
-        SELECT orig_device AS device, lday FROM keyed WHERE orig_device IS NOT NULL
-        UNION SELECT dest_device, lday FROM keyed WHERE dest_device IS NOT NULL
-    """).fetchall()
+def _devices(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> bool:
+    """Fill `by_device` with the devices and trunks that the estate knows; return whether there are others."""
+    rows = connection.execute(
+        "SELECT orig_device AS device, lday FROM keyed UNION SELECT dest_device, lday FROM keyed"
+    ).fetchall()
     kept: list[tuple[object, ...]] = []
     for device, day in rows:
+        if device is None:
+            continue
         trunk = attributor.trunk(device, day)
         if trunk is not None:
             kept.append((device, day, trunk.site, f"trunk {trunk.origin}", trunk.kind.value, True))
@@ -145,13 +154,8 @@ def _devices(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> N
         found = attributor.attribute(device=device, address=None, number=None, partition=None, day=day)
         if found.site is not None:
             kept.append((device, day, found.site, _said(found), None, True))
-    names = ("device", "lday", "site", "evidence", "trunk", "known")
-    _fill(
-        connection,
-        "by_device",
-        _columns(names, kept),
-        pa.schema([("device", pa.string()), ("lday", pa.date32()), *_SIDE]),
-    )
+    _fill(connection, "by_device", _columns(_DEVICE.names, kept), _DEVICE)
+    return len(kept) < len(rows)
 
 
 def _columns(names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> dict[str, Sequence[object]]:
@@ -174,9 +178,7 @@ def _addresses(connection: duckdb.DuckDBPyConnection, attributor: Attributor) ->
         found = attributor.attribute(device=None, address=address, number=None, partition=None, day=day)
         if found.site is not None:
             kept.append((address, day, found.site, _said(found), True))
-    types = [("address", pa.string()), ("lday", pa.date32()), ("site", pa.string()), ("evidence", pa.string())]
-    names = ("address", "lday", "site", "evidence", "known")
-    _fill(connection, "by_address", _columns(names, kept), pa.schema([*types, ("known", pa.bool_())]))
+    _fill(connection, "by_address", _columns(_ADDRESS.names, kept), _ADDRESS)
 
 
 def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
@@ -195,16 +197,7 @@ def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> N
         found = attributor.attribute(device=None, address=None, number=number, partition=partition, day=day)
         if found.site is not None:
             kept.append((number, partition or "", day, found.site, _said(found), True))
-    types = [
-        ("number", pa.string()),
-        ("partition", pa.string()),
-        ("lday", pa.date32()),
-        ("site", pa.string()),
-        ("evidence", pa.string()),
-        ("known", pa.bool_()),
-    ]
-    names = ("number", "partition", "lday", "site", "evidence", "known")
-    _fill(connection, "by_number", _columns(names, kept), pa.schema(types))
+    _fill(connection, "by_number", _columns(_NUMBER.names, kept), _NUMBER)
 
 
 def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, country: str) -> list[Destination]:

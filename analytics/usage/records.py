@@ -7,7 +7,7 @@ identifiers come round again after a restart, and no party is parked that long.
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 
 import duckdb
 import numpy as np
@@ -31,8 +31,16 @@ NEEDED = (
 
 
 def select(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> int:
-    """Make the view `once`: the records of UTC days first to last without copies. Return how many copies there are."""
-    days = f"day BETWEEN DATE '{first}' AND DATE '{last}'"
+    """Make the view `once`: records of UTC days first to last without copies. Return how many copies there are.
+
+    With them come the records of further days that belong to calls which go on over the first or the last day.
+    """
+    _reach(connection, view, first, last)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW window_records AS
+        SELECT * FROM {view} WHERE day BETWEEN DATE '{first}' AND DATE '{last}' UNION ALL FROM reaching
+    """)
+    view, days = "window_records", "true"
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE twice AS SELECT row_key, count(*) AS n FROM {view} WHERE {days} "
         "GROUP BY row_key HAVING count(*) > 1"
@@ -51,6 +59,64 @@ def select(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: 
         SELECT * FROM {view} WHERE {days} AND row_key NOT IN (SELECT row_key FROM twice) UNION ALL FROM repeated
     """)
     return _one(connection, "SELECT (SELECT sum(n) FROM twice) - (SELECT count(*) FROM repeated)")[0]
+
+
+MOST_DAYS = 31
+"""Days on each side of a window in which the rest of a call is looked for."""
+_ENDED = "coalesce(disconnect, connect + to_seconds(seconds), origination)"
+
+
+def _reach(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> None:
+    """Fill `reaching` with records of other days whose calls go on over the window's first or last day."""
+    day = timedelta(days=1)
+    near = f"INTERVAL {MAX_GAP_SECONDS} SECOND"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE reaching AS SELECT * FROM {view} LIMIT 0")
+    # What was still up at the midnight before, and shares a leg or reference with the window's first day.
+    _keys(
+        connection,
+        f"SELECT * FROM {view} WHERE day = DATE '{first - day}' AND {_ENDED} >= TIMESTAMPTZ "
+        f"'{first} 00:00:00+00' - {near}",
+    )
+    _keys(connection, f"SELECT * FROM {view} WHERE day = DATE '{first}' AND {_SHARES}")
+    _walk(connection, view, first - day, -day)
+    _keys(
+        connection,
+        f"SELECT * FROM {view} WHERE day = DATE '{last}' AND {_ENDED} >= TIMESTAMPTZ "
+        f"'{last + day} 00:00:00+00' - {near}",
+    )
+    _walk(connection, view, last + day, day)
+
+
+_SHARES = """(
+    (source, system, 0, orig_leg) IN (FROM frontier) OR (source, system, 0, dest_leg) IN (FROM frontier)
+    OR (source, system, 1, call_ref) IN (FROM frontier)
+)"""
+
+
+def _keys(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
+    """Fill `frontier` with what records of a query can share with others."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE next_frontier AS
+        WITH found AS ({rows})
+        SELECT source, system, 0 AS what, orig_leg AS key FROM found WHERE orig_leg <> 0
+        UNION SELECT source, system, 0, dest_leg FROM found WHERE dest_leg <> 0
+        UNION SELECT source, system, 1, call_ref FROM found WHERE call_ref <> 0
+    """)
+    connection.execute("CREATE OR REPLACE TEMP TABLE frontier AS FROM next_frontier")
+
+
+def _walk(connection: duckdb.DuckDBPyConnection, view: str, begin: date, step: timedelta) -> None:
+    """Add records that share something with the frontier, day by day outwards, until a day has none."""
+    day = begin
+    for _ in range(MOST_DAYS):
+        if not _one(connection, "SELECT count(*) FROM frontier")[0]:
+            return
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE reached AS SELECT * FROM {view} WHERE day = DATE '{day}' AND {_SHARES}
+        """)
+        connection.execute("INSERT INTO reaching FROM reached")
+        _keys(connection, "FROM reached")
+        day += step
 
 
 def join(connection: duckdb.DuckDBPyConnection) -> int:
