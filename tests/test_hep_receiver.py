@@ -170,7 +170,7 @@ def test_a_connection_that_dawdles_over_a_message_is_closed() -> None:
             with pytest.raises(ConnectionError):
                 await asyncio.wait_for(_read_to_end(reader), 10)
             writer.close()
-            assert source.receiver.ports.counts["closed_slow"] == 1
+            assert source.health().lost == {"closed_slow": 1, "hep_cut_short": 1}
             assert not source.receiver.ports.connections
 
     asyncio.run(scene())
@@ -341,6 +341,21 @@ def test_rtcp_as_json_becomes_a_row_once_its_source_is_silent(shared: Path) -> N
     assert (row["source"], row["call_id"], row["packets_lost"], row["packets_sent"]) == ("rtcp", "one", 0, 4017)
     assert row["jitter_ms"] is None, "no description told the clock rate"
     assert intake.rest(NOW) == ([], [])
+
+
+def test_messages_that_overtook_each_other_are_put_in_order() -> None:
+    told = []
+    for order in (range(6), (1, 0, 3, 2, 5, 4), (5, 4, 3, 2, 1, 0)):
+        intake = SipIntake("here")
+        messages = [
+            ReceivedMessage(
+                NOW + place * 10**8, NOW, *((ALICE, BOB) if by_caller else (BOB, ALICE)), "udp", SIP, raw, 1, None
+            )
+            for place, (raw, by_caller) in enumerate(call_messages("one"))
+        ]
+        intake.take([messages[place] for place in order])
+        told.append(intake.calls.rest())
+    assert told[0] == told[1] == told[2]
 
 
 def test_kinds_that_say_nothing_of_calls_are_counted() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import ssl
 from collections import Counter
@@ -133,8 +132,7 @@ class HepReceiver:
     def lost(self) -> dict[str, int]:
         """What did not get through, by reason."""
         found = {f"hep_{name}": count for name, count in dict(self.malformed).items()}
-        found["kernel_drops"] = self.ports.kernel_drops
-        found["connections_refused"] = self.ports.counts["connections_refused"]
+        found |= self.ports.lost()
         found["hep_skipped_octets"] = self.skipped_octets
         return {name: count for name, count in sorted(found.items()) if count}
 
@@ -180,13 +178,3 @@ def tls_context(settings: HepSettings) -> ssl.SSLContext:
             f"the certificate {settings.certificate} cannot be used: {error.strerror or error}"
         ) from error
     return context
-
-
-async def watch(ports: Ports, stopping: asyncio.Event) -> None:
-    """Look after the connections until told to stop."""
-    while not stopping.is_set():
-        ports.watch()
-        try:
-            await asyncio.wait_for(stopping.wait(), 1.0)
-        except TimeoutError:
-            continue

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from collector.calls import CallLimits
 from collector.facts import Call
 from collector.live.source import Deliver, Found, SourceHealth
-from collector.receivers.hep import HepReceiver, HepSettings, watch
-from collector.receivers.listening import Clock, Listen
+from collector.receivers.hep import HepReceiver, HepSettings
+from collector.receivers.listening import Clock, Listen, watch
 from collector.receivers.report_rows import Row
 from collector.receivers.sip_intake import CALL_LIMITS, SipIntake, warm_up
 

@@ -181,6 +181,11 @@ class Ports:
         """Datagrams that the kernel dropped because we did not read fast enough."""
         return self._drops_of_closed + sum(_drops_of(each) for each in self._udp)
 
+    def lost(self) -> dict[str, int]:
+        """What was not read, or cut off, by reason."""
+        found = {name: self.counts[name] for name in ("connections_refused", "closed_slow", "closed_garbage")}
+        return found | {"kernel_drops": self.kernel_drops}
+
     def pause(self) -> None:
         """Read nothing for a while: over TCP senders wait, over UDP the kernel keeps what its buffer holds."""
         if self.paused or self._closing:
@@ -354,3 +359,13 @@ class Connection(asyncio.Protocol):
         if self._framed is not None:
             self._framed.finish()
             self._framed = None
+
+
+async def watch(ports: Ports, stopping: asyncio.Event) -> None:
+    """Look after the connections until told to stop."""
+    while not stopping.is_set():
+        ports.watch()
+        try:
+            await asyncio.wait_for(stopping.wait(), 1.0)
+        except TimeoutError:
+            continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import attrgetter
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from collector.receivers.rtcp_reports import RtcpReports
 CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000)
 ROWS_LIMIT = 50_000
 """Rows of reports that wait to be fetched; further ones are dropped and counted."""
+ONE_CLOCK = 10_000_000_000
+"""Messages that came together and were captured no farther apart than this are put in order [ns]."""
 _STATISTICS = (b"RTP-Stat", b"RTP-RxStat", b"RTP-TxStat")
 
 
@@ -51,7 +54,7 @@ class SipIntake:
 
     def take(self, messages: Sequence[ReceivedMessage]) -> None:
         """Take messages in the order of their arrival."""
-        sip = [each for each in messages if each.payload_type == SIP]
+        sip = _in_order([each for each in messages if each.payload_type == SIP])
         if sip:
             self._take_sip(sip)
         if len(sip) != len(messages):
@@ -142,6 +145,20 @@ class SipIntake:
         """Everything that is left, over or not."""
         rows, self._rows = self._rows, []
         return self.calls.rest(), rows + self._rtcp.harvest(now, silent=0)
+
+
+def _in_order(messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
+    """Put what came together in the order of its capture: processes of one proxy send side by side.
+
+    Times far apart are of different clocks, and say nothing of the order.
+    """
+    times = [each.at for each in messages]
+    if len(times) < 2 or max(times) - min(times) > ONE_CLOCK:
+        return messages
+    return sorted(messages, key=_captured_at)
+
+
+_captured_at = attrgetter("at")
 
 
 def warm_up() -> None:

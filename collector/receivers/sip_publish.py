@@ -12,8 +12,7 @@ from collector.live.source import Deliver, Found, SourceHealth
 from collector.protocols.sip import BODY_LIMIT, SipError, frame_length
 from collector.protocols.sip_message import HEADER_SECTION_LIMIT
 from collector.protocols.sip_publish import Answered, PublishServer
-from collector.receivers.hep import watch
-from collector.receivers.listening import Clock, ConnectionLimits, Listen, Ports
+from collector.receivers.listening import Clock, ConnectionLimits, Listen, Ports, watch
 from collector.receivers.report_rows import Row, vq_rows
 
 PORT = 5060
@@ -125,8 +124,7 @@ class PublishSource:
         """How it goes."""
         counts = Counter(self.server.counts)
         lost = {name: count for name, count in counts.items() if name not in (*_TAKEN, "messages")}
-        lost |= {"kernel_drops": self.ports.kernel_drops, "reports_dropped": self.rows_dropped}
-        lost["connections_refused"] = self.ports.counts["connections_refused"]
+        lost |= self.ports.lost() | {"reports_dropped": self.rows_dropped}
         taken = sum(counts[name] for name in _TAKEN)
         return SourceHealth(
             name=self.name,
