@@ -707,3 +707,37 @@ def test_a_disk_that_is_full_loses_nothing(tmp_path: Path, caplog: pytest.LogCap
         assert two.counts().rows == 240
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_an_agent_whose_disk_is_full_counts_what_it_drops(tmp_path: Path) -> None:
+    folder = tmp_path / "spool-york"
+    if not mounted(folder, "200k"):
+        pytest.skip("a small tmpfs cannot be mounted here")
+    chance = random.Random(1)
+
+    async def work(port: int) -> Agent:
+        settings = BrokerSettings(port=port)
+        one = agent(tmp_path, settings, spool=SpoolSettings(segment_octets=20_000, octets=10_000_000, durable=False))
+        two = centre(tmp_path, settings)
+        async with running(one):
+            for number in range(400):
+                one.offer("intervals", intervals(number, 4, source=chance.randbytes(1_000).hex()))
+                await asyncio.sleep(0.001)
+            await until(lambda: one.counts().queue_dropped > 0)
+            async with running(two):
+                await until(lambda: sum(one.counts()[1:4]) == 1_600)
+                await until(lambda: not one.status().waiting)
+        return one
+
+    try:
+        with broker(tmp_path / "broker") as mosquitto:
+            one = asyncio.run(work(mosquitto.port))
+        counts = one.counts()
+        assert counts.offered == 1_600 == counts.spooled + counts.queue_dropped
+        found = counted(tmp_path)
+        assert set(found.values()) == {4}
+        assert sum(found.values()) == counts.spooled
+        assert one.status().spool_dropped == 0
+        one._spool.close()
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

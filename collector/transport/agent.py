@@ -284,7 +284,9 @@ class Agent:
 
     async def _tell_status(self, session: Session) -> None:
         while True:
-            await session.publish(self._status_topic, bytes(self.status()), qos=1, retain=True)
+            # Not in the loop: the spool answers after the disk has what is being written.
+            status = await asyncio.to_thread(self.status)
+            await session.publish(self._status_topic, bytes(status), qos=1, retain=True)
             await asyncio.sleep(self._settings.status_seconds)
 
     async def _take_receipts(self, session: Session) -> None:
@@ -316,17 +318,18 @@ class Agent:
         answers: list[tuple[int, asyncio.Future[int]]] = []
         while True:
             self._wake.clear()
-            counts = self._spool.counts()
-            self._outgoing.dropped_below(counts.appended - counts.waiting + 1)
+            counts = await asyncio.to_thread(self._spool.counts)
+            floor = counts.appended - counts.waiting + 1
+            self._outgoing.dropped_below(floor)
             for spooled in await self._due():
                 while len(answers) >= self._settings.inflight:
                     await self._hear(*answers.pop(0))
-                answers.append((spooled.sequence, self._publish(session, spooled)))
+                answers.append((spooled.sequence, self._publish(session, spooled, floor)))
             while answers:
                 await self._hear(*answers.pop(0))
             if self._spooled_all.is_set():
                 until = until or self._elapsed() + self._settings.stop_seconds
-                if not self._spool.counts().waiting or self._elapsed() >= until:
+                if not (await asyncio.to_thread(self._spool.counts)).waiting or self._elapsed() >= until:
                     return
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), min(1.0, self._settings.receipt_seconds / 2))
@@ -352,9 +355,8 @@ class Agent:
             found += [one for one in self._spool.peek(room, after=newest) if one.sequence <= newest + room]
         return found
 
-    def _publish(self, session: Session, spooled: Spooled) -> asyncio.Future[int]:
-        counts = self._spool.counts()
-        floor = min(spooled.sequence, counts.appended - counts.waiting + 1)
+    def _publish(self, session: Session, spooled: Spooled, floor: int) -> asyncio.Future[int]:
+        floor = min(spooled.sequence, floor)
         message = stamped(spooled.payload, self._spool.identity, spooled.sequence, floor, self._clock())
         kind = _kind_of(spooled.payload)
         self._messages += 1
