@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from analytics.store.lake import Lake
 from analytics.store.schema import USAGE
 from api.main import shell
 
+TARIFFS = Path(__file__).parent / "data" / "cost_example_estate" / "tariffs"
 T = 1_759_306_500  # 2025-10-01 09:15 BST
 
 
@@ -111,6 +113,17 @@ def test_files_of_costs_and_tariffs_are_checked_too(estate: Path, capsys: pytest
     out = capsys.readouterr().out
     assert "keys.csv:2: error:" in out
     assert "tariffs/ip/2025-04-01/rates.csv: error:" in out
+    assert "tariffs/legacy: error: there is no version of the legacy tariff legacy" in out
+
+
+def test_a_version_that_is_not_named_by_a_day_is_an_error(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("ip/2025-4-1", "legacy/2025-04-01"):
+        shutil.copytree(TARIFFS / "legacy" / "2025-04-01", estate / "tariffs" / name)
+    for command in (["estate", "check", str(estate)], ["tariff", "check", "--estate", str(estate)]):
+        assert shell(command) == 1
+        out = capsys.readouterr().out
+        assert "tariffs/ip: error: the folder '2025-4-1' is not named by the day its version begins" in out
+        assert "tariffs/ip: error: there is no version of the ip tariff ip, which estate.toml names" in out
 
 
 def test_show_says_where_a_device_is_and_by_which_rows(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:

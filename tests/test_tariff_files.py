@@ -69,6 +69,7 @@ def test_the_example_reads_as_it_is_written() -> None:
     ("line", "code"),
     [
         (",geografic,,,1,,,60/60,", "unknown_class"),
+        (",unknown,,,1,,,60/60,", "unknown_class"),
         (",,,,1,,,60/60,", "no_destination"),
         ("0845,,,,1,,,60/60,", "bad_prefix"),
         ("4412345678901234,,,,1,,,60/60,", "bad_prefix"),
@@ -192,20 +193,55 @@ def test_inclusive_minutes_are_checked(folder: Path, rows: str, expected: tuple[
 
 
 def test_folders_that_are_no_versions_are_named(folder: Path) -> None:
-    (folder / "tariffs" / "legacy" / "2025-13-01").mkdir()
-    (folder / "tariffs" / "legacy" / "old").mkdir()
+    for name in ("2025-13-01", "2026.1.1", "20260401", "1960-01-01", "old", "2025-04-01 copy"):
+        (folder / "tariffs" / "legacy" / name).mkdir()
+    (folder / "tariffs" / "legacy" / "2026-04-01").write_text("x")
     (folder / "tariffs" / "notes.txt").write_text("x")
     (folder / VERSION / "rate.csv").write_text("x")
     assert found(folder) == [
         ("tariffs", 0, "warning", "unknown_file"),
+        ("legacy", 0, "error", "bad_version"),
+        ("legacy", 0, "warning", "bad_version"),
+        ("legacy", 0, "error", "bad_version"),
         ("legacy", 0, "warning", "unknown_file"),
-        ("legacy", 0, "warning", "unknown_file"),
+        ("legacy", 0, "error", "bad_version"),
+        ("legacy", 0, "error", "bad_version"),
+        ("legacy", 0, "warning", "bad_version"),
         ("2025-04-01", 0, "warning", "unknown_file"),
     ]
     shutil.rmtree(folder / "tariffs" / "legacy")
     assert ("legacy", 0, "error", "missing_tariff") in found(folder)
     shutil.rmtree(folder / "tariffs")
     assert ("tariffs", 0, "error", "missing_folder") in found(folder)
+
+
+@pytest.mark.parametrize("name", ["2025-4-1", "april", ""])
+def test_a_tariff_whose_only_version_is_wrongly_named_is_missing(folder: Path, name: str) -> None:
+    version = folder / VERSION
+    if name:
+        version.rename(version.with_name(name))
+    else:
+        shutil.rmtree(version)
+    expected = [("legacy", 0, "error", "missing_tariff")]
+    assert [one for one in found(folder) if one[3] == "missing_tariff"] == expected
+    with pytest.raises(EstateError, match="legacy: "):
+        load_tariffs(folder, SETTINGS)
+
+
+def test_a_file_in_place_of_a_version_leaves_the_tariff_missing(folder: Path) -> None:
+    shutil.rmtree(folder / VERSION)
+    (folder / VERSION).write_text("no folder")
+    assert ("legacy", 0, "error", "missing_tariff") in found(folder)
+
+
+def test_a_missing_tariff_names_one_like_it(folder: Path) -> None:
+    (folder / "tariffs" / "legacy").rename(folder / "tariffs" / "Legacy")
+    _, problems = read_tariffs(folder, SETTINGS)
+    (missing,) = (str(one) for one in problems if one.code == "missing_tariff")
+    assert missing == (
+        "tariffs/legacy: error: there is no version of the legacy tariff legacy, which estate.toml names "
+        "(did you mean Legacy?) [missing_tariff]"
+    )
 
 
 def test_strange_names_and_folders_in_place_of_files_do_no_harm(folder: Path) -> None:

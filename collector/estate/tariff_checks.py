@@ -24,7 +24,7 @@ from analytics.cost.number_classes import (
 )
 from analytics.cost.tariff import DAY_NAMES, HOLIDAY, MINUTES_PER_DAY, RateRow, TariffBook, TariffVersion
 from analytics.sites import EstateSettings, Origin
-from collector.estate.problems import Problems
+from collector.estate.problems import Problems, nearest
 
 HOME = "44"
 SHORT_CLASSES = frozenset({EMERGENCY, SHORT_OTHER, *SHORT_CODES.values(), *SHORT_RANGES.values()})
@@ -45,11 +45,12 @@ def check_version(version: TariffVersion, folder: str, settings: EstateSettings,
 
 
 def check_book(book: TariffBook, names: Collection[str], settings: EstateSettings, problems: Problems) -> None:
-    """Note what is wrong between tariffs; `names` are those with a folder, sound or not."""
+    """Note what is wrong between tariffs; `names` are those with a version, sound or not."""
     used = {"ip": settings.ip_tariff, "legacy": settings.legacy_tariff}
     for side, name in used.items():
         if name not in names:
-            sentence = f"there is no version of the {side} tariff {name}, which estate.toml names"
+            hint = nearest(name, book.names)
+            sentence = f"there is no version of the {side} tariff {name}, which estate.toml names{hint}"
             problems.error(Origin(f"tariffs/{name}", 0), "missing_tariff", sentence)
     for name in book.names:
         for version, later in pairwise(book.named(name)):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from analytics.cost.money import Rounding, per_minute_to_atoms, to_atoms
-from analytics.cost.number_classes import CLASSES
+from analytics.cost.number_classes import CLASSES, UNKNOWN
 from analytics.cost.tariff import (
     ANYTIME,
     DAY_NAMES,
@@ -100,19 +100,20 @@ _BAND = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|24:00")
 _INCREMENT = re.compile(r"([0-9]{1,5})/([0-9]{1,5})")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_LIKE_A_DATE = re.compile(r"[0-9]+(?:[-_. ]?[0-9]+)*")
 
 
 def read_tariffs(root: Path, settings: EstateSettings) -> tuple[TariffBook, list[Problem]]:
     """Every version of every tariff without an error, and all problems by file and line."""
     problems = Problems()
     versions = []
-    folders = _version_folders(root, problems)
-    for folder in folders:
-        version = _read_version(root, folder, settings, problems)
+    folders = [(folder, day) for folder in _version_folders(root, problems) if (day := _begin(root, folder, problems))]
+    for folder, valid_from in folders:
+        version = _read_version(root, folder, valid_from, settings, problems)
         if version is not None:
             versions.append(version)
     book = TariffBook(tuple(versions))
-    check_book(book, {folder.parent.name for folder in folders}, settings, problems)
+    check_book(book, {folder.parent.name for folder, _ in folders}, settings, problems)
     return book, list(problems)
 
 
@@ -147,15 +148,29 @@ def _version_folders(root: Path, problems: Problems) -> list[Path]:
     return [path.relative_to(root) for path in found[:MOST_VERSIONS]]
 
 
-def _read_version(root: Path, folder: Path, settings: EstateSettings, problems: Problems) -> TariffVersion | None:
+def _begin(root: Path, folder: Path, problems: Problems) -> date | None:
+    """Day on which the version of a folder begins; None where it is no version, which is noted."""
+    at = Origin(folder.parent.as_posix(), 0)
+    if not (root / folder).is_dir():
+        problems.warning(at, "unknown_file", f"{shown(folder.name)} is no folder of a version")
+        return None
+    valid_from = _day_of(folder.name)
+    if valid_from is None:
+        sentence = f"the folder {shown(folder.name)} is not named by the day its version begins, YYYY-MM-DD: not read"
+        # What looks like a day is meant as a version, and the one before it must not hold on in its place.
+        if _LIKE_A_DATE.fullmatch(folder.name):
+            problems.error(at, "bad_version", sentence)
+        else:
+            problems.warning(at, "bad_version", sentence)
+    return valid_from
+
+
+def _read_version(
+    root: Path, folder: Path, valid_from: date, settings: EstateSettings, problems: Problems
+) -> TariffVersion | None:
     """One version; None where it has an error."""
     own = Problems()
     name = folder.as_posix()
-    valid_from = _day_of(folder.name)
-    if valid_from is None or not (root / folder).is_dir():
-        sentence = f"{shown(folder.name)} is no folder named by the day it begins, YYYY-MM-DD"
-        problems.warning(Origin(folder.parent.as_posix(), 0), "unknown_file", sentence)
-        return None
     _note_strange_files(root, folder, own)
     terms = _read_terms(read_table(root, f"{name}/{TERMS.name}", TERMS, own), Origin(f"{name}/{TERMS.name}", 0), own)
     unit = terms.unit if terms else Decimal(1)
@@ -238,7 +253,9 @@ def _read_terms(rows: list[Cells], at: Origin, problems: Problems) -> Terms | No
 def _rate(cells: Cells, unit: Decimal, bands: tuple[str, ...]) -> RateRow:
     prefix = cells.digits("prefix")
     number_class = cells.text("class")
-    if number_class and number_class not in CLASSES:
+    if number_class == UNKNOWN:
+        cells.wrong("unknown_class", "what is no number has no price: there is no row for the class unknown")
+    elif number_class and number_class not in CLASSES:
         cells.wrong("unknown_class", f"there is no class {shown(number_class)}{nearest(number_class, CLASSES)}")
     if not prefix and not number_class:
         cells.wrong("no_destination", "the row has neither a prefix nor a class")
