@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from api.progress import say
+from api.settings_command import Config
 
 if TYPE_CHECKING:
+    from collector.live.child import PacketSettings
+    from collector.live.engine import LiveSettings
     from collector.live.source import Source
+    from collector.receivers.hep import HepSettings
+    from collector.receivers.sip_publish import PublishSettings
+
+S = TypeVar("S", bound=Any)
 
 UNUSABLE = 2
 PARTLY = 1
@@ -23,7 +31,7 @@ def collect(
         list[str] | None,
         typer.Option("--interface", "-i", metavar="IFACE", help="Capture on this interface; may be given again."),
     ] = None,
-    bpf: Annotated[str, typer.Option("--bpf", metavar="EXPR", help="Capture filter, as tcpdump has it.")] = "",
+    bpf: Annotated[str | None, typer.Option("--bpf", metavar="EXPR", help="Capture filter, as tcpdump has it.")] = None,
     hep: Annotated[
         list[str] | None,
         typer.Option(
@@ -55,8 +63,11 @@ def collect(
         ),
     ] = None,
     store: Annotated[
-        Path, typer.Option("--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="The store; made if absent.")
-    ] = Path("callgauge-store"),
+        Path | None,
+        typer.Option(
+            "--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="The store; made if absent; callgauge-store."
+        ),
+    ] = None,
     estate: Annotated[
         Path | None,
         typer.Option("--estate", metavar="DIR", envvar="CALLGAUGE_ESTATE", help="Say at which sites calls were."),
@@ -66,69 +77,93 @@ def collect(
         typer.Option("--name", metavar="NAME", help="This agent's name in the store; the host's if not given."),
     ] = None,
     snaplen: Annotated[
-        int, typer.Option("--snaplen", metavar="OCTETS", min=64, help="Octets captured of a packet.")
-    ] = 65_535,
+        int | None, typer.Option("--snaplen", metavar="OCTETS", min=64, help="Octets captured of a packet; 65535.")
+    ] = None,
     buffer_mb: Annotated[
-        int, typer.Option("--buffer-mb", metavar="MIB", min=1, help="Kernel buffer of an interface.")
-    ] = 64,
+        int | None, typer.Option("--buffer-mb", metavar="MIB", min=1, help="Kernel buffer of an interface; 64.")
+    ] = None,
     program: Annotated[
-        str, typer.Option("--program", metavar="NAME", help="dumpcap or tcpdump; the first of them that is there.")
-    ] = "",
+        str | None,
+        typer.Option("--program", metavar="NAME", help="dumpcap or tcpdump; the first of them that is there."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus here.")
+    ] = None,
+    config: Config = None,
 ) -> int:
     """Measure live traffic until told to stop, and keep calls, streams and intervals in the store."""
     from analytics.store.settings import StoreError
     from api.collecting import Collection, collect_from
+    from api.logs import log_to_stderr
+    from api.settings import SettingsError, load
     from collector.capture.files import CaptureError
     from collector.estate.problems import EstateError
     from collector.receivers.listening import ListenError
 
     try:
-        agent = name or os.uname().nodename
-        sources = _sources(tuple(interface or ()), bpf, snaplen, buffer_mb, program)
-        if hep:
-            sources.append(_hep_source(hep, hep_key, (certificate, certificate_key, client_authority), agent))
-        if publish:
-            sources.append(_publish_source(publish, agent))
+        settings = load(config)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            say(line)
+        return UNUSABLE
+    process = _with(settings.process, metrics=metrics)
+    log_to_stderr(process.log, process.log_level)
+    agent = name or settings.name or os.uname().nodename
+    packets = _with(
+        settings.packets,
+        interfaces=tuple(interface) if interface else None,
+        bpf=bpf,
+        snaplen=snaplen,
+        buffer_mb=buffer_mb,
+        program=program,
+    )
+    keys = {"certificate": certificate, "key": certificate_key, "client_authority": client_authority}
+    try:
+        sources = _packet_sources(packets, settings.live)
+        if hep or settings.wants("hep"):
+            received = _with(settings.hep, auth_key=hep_key.encode() if hep_key else None, **keys)
+            sources.append(_hep_source(hep, received, agent))
+        if publish or settings.wants("publish"):
+            sources.append(_publish_source(publish, settings.publish, agent))
         if not sources:
             say("nothing to collect from: name an interface with -i, or an address with --hep or --publish")
             return UNUSABLE
-        kept = Collection(agent, store, estate)
-        return 0 if collect_from(sources, kept) else PARTLY
+        kept = Collection(agent, store or settings.store, estate or settings.estate, settings.lake_settings())
+        return 0 if collect_from(sources, kept, agent, process) else PARTLY
     except (StoreError, EstateError, CaptureError, ListenError) as error:
         say(str(error))
         return UNUSABLE
 
 
-def _sources(interfaces: tuple[str, ...], bpf: str, snaplen: int, buffer_mb: int, program: str) -> list[Source]:
-    """What the options name; each kind of source adds its own here."""
-    from collector.live.child import PacketSettings
+def _with(settings: S, **given: object) -> S:
+    """Settings with what options give; an option wins over file and environment."""
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})
+
+
+def _packet_sources(packets: PacketSettings, live: LiveSettings) -> list[Source]:
+    """What captures on interfaces, where some are named."""
     from collector.live.packets import PacketSource
 
-    found: list[Source] = []
-    if interfaces:
-        found.append(PacketSource(PacketSettings(interfaces, bpf, snaplen, buffer_mb, program)))
-    return found
+    return [PacketSource(packets, live)] if packets.interfaces else []
 
 
-def _hep_source(
-    addresses: list[str], key: str | None, tls: tuple[Path | None, Path | None, Path | None], agent: str
-) -> Source:
+def _hep_source(addresses: list[str] | None, settings: HepSettings, agent: str) -> Source:
     """A source that receives HEP; ListenError where an address is none."""
-    from collector.receivers.hep import PORT, HepSettings
+    from collector.receivers.hep import PORT
     from collector.receivers.hep_source import HepSource
     from collector.receivers.listening import listen_address
 
-    listen = tuple(listen_address(each, PORT) for each in addresses)
-    return HepSource(HepSettings(listen, key.encode() if key else None, *tls), agent, time.time_ns)
+    listen = tuple(listen_address(each, PORT) for each in addresses) if addresses else None
+    return HepSource(_with(settings, listen=listen), agent, time.time_ns)
 
 
-def _publish_source(addresses: list[str], agent: str) -> Source:
+def _publish_source(addresses: list[str] | None, settings: PublishSettings, agent: str) -> Source:
     """A source that receives reports by SIP PUBLISH; ListenError where an address is none."""
     from collector.receivers.listening import ListenError, listen_address
-    from collector.receivers.sip_publish import PORT, PublishSettings, PublishSource
+    from collector.receivers.sip_publish import PORT, PublishSource
 
-    listen = tuple(listen_address(each, PORT) for each in addresses)
-    for address in listen:
+    settings = _with(settings, listen=tuple(listen_address(each, PORT) for each in addresses) if addresses else None)
+    for address in settings.listen:
         if address.transport == "tls":
             raise ListenError(f"{address}: reports are received over udp: and tcp: alone")
-    return PublishSource(PublishSettings(listen), agent, time.time_ns)
+    return PublishSource(settings, agent, time.time_ns)

@@ -7,21 +7,24 @@ import os
 import signal
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from analytics.attribution import Attributor
+from analytics.health import ProcessHealth
 from analytics.quality.rating import rate_stream
 from analytics.store.arrow_rows import arrow_table
 from analytics.store.lake import Lake
 from analytics.store.schema import CALLS, INTERVALS, SITE_MINUTES, STREAMS, table
-from analytics.store.settings import StoreError
+from analytics.store.settings import LakeSettings, StoreError
 from analytics.store.site_minutes import append_minutes
+from api.beside import Beside, ProcessSettings
 from api.lake_rows import NOWHERE, Minutes, Places, Row, Sides, call_key, call_rows, key64, stream_rows
-from api.progress import say
+from api.notify import STOPPING, notify
+from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
 from api.rated import RECEIVER_CONCEALS, RatedCall, RatedStream, rate, rate_call
 from api.wording import plural
 from collector.estate.folder import load_estate
@@ -56,6 +59,8 @@ class StoreHealth:
     """Why the store takes nothing now; None when it does."""
     stored_up_to: int | None = None
     """What was found up to then is in the store [ns since the epoch]."""
+    made: Mapping[str, int] = field(default_factory=dict)
+    """Rows that were to be stored, by table: stored, put aside, given up or waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +92,20 @@ class LiveRows:
     def __init__(self, source: str, places: Places | None) -> None:
         self._source = source
         self._places = places
+        self._next_places: Places | None = None
         self._calls: OrderedDict[str, int] = OrderedDict()
         self._streams: OrderedDict[tuple[str, str, int, int], _Known] = OrderedDict()
 
+    def use(self, places: Places) -> None:
+        """Tell sites by these from the next delivery on; from any thread."""
+        self._next_places = places
+
     def rows(self, found: Found) -> dict[str, list[Row]]:
         """Rows by table."""
+        if self._next_places is not None:
+            self._places, self._next_places = self._next_places, None
+            # They hold the sites that were.
+            self._streams.clear()
         rated = rate_found(found.streams, found.calls)
         minutes = Minutes()
         made: dict[str, list[Row]] = {
@@ -199,6 +213,7 @@ class LakeWriter:
         self._number = 0
         self._stored: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
+        self._made: Counter[str] = Counter()
         self._quarantined = self._retries = 0
         self._problem: str | None = None
         self._up_to: int | None = None
@@ -208,6 +223,7 @@ class LakeWriter:
     async def keep(self, found: Found) -> None:
         """Append a delivery, again and again until it stands or we have to stop."""
         rows = await asyncio.to_thread(self._rows.rows, found)
+        self._made.update({name: len(of_table) for name, of_table in rows.items()})
         self._number += 1
         wait, last_try = 1.0, None
         for name, of_table in rows.items():
@@ -248,51 +264,109 @@ class LakeWriter:
     def health(self) -> StoreHealth:
         """How it goes."""
         return StoreHealth(
-            dict(self._stored), self._quarantined, dict(self._lost), self._retries, self._problem, self._up_to
+            dict(self._stored),
+            self._quarantined,
+            dict(self._lost),
+            self._retries,
+            self._problem,
+            self._up_to,
+            dict(self._made),
         )
 
 
 class Collection:
     """A store that live sources are going to be kept in, opened before they begin."""
 
-    def __init__(self, agent: str, root: Path, estate: Path | None) -> None:
+    def __init__(self, agent: str, root: Path, estate: Path | None, settings: LakeSettings | None = None) -> None:
         """Open it, made if absent. Raises StoreError, and EstateError where the estate has a fault."""
         places = None if estate is None else Places(Attributor(load_estate(estate)))
         self.root = root
-        self._lake = Lake.open(root, create=True)
+        self._lake = Lake.open(root, create=True, settings=settings)
         self._rows = LiveRows(agent, places)
+        self._estate = estate
         self._batch = f"collect {agent} {os.getpid()}.{time.time_ns()}"
 
     def writer(self) -> LakeWriter:
         """What appends to it."""
         return LakeWriter(self._lake, self._rows, self._batch)
 
+    def reload(self) -> str:
+        """Read the estate anew; what to say of it. EstateError where it has a fault: the one before stays."""
+        if self._estate is None:
+            return "there is no estate to read anew"
+        estate = load_estate(self._estate)
+        self._rows.use(Places(Attributor(estate)))
+        return f"the estate was read anew: {plural(len(estate.sites), 'site')}"
+
     def close(self) -> None:
         """Let go of it."""
         self._lake.close()
 
 
-def collect_from(sources: Sequence[Source], kept: Collection) -> bool:
+def collect_from(
+    sources: Sequence[Source],
+    kept: Collection,
+    agent: str = "",
+    process: ProcessSettings = ProcessSettings(),  # noqa: B008  # immutable
+) -> bool:
     """Run sources until SIGTERM or SIGINT, and keep what they find; whether all of it is in the store."""
+    writer = kept.writer()
+    began = time.time_ns()
+
+    def health(ended: bool) -> ProcessHealth:
+        return health_of(snapshot(sources, writer), agent, began, time.time_ns(), process.health_seconds, ended)
+
+    beside = Beside(process, kept.root, health, lambda: all(source.health().running for source in sources), kept.reload)
     try:
-        health = asyncio.run(collecting(sources, kept.writer(), say))
+        found = asyncio.run(collecting(sources, writer, beside.report, beside.run))
+        beside.last_word()
     finally:
         kept.close()
-    rows = sum(health.store.stored.values())
-    say(f"stored in {kept.root}: {plural(rows, 'row')} ({_by_table(health.store.stored)})")
-    for source in health.sources:
-        say(last_line(source))
-    if health.store.lost:
-        say(f"not stored: {_by_table(health.store.lost)}")
-    return not health.store.lost and not any(name.endswith("_not_stored") for s in health.sources for name in s.lost)
+    rows = sum(found.store.stored.values())
+    beside.report(f"stored in {kept.root}: {plural(rows, 'row')} ({_by_table(found.store.stored)})")
+    for source in found.sources:
+        beside.report(last_line(source))
+    if found.store.lost:
+        beside.report(f"not stored: {_by_table(found.store.lost)}")
+    return not found.store.lost and not any(name.endswith("_not_stored") for s in found.sources for name in s.lost)
 
 
-async def collecting(sources: Sequence[Source], writer: LakeWriter, report: Callable[[str], None]) -> CollectHealth:
-    """Run sources until they end or a signal stops them; `report` gets a line every minute."""
+def snapshot(sources: Sequence[Source], writer: LakeWriter) -> CollectHealth:
+    """How it goes; the end of the way is asked first, so that no step passed more than came to it."""
+    store = writer.health()
+    return CollectHealth(tuple(source.health() for source in sources), store)
+
+
+def health_of(
+    found: CollectHealth, agent: str, began: int, now: int, every: float, ended: bool
+) -> ProcessHealth:  # fmt: skip
+    """Health of this process along the data path; times are ns since the epoch, `every` seconds."""
+    return process_health(
+        "collect",
+        agent,
+        began,
+        now,
+        every,
+        collect_steps(found),
+        notes={**source_notes(found.sources), "store_retries": found.store.retries},
+        gauges=collect_gauges(found),
+        problems=collect_problems(found),
+        ended=ended,
+    )
+
+
+async def collecting(
+    sources: Sequence[Source],
+    writer: LakeWriter,
+    report: Callable[[str], None],
+    beside: Callable[[], Coroutine[None, None, None]] | None = None,
+) -> CollectHealth:
+    """Run sources until they end or a signal stops them; `report` gets a line every minute, `beside` runs meanwhile."""
     queue: asyncio.Queue[Found | None] = asyncio.Queue(QUEUE)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
+        notify(STOPPING)
         for source in sources:
             source.stop()
 
@@ -301,6 +375,7 @@ async def collecting(sources: Sequence[Source], writer: LakeWriter, report: Call
     try:
         async with asyncio.TaskGroup() as tasks:
             reporting = tasks.create_task(_report(sources, writer, report), name="report")
+            running_beside = None if beside is None else tasks.create_task(beside(), name="beside")
             writing = tasks.create_task(_write(queue, writer), name="store")
             try:
                 async with asyncio.TaskGroup() as running:
@@ -311,12 +386,14 @@ async def collecting(sources: Sequence[Source], writer: LakeWriter, report: Call
                 reporting.cancel()
             await queue.put(None)
             await writing
+            if running_beside is not None:
+                running_beside.cancel()
     except* (StoreError, ValueError) as group:
         raise _first(group) from None
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-    return CollectHealth(tuple(source.health() for source in sources), writer.health())
+    return snapshot(sources, writer)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -103,7 +103,5 @@ def log_to_stderr(form: str = "text", level: str = "info", stream: TextIO | None
         logger.removeHandler(before)
     logger.addHandler(handler)
     logger.setLevel(level.upper())
-    # Nothing of ours goes to whatever other parts of the process may have set up.
-    logger.propagate = False
     # A reader of stderr that is gone must not end a collector.
     logging.raiseExceptions = False

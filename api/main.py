@@ -19,6 +19,7 @@ from api import __version__
 from api.cdr import app as cdr
 from api.collect import collect
 from api.estate import app as estate
+from api.health import health
 from api.influx import app as influx
 from api.mos import mos
 from api.progress import say
@@ -138,6 +139,7 @@ def replay(
 
 app.command()(mos)
 app.command()(collect)
+app.command()(health)
 app.command()(rerate)
 app.command()(work)
 app.command()(agents)

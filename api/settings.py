@@ -17,6 +17,7 @@ from typing import Any, Final, get_type_hints
 from analytics.store.influx import InfluxSettings
 from analytics.store.settings import LakeSettings
 from analytics.store.spool import SpoolSettings
+from api.beside import ProcessSettings
 from collector.live.child import PacketSettings
 from collector.live.engine import LiveSettings
 from collector.receivers.hep import HepSettings
@@ -44,20 +45,6 @@ OTHERS: Final = frozenset(
 
 class SettingsError(ValueError):
     """The settings cannot be used; a line for each thing that is wrong, with its place."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProcessSettings:
-    """How a process that stays speaks of itself."""
-
-    log: str = "text"
-    """How it logs on stderr: `text`, `logfmt` or `json`."""
-    log_level: str = "info"
-    """What it logs from: `debug`, `info`, `warning` or `error`."""
-    health_seconds: float = 10.0
-    """How often its health is written beside the store [s]."""
-    metrics: str = ""
-    """Address as HOST:PORT where Prometheus finds its metrics; empty: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from api.logs import FORMATS, MOST_CHARACTERS, ROOT, JsonFormatter, LogfmtFormat
 @pytest.fixture(autouse=True)
 def _quiet_again() -> Iterator[None]:
     logger = logging.getLogger(ROOT)
-    before, raising = (logger.handlers[:], logger.level, logger.propagate), logging.raiseExceptions
+    before, raising = (logger.handlers[:], logger.level), logging.raiseExceptions
     yield
-    logger.handlers[:], logger.level, logger.propagate = before
+    logger.handlers[:], logger.level = before
     logging.raiseExceptions = raising
 
 
