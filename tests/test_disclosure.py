@@ -63,3 +63,31 @@ def test_what_is_held_back_beyond_small_counts_is_not_0(rows: list[list[int]]) -
     for key, how in held_back(counts, relations).items():
         assert counts[key] > 0
         assert (how is Held.SMALL) == (counts[key] < SMALL)
+
+
+def test_what_is_told_elsewhere_is_neither_held_back_nor_lets_others_be_read() -> None:
+    counts = {"A": 2, "B": 40, "C": 60, "all": 102}
+    assert held_back(counts, [["A", "B", "C", "all"]], told={"all"}) == {"A": Held.SMALL, "B": Held.COMPLEMENT}
+
+
+def test_what_can_be_computed_from_what_is_told_elsewhere_is_told() -> None:
+    assert held_back({"A": 2, "all": 2}, [["A", "all"]], told={"all"}) == {}
+    # B is 0 and shown, so A is what is told of all.
+    assert held_back({"A": 2, "B": 0, "all": 2}, [["A", "B", "all"]], told={"all"}) == {}
+
+
+def test_what_another_report_holds_back_is_held_back_here_too() -> None:
+    counts = {"A": 20, "B": 40, "all": 60}
+    held = held_back(counts, [["A", "B", "all"]], also={"A": Held.COMPLEMENT})
+    assert held == {"A": Held.COMPLEMENT, "B": Held.COMPLEMENT}
+
+
+@given(TABLES)
+def test_known_totals_never_leave_one_hidden_count(rows: list[list[int]]) -> None:
+    counts, relations = table_of(rows)
+    told = {key for key in counts if key.startswith("all.")}
+    held = held_back(counts, relations, told=told)
+    assert not told & set(held)
+    for relation in relations:
+        if told & set(relation):
+            assert sum(key in held for key in relation) != 1

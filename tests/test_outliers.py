@@ -55,14 +55,26 @@ def test_a_site_that_never_made_such_calls_is_judged_by_its_zeros() -> None:
 
 
 def test_too_short_a_past_is_said_and_nothing_is_guessed() -> None:
-    assert judged([calls(FRIDAY, 300)], WEEKS[:7]) == Judgement((), ("A",))
-    assert judged([calls(FRIDAY, 300)], first=WEEKS[6]) == Judgement((), ("A",))
+    assert judged([calls(FRIDAY, 300)], WEEKS[:7]) == Judgement((), ("A",), ("A",))
+    assert judged([calls(FRIDAY, 300)], first=WEEKS[6]) == Judgement((), ("A",), ("A",))
+
+
+def test_a_site_without_a_past_is_named_whatever_it_called() -> None:
+    assert judged([], WEEKS[:7]) == Judgement((), ("A",), ("A",))
+    assert judged([], WEEKS[:8]) == Judgement((), ())
+    assert judge([], [FRIDAY], {FRIDAY}, {"A": Past(FRIDAY), None: Past(None)}, ZONE).unjudged == (None, "A")
+
+
+def test_a_past_that_is_too_short_for_the_first_days_alone_is_told_from_none() -> None:
+    long = [FRIDAY - timedelta(weeks=week) for week in range(20)]
+    found = judge([], long, long, {"A": Past(long[-1])}, ZONE)
+    assert (found.too_short, found.unjudged) == (("A",), ())
 
 
 def test_days_without_any_record_are_not_zeros() -> None:
     past = [calls(day, 100) for day in WEEKS[:8]]
     assert judged([*past, calls(FRIDAY, 104)], WEEKS[:8]) == Judgement((), ())
-    assert judged([*past, calls(FRIDAY, 104)], WEEKS[:8], first=None) == Judgement((), ("A",))
+    assert judged([*past, calls(FRIDAY, 104)], WEEKS[:8], first=None) == Judgement((), ("A",), ("A",))
 
 
 def test_a_few_minutes_are_never_an_outlier() -> None:

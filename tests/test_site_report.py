@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics.cost.channels import NO_TRUNK, SHARED, UNKNOWN, by_group, by_site, group_of, joined, paid_for
+from analytics.cost.channels import NO_TRUNK, UNKNOWN, by_group, by_site, group_of, joined, paid_for, shared
 from analytics.cost.document import Document, Ref, Section
 from analytics.cost.money import ATOMS_PER_UNIT, from_atoms, to_atoms
 from analytics.cost.outliers import Judgement, Measure, Outlier, Part
 from analytics.cost.site_report import SiteFacts, sites_document
 from analytics.cost.traffic import BusyHour, Traffic
 from analytics.sites import EstateSettings, Origin, Site, Trunk, TrunkKind, Validity
-from analytics.store.cost_queries import Usage, UsageSum
+from analytics.store.cost_queries import ExcludedSum, Usage, UsageSum
 from analytics.store.site_queries import OutsideCalls, QualitySum
 
 D = Decimal
@@ -162,7 +162,7 @@ def test_the_verdict_on_channels_is_by_both_shares_of_blocking(paid: int, verdic
 def test_channels_paid_for_are_those_of_the_last_day_and_missing_where_one_trunk_states_none() -> None:
     trunks = (trunk("G1", "A", 30), trunk("G2", "A", 2), trunk("OLD", "A", 8, date(2025, 10, 30)), trunk("S", None, 60))
     assert paid_for(trunks, OCTOBER)["A"] == (32, "trunks.csv:2 trunks.csv:2")
-    assert paid_for(trunks, OCTOBER)[SHARED][0] == 60
+    assert paid_for(trunks, OCTOBER)[shared("S")][0] == 60
     count, why = paid_for((*trunks, trunk("G3", "A", None)), OCTOBER)["A"]
     assert (count, why) == (None, "trunks.csv:2 states no channels of G3")
 
@@ -177,7 +177,7 @@ def test_calls_are_gathered_by_site_and_by_the_place_of_their_trunk() -> None:
     assert {site: found.calls for site, found in sites.items()} == {None: 2, "A": 2, "B": 4}
     assert sites["B"].at_once == 2
     groups = by_group(month(TEN), group_of((trunk("GW", "A", 30), trunk("SIP", None, 60))))
-    assert {name: found.calls for name, found in groups.items()} == {NO_TRUNK: 1, "A": 1, SHARED: 1, UNKNOWN: 1}
+    assert {name: found.calls for name, found in groups.items()} == {NO_TRUNK: 1, "A": 1, shared("SIP"): 1, UNKNOWN: 1}
 
 
 def test_bad_quality_costs_the_calls_that_only_repeat_another() -> None:
@@ -194,7 +194,7 @@ def test_a_day_that_stands_out_is_shown_with_what_is_usual() -> None:
     assert row.cells[:4] == ("Sat 2025-10-18", "A", "out of hours", "premium-rate cost")
     assert document.book.value("outlier.0.value") == D("94.00")
     assert document.book.value("outlier.0.z") == D("63.4")
-    assert section(document, "outliers").notes == ("Not enough history (fewer than 8 weeks): B",)
+    assert section(document, "outliers").notes == ("Not enough history (fewer than 8 weeks) before some days: B",)
     assert document.sentence == "2 sites: 216 calls, £3.60 by today's tariff; 1 day stands out from a site's own past."
 
 
@@ -220,3 +220,65 @@ def test_a_site_may_be_called_anything(name: str) -> None:
     found = rows(sites_document(named), "sites")
     assert found[name][-1] == "3.58"
     assert found["All"][-1] == "3.60"
+
+
+def test_without_a_past_it_says_that_there_is_not_enough_history() -> None:
+    everyone: tuple[str | None, ...] = (None, "A", "B")
+    document = sites_document(replace(FACTS, judgement=Judgement((), everyone, everyone)))
+    assert document.sentence.endswith("; there is not enough history to tell days that stand out.")
+    assert "None was found where there is enough history" in section(document, "outliers").sentence
+    document = sites_document(replace(FACTS, judgement=Judgement((), everyone, ("A",))))
+    assert document.sentence.endswith("past (before some days of 3 sites there is not enough history).")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from("xyz"), st.integers(1, 9), st.integers(0, 999))))
+def test_minutes_of_every_table_add_up_to_the_same_total_as_they_are_rounded(
+    found: list[tuple[str, str, int, int]],
+) -> None:
+    sums = {(site, name): used(site, "outbound", name, lines, seconds) for site, name, lines, seconds in found}
+    usage = Usage(tuple(sums.values()))
+    exact = sites_document(replace(FACTS, usage=usage, quality=()), exact=True)
+    rounded = sum((D(one.seconds) / 60).quantize(D("0.01"), ROUND_HALF_UP) for one in sums.values())
+    for name, column in (("sites", 6), ("classes", 2), ("site_classes", 3)):
+        cells = [row.cells[column] for row in section(exact, name).rows]
+        values = [exact.book.value(cell.key) or D(0) for cell in cells if isinstance(cell, Ref)]
+        assert sum(values[:-1], D(0)) == values[-1] == rounded
+    told = sites_document(replace(FACTS, usage=usage, quality=())).book.value("all.minutes")
+    assert told in (None, rounded)
+
+
+TABLE = st.dictionaries(st.tuples(st.sampled_from("ABC"), st.sampled_from("xyz")), st.integers(1, 9), min_size=1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(TABLE)
+def test_the_report_of_one_site_tells_no_count_that_the_report_of_all_holds_back(
+    lines: dict[tuple[str, str], int],
+) -> None:
+    sums = tuple(used(site, "outbound", name, count, 60 * count) for (site, name), count in lines.items())
+    facts = replace(FACTS, usage=Usage(sums), quality=())
+    whole = sites_document(facts).book
+    for only in {site for site, _ in lines}:
+        one = sites_document(replace(facts, only=only)).book
+        for figure in one:
+            if figure.key.startswith((f"class.{only}.", f"site.{only}.")) and figure.value is not None:
+                assert whole[figure.key].value == figure.value
+
+
+def test_legs_that_are_no_usage_are_not_told_where_they_are_few() -> None:
+    few = Usage(SUMS, excluded=(ExcludedSum(OCTOBER, "recording", 3, 60), ExcludedSum(OCTOBER, "consultation", 5, 0)))
+    told = dict(sites_document(replace(FACTS, usage=few)).facts)["No usage"]
+    assert told == "legs that are counted nowhere: recording <5, consultation 5"
+
+
+def test_trunks_at_no_site_have_channels_apart() -> None:
+    trunks = (trunk("SBC1", None, 60), trunk("SBC2", None, 30))
+    places = ((None, "SBC1"), (None, "sbc2"))
+    calls = OutsideCalls(places, np.arange(2, dtype=np.int32), np.array([TEN, TEN]), np.array([TEN + 9, TEN + 9]))
+    groups = by_group(calls, group_of(trunks))
+    found = rows(sites_document(replace(FACTS, trunks=trunks, group_traffic=groups)), "trunks")
+    assert {name: cells[5] for name, cells in found.items()} == {
+        "SBC1, shared by all sites": "60",
+        "SBC2, shared by all sites": "30",
+    }

@@ -17,7 +17,7 @@ from analytics.sites import EstateSettings, Trunk, TrunkKind
 from analytics.store.site_queries import OutsideCalls
 
 SHARED = "shared by all sites"
-"""Trunks that the estate places at no site."""
+"""What is said beside a trunk that the estate places at no site: its channels are its own."""
 UNKNOWN = "trunks that the estate does not know"
 NO_TRUNK = "no trunk recorded"
 NOTHING = Traffic(0, None, 0)
@@ -26,9 +26,14 @@ Grouping = Callable[[str | None], str]
 Key = TypeVar("Key")
 
 
+def shared(device: str) -> str:
+    """What a trunk is called that the estate places at no site."""
+    return f"{device}, {SHARED}"
+
+
 def group_of(trunks: Sequence[Trunk]) -> Grouping:
-    """Return which group of channels a trunk belongs to: that of its site, or the shared ones."""
-    places = {trunk.device.upper(): trunk.site or SHARED for trunk in trunks}
+    """Return which group of channels a trunk belongs to: that of its site, or its own where it is at none."""
+    places = {trunk.device.upper(): trunk.site or shared(trunk.device) for trunk in trunks}
 
     def group(device: str | None) -> str:
         return NO_TRUNK if device is None else places.get(device.upper(), UNKNOWN)
@@ -59,7 +64,7 @@ def paid_for(trunks: Sequence[Trunk], month: int) -> dict[str, tuple[int | None,
     for trunk in trunks:
         if trunk.kind is not TrunkKind.PSTN or not trunk.valid.holds(last_day(month)):
             continue
-        group = trunk.site or SHARED
+        group = trunk.site or shared(trunk.device)
         before, said = paid.get(group, (0, ""))
         if trunk.channels is None:
             paid[group] = (None, f"{trunk.origin} states no channels of {trunk.device}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from types import MappingProxyType
 
 from analytics.cost.disclosure import REASONS, Held, held_back
 from analytics.cost.figures import Book, Evidence, Figure
@@ -18,6 +19,7 @@ class Counts:
         self._labels: dict[str, str] = {}
         self._relations: list[tuple[str, ...]] = []
         self._sums: dict[str, tuple[str, ...]] = {}
+        self._known: dict[str, int] = {}
 
     def __contains__(self, key: object) -> bool:
         return key in self._counts
@@ -39,12 +41,21 @@ class Counts:
         """Say that one of some counts is the sum of the others."""
         self._relations.append(keys)
 
-    def enter(self, book: Book, *, exact: bool) -> dict[str, Held]:
-        """Enter all counts; return those that were held back (none if `exact`).
+    def know(self, key: str, count: int, parts: Sequence[str]) -> None:
+        """Say what some counts add up to, as it is told elsewhere."""
+        self._known[key] = count
+        self.bind(*parts, key)
+
+    def held(self, also: Mapping[str, Held] = MappingProxyType({})) -> dict[str, Held]:
+        """Return which counts are held back; `also` are held back elsewhere."""
+        return held_back({**self._counts, **self._known}, self._relations, also=also, told=self._known)
+
+    def enter(self, book: Book, *, exact: bool, also: Mapping[str, Held] = MappingProxyType({})) -> dict[str, Held]:
+        """Enter all counts; return those that were held back (none if `exact`); `also` are held back elsewhere.
 
         A count that is the sum of counts that are told is their formula, any other is a measured input.
         """
-        held = {} if exact else held_back(self._counts, self._relations)
+        held = {} if exact else self.held(also)
         sums = self._sums
         for key in self._ordered():
             label = self._labels[key]

@@ -6,8 +6,9 @@ one count alone, the rest would give it away, so the smallest of the rest is hel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 
 SMALL = 5
 """Counts from 1 up to below this are not told; 0 is."""
@@ -26,15 +27,45 @@ REASONS: Mapping[Held, str] = {
 }
 
 
-def held_back(counts: Mapping[str, int], relations: Iterable[Sequence[str]]) -> dict[str, Held]:
-    """Return which counts are held back, and how each is shown."""
-    held = {key: Held.SMALL for key, count in counts.items() if 0 < count < SMALL}
+def held_back(
+    counts: Mapping[str, int],
+    relations: Iterable[Sequence[str]],
+    *,
+    also: Mapping[str, Held] = MappingProxyType({}),
+    told: Collection[str] = frozenset(),
+) -> dict[str, Held]:
+    """Return which counts are held back, and how each is shown.
+
+    `also` are held back elsewhere and so here; `told` are known from elsewhere, and so is what they give away: to
+    hold that back would protect nobody.
+    """
     bound = [list(relation) for relation in relations]
+    known = set(told)
+    while True:
+        held = _closed(counts, bound, also, known)
+        lone = {
+            key
+            for relation in bound
+            if known & set(relation) and sum(one in held for one in relation) == 1
+            for key in relation
+            if key in held
+        }
+        if not lone:
+            return held
+        known |= lone
+
+
+def _closed(
+    counts: Mapping[str, int], relations: Sequence[Sequence[str]], also: Mapping[str, Held], known: Collection[str]
+) -> dict[str, Held]:
+    """Hold back small counts and what would give them away."""
+    held = {key: Held.SMALL for key, count in counts.items() if 0 < count < SMALL and key not in known}
+    held |= {key: how for key, how in also.items() if key not in held and key not in known and counts.get(key)}
     changed = True
     while changed:
         changed = False
-        for relation in bound:
-            open_keys = [key for key in relation if key not in held and counts[key] > 0]
+        for relation in relations:
+            open_keys = [key for key in relation if key not in held and key not in known and counts[key] > 0]
             if _gives_away(counts, relation, held) and open_keys:
                 held[min(open_keys, key=lambda key: counts[key])] = Held.COMPLEMENT
                 changed = True

@@ -98,7 +98,9 @@ class Judgement(NamedTuple):
 
     outliers: tuple[Outlier, ...]
     too_short: tuple[str | None, ...]
-    """Sites with days to judge that have fewer than `LEAST_WEEKS` weeks of past."""
+    """Sites with a day to judge before which fewer than `LEAST_WEEKS` such weekdays are known."""
+    unjudged: tuple[str | None, ...] = ()
+    """Those of them without a day that could be judged."""
 
 
 Key = tuple[str | None, Measure, Part]
@@ -151,7 +153,8 @@ def judge(
                 key = (one.site, measure, part_of(at, holidays))
                 values[key][at.date()] += one.seconds if measure is Measure.INTERNATIONAL else one.atoms
                 lines[key, at.date()] += one.lines
-    found, too_short = [], set()
+    found = []
+    too_short, unjudged = _too_short(days, recorded, pasts)
     for key, by_day in values.items():
         for day in sorted(set(by_day) & set(days)):
             if by_day[day] < LEAST[key[1]]:
@@ -164,7 +167,32 @@ def judge(
             if z >= HIGHEST_Z:
                 found.append(_outlier(key, day, by_day[day], past, z, lines[key, day]))
     found.sort(key=lambda one: (-one.z, one.day, one.site or "", one.measure, one.part))
-    return Judgement(tuple(found), tuple(sorted(too_short, key=lambda site: site or "")))
+    return Judgement(tuple(found), _in_order(too_short), _in_order(unjudged))
+
+
+def _in_order(sites: Iterable[str | None]) -> tuple[str | None, ...]:
+    return tuple(sorted(sites, key=lambda site: site or ""))
+
+
+def _too_short(
+    days: Collection[date], recorded: Collection[date], pasts: Mapping[str | None, Past]
+) -> tuple[set[str | None], set[str | None]]:
+    """Sites that were there on a recorded day before which too few such weekdays are known, and those without other."""
+    seen: dict[date, tuple[bool, bool]] = {}
+    there = sorted(set(days) & set(recorded))
+    some, all_ = set(), set()
+    for site, past in pasts.items():
+        first = past.first_day
+        if first is None:
+            some.add(site)
+            all_.add(site)
+            continue
+        if first not in seen:
+            short = [len(_past({}, day, recorded, first)) < LEAST_WEEKS for day in there if day >= first]
+            seen[first] = any(short), bool(short) and all(short)
+        some |= {site} if seen[first][0] else set()
+        all_ |= {site} if seen[first][1] else set()
+    return some, all_
 
 
 def _past(by_day: Mapping[date, int], day: date, recorded: Collection[date], first: date | None) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -11,25 +11,25 @@ from fractions import Fraction
 from analytics.cost.allocation import place_parts
 from analytics.cost.channels import enter_channels
 from analytics.cost.counts import Counts, name_part, said
-from analytics.cost.disclosure import Held
+from analytics.cost.disclosure import SMALL, Held
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import penny
-from analytics.cost.money import ATOMS_PER_UNIT, from_atoms
+from analytics.cost.money import ATOMS_PER_UNIT, from_atoms, round_money
 from analytics.cost.months import spoken_span
 from analytics.cost.names import key_of, sum_of
 from analytics.cost.outliers import HIGHEST_Z, LEAST_WEEKS, Judgement, Measure, Outlier
 from analytics.cost.traffic import Traffic
+from analytics.cost.usage_cells import NO_SITE, WAYS, UsageCell, UsageCells, held_in_all, site_key
 from analytics.cost.words import said_money
 from analytics.sites import EstateSettings, Site, Trunk
-from analytics.store.cost_queries import ExcludedSum, Usage, UsageSum
+from analytics.store.cost_queries import ExcludedSum, Usage
 from analytics.store.site_queries import QualitySum
 
-NO_SITE = "no site"
 _AS_CALLS = "not told, as the number of calls is not"
-WAYS = ("outside", "inbound", "internal")
-"""Calls to the public network, calls from it, and calls within the estate."""
-_WAY_OF = {"outbound": "outside", "inbound": "inbound"}
+_QUALITY = ("known", "poor", "dropped", "redials")
+"""Counts of calls by their quality."""
+_ROUNDED = "minutes of each site and class, rounded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,6 @@ class SiteFacts:
     sources: tuple[tuple[str, str], ...] = ()
     only: str | None = None
     """The one site that is reported; None: all."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """Calls of one site, way and class."""
-
-    site: str
-    way: str
-    number_class: str
-
-    def key(self, measure: str) -> str:
-        return key_of("class", self.site, self.way, self.number_class, measure)
-
-    @property
-    def label(self) -> str:
-        return f"{self.site}, {self.number_class}"
 
 
 def sites_document(facts: SiteFacts, *, exact: bool = False) -> Document:
@@ -111,68 +95,49 @@ class _Report:
         self._book = book
         self._exact = exact
         self._held: dict[str, Held] = {}
-        self._sums: dict[_Cell, list[UsageSum]] = defaultdict(list)
-        for one in facts.usage.sums:
-            site = one.site or NO_SITE
-            if one.month in facts.months and facts.only in (None, site):
-                way = _WAY_OF.get(one.kind, "internal")
-                self._sums[_Cell(site, way, one.number_class or way)].append(one)
-        self._cells = sorted(
-            self._sums, key=lambda cell: (cell.site == NO_SITE, cell.site, cell.way, cell.number_class)
-        )
-        self._sites = list(dict.fromkeys(cell.site for cell in self._cells))
-        self._classes = sorted({(cell.way, cell.number_class) for cell in self._cells})
+        self._cells = UsageCells(facts.usage, facts.months, facts.only)
+        self._sums = self._cells.sums
+        self._sites = self._cells.sites
 
     def named(self, traffic: Mapping[str | None, Traffic]) -> dict[str, Traffic]:
         """Traffic by the name of its site, those that are reported."""
         found = {site or NO_SITE: one for site, one in traffic.items()}
         return {site: found[site] for site in sorted(found) if self._facts.only in (None, site)}
 
-    def of(self, site: str | None = None, way: str | None = None, number_class: str | None = None) -> list[_Cell]:
-        """Cells of a site, a way, a class, or all."""
-        return [
-            cell
-            for cell in self._cells
-            if site in (None, cell.site) and way in (None, cell.way) and number_class in (None, cell.number_class)
-        ]
-
     def enter(self) -> None:
         """Enter calls, minutes and cost of all cells and of what they add up to."""
         self._costs()
         counts = Counts(self._facts.usage.source)
-        for cell in self._cells:
-            counts.add(cell.key("calls"), f"{cell.label}, calls", sum(one.lines for one in self._sums[cell]))
-        for key, label, cells in self._totals():
-            counts.add_sum(f"{key}.calls", f"{label}, calls", [cell.key("calls") for cell in cells])
-        for site in self._sites:
-            counts.bind(*(key_of("site", site, way, "calls") for way in WAYS), key_of("site", site, "calls"))
-        self._quality_counts(counts)
-        self._held = counts.enter(self._book, exact=self._exact)
+        self._cells.count(counts)
+        self._quality_counts(counts, self._quality())
+        self._held = counts.enter(self._book, exact=self._exact, also=self._held_elsewhere())
         self._minutes()
-        for key, label, cells in self._totals():
+        for key, label, cells in self._cells.totals():
             self._book.compute(
                 f"{key}.cost", f"{label}, cost today", "money", sum_of([cell.key("cost") for cell in cells])
             )
 
-    def _totals(self) -> list[tuple[str, str, list[_Cell]]]:
-        """What cells add up to: prefix of the figures, label, cells."""
-        totals = [
-            (key_of("site", site, way), f"{site}, {way}", self.of(site, way)) for site in self._sites for way in WAYS
-        ]
-        totals += [(key_of("site", site), site, self.of(site)) for site in self._sites]
-        totals += [
-            (key_of("class", way, name), f"all sites, {name}", self.of(None, way, name)) for way, name in self._classes
-        ]
-        totals += [(key_of("all", way), f"all sites, {way}", self.of(None, way)) for way in WAYS]
-        return [*totals, ("all", "all sites", self.of())]
+    def _held_elsewhere(self) -> dict[str, Held]:
+        """Counts of the one site that is reported that the report of all sites holds back."""
+        only = self._facts.only
+        if only is None:
+            return {}
+        counts = Counts(self._facts.usage.source)
+        self._quality_counts(counts, self._facts.quality)
+        everywhere = {**held_in_all(self._facts.usage, self._facts.months), **counts.held()}
+        own = [cell.key("calls") for cell in self._cells.all]
+        own += [site_key(only, "calls"), *(site_key(only, way, "calls") for way in WAYS)]
+        own += [key_of("quality", name_part(only), measure) for measure in _QUALITY]
+        return {key: everywhere[key] for key in own if key in everywhere}
 
     def _costs(self) -> None:
         """Enter the cost of each cell: a site's month is rounded once, its classes are placed to add up to it."""
         for site in self._sites:
-            keys: dict[_Cell, list[str]] = defaultdict(list)
+            keys: dict[UsageCell, list[str]] = defaultdict(list)
             for month in self._facts.months:
                 parts = {
-                    cell: sum(one.ip_atoms for one in self._sums[cell] if one.month == month) for cell in self.of(site)
+                    cell: sum(one.ip_atoms for one in self._sums[cell] if one.month == month)
+                    for cell in self._cells.of(site)
                 }
                 line = from_atoms(sum(parts.values()))
                 exact = [Fraction(atoms, ATOMS_PER_UNIT) for atoms in parts.values()]
@@ -181,7 +146,7 @@ class _Report:
             for cell, parts_of in keys.items():
                 self._book.compute(cell.key("cost"), f"{cell.label}, cost today", "money", sum_of(parts_of))
 
-    def _cost(self, cell: _Cell, month: int, atoms: int, placed: Decimal) -> str:
+    def _cost(self, cell: UsageCell, month: int, atoms: int, placed: Decimal) -> str:
         key = f"{month}.{cell.key('cost')}"
         label = f"{cell.label}, cost today, {month}"
         self._book.enter(f"{key}.atoms", f"{label}, exact", "atoms", atoms, Evidence.MEASURED, self._facts.usage.source)
@@ -191,27 +156,33 @@ class _Report:
         return key
 
     def _minutes(self) -> None:
-        """Enter minutes; where the calls are held back, so are they."""
-        for cell in self._cells:
-            seconds = sum(one.seconds for one in self._sums[cell])
-            self._of_calls(cell.key("minutes"), f"{cell.label}, minutes", "minutes", cell.key("calls"), seconds)
-        for key, label, cells in self._totals():
-            parts = [cell.key("minutes") for cell in cells]
-            if any(part in self._book and self._book.value(part) is None for part in parts):
-                seconds = sum(one.seconds for cell in cells for one in self._sums[cell])
-                calls = f"{key}.calls"
-                self._of_calls(f"{key}.minutes", f"{label}, minutes", "minutes", calls, seconds)
-            else:
-                self._book.compute(f"{key}.minutes", f"{label}, minutes", "minutes", sum_of(parts))
+        """Enter minutes; where the calls are held back, so are they. Totals are sums of the rounded lines."""
+        for cell in self._cells.all:
+            seconds = self._cells.seconds([cell])
+            self._of_calls(cell.key("minutes"), f"{cell.label}, minutes", cell.key("calls"), seconds)
+        for key, label, cells in self._cells.totals():
+            parts = {cell.key("minutes"): self._cells.seconds([cell]) for cell in cells}
+            self._sum_of_minutes(f"{key}.minutes", f"{label}, minutes", f"{key}.calls", parts)
 
-    def _of_calls(self, key: str, label: str, unit: str, calls: str, seconds: int) -> None:
+    def _sum_of_minutes(self, key: str, label: str, calls: str, seconds: Mapping[str, int]) -> None:
+        """Enter the sum of minutes (key: talk time) as their lines are rounded, told or not."""
+        book, source = self._book, self._facts.usage.source
+        if calls in self._held:
+            book.hold_back(key, label, "minutes", Evidence.MEASURED, Held.COMPLEMENT.value, _AS_CALLS, source)
+        elif any(book.value(part) is None for part in seconds):
+            rounded = sum((round_money(Decimal(one) / 60, 2) for one in seconds.values()), Decimal(0))
+            book.enter(key, label, "minutes", rounded, Evidence.MEASURED, f"{source}: {_ROUNDED}")
+        else:
+            book.compute(key, label, "minutes", sum_of(list(seconds)))
+
+    def _of_calls(self, key: str, label: str, calls: str, seconds: int) -> None:
         """Enter minutes of calls, held back where their count is."""
         source = self._facts.usage.source
         if calls in self._held:
-            self._book.hold_back(key, label, unit, Evidence.MEASURED, Held.COMPLEMENT.value, _AS_CALLS, source)
+            self._book.hold_back(key, label, "minutes", Evidence.MEASURED, Held.COMPLEMENT.value, _AS_CALLS, source)
             return
         self._book.enter(f"{key}.seconds", f"{label}, as seconds", "seconds", seconds, Evidence.MEASURED, source)
-        self._book.compute(key, label, unit, f"round({{{key}.seconds}} / 60, 2)")
+        self._book.compute(key, label, "minutes", f"round({{{key}.seconds}} / 60, 2)")
 
     def site_section(self) -> Section:
         """One line a site."""
@@ -244,16 +215,16 @@ class _Report:
 
     def _unrated(self, site: str) -> str:
         """What a site's cost does not hold."""
-        without = sum(one.ip_unrated_lines for cell in self.of(site) for one in self._sums[cell])
+        without = sum(one.ip_unrated_lines for cell in self._cells.of(site) for one in self._sums[cell])
         if not without:
             return ""
-        told = f"{without:,} calls" if self._exact or without >= 5 else "some calls"
+        told = f"{without:,} calls" if self._exact or without >= SMALL else "some calls"
         return f"{told} without a price: not in the cost"
 
     def class_section(self) -> Section:
         """One line a class over all sites."""
         measures = ("calls", "minutes", "cost")
-        prefixes = [(name, key_of("class", way, name)) for way, name in self._classes]
+        prefixes = [(name, key_of("class", way, name)) for way, name in self._cells.classes]
         prefixes.sort(key=lambda item: -(self._book.value(f"{item[1]}.cost") or Decimal(0)))
         rows = [Row((name, *(Ref(f"{prefix}.{one}") for one in measures))) for name, prefix in prefixes]
         rows.append(Row(("All", *(Ref(key_of("all", one)) for one in measures)), total=True))
@@ -269,7 +240,9 @@ class _Report:
     def detail_section(self) -> Section:
         """One line a site and class."""
         measures = ("calls", "minutes", "cost")
-        rows = [Row((cell.site, cell.number_class, *(Ref(cell.key(one)) for one in measures))) for cell in self._cells]
+        rows = [
+            Row((cell.site, cell.number_class, *(Ref(cell.key(one)) for one in measures))) for cell in self._cells.all
+        ]
         rows.append(Row(("All", "", *(Ref(key_of("all", one)) for one in measures)), total=True))
         return Section(
             "site_classes",
@@ -282,25 +255,26 @@ class _Report:
     def _quality(self) -> list[QualitySum]:
         return [one for one in self._facts.quality if self._facts.only in (None, one.site or NO_SITE)]
 
-    def _quality_counts(self, counts: Counts) -> None:
-        for one in self._quality():
+    def _quality_counts(self, counts: Counts, quality: Sequence[QualitySum]) -> None:
+        for one in quality:
             site = one.site or NO_SITE
-            for measure in ("known", "poor", "dropped", "redials"):
+            for measure in _QUALITY:
                 counts.add(key_of("quality", name_part(site), measure), f"{site}, {measure}", getattr(one, measure))
-        for measure in ("known", "poor", "dropped", "redials"):
-            keys = [key_of("quality", name_part(one.site or NO_SITE), measure) for one in self._quality()]
+        for measure in _QUALITY:
+            keys = [key_of("quality", name_part(one.site or NO_SITE), measure) for one in quality]
             counts.add_sum(f"quality.#all.{measure}", f"all sites, {measure}", keys)
 
     def quality_section(self) -> Section:
         """What bad quality cost: calls that only repeat a poor or dropped one."""
         book, source = self._book, self._facts.usage.source
-        measures = ("known", "poor", "dropped", "redials", "minutes", "cost")
-        rows, minutes, costs = [], [], []
+        measures = (*_QUALITY, "minutes", "cost")
+        rows, costs = [], []
+        minutes: dict[str, int] = {}
         for one in self._quality():
             site = one.site or NO_SITE
             prefix = key_of("quality", name_part(site))
             calls = f"{prefix}.redials"
-            self._of_calls(f"{prefix}.minutes", f"{site}, minutes of repeats", "minutes", calls, one.redial_seconds)
+            self._of_calls(f"{prefix}.minutes", f"{site}, minutes of repeats", calls, one.redial_seconds)
             book.enter(
                 f"{prefix}.atoms",
                 f"{site}, price of repeats, exact",
@@ -315,16 +289,11 @@ class _Report:
                 "money",
                 f"round({{{prefix}.atoms}} / {ATOMS_PER_UNIT}, 2)",
             )
-            minutes.append(f"{prefix}.minutes")
+            minutes[f"{prefix}.minutes"] = one.redial_seconds
             costs.append(f"{prefix}.cost")
             note = "" if not one.redials_unrated else "some repeats have no price"
             rows.append(Row((site, *(Ref(f"{prefix}.{measure}") for measure in measures)), note=note))
-        if any(book.value(key) is None for key in minutes):
-            seconds = sum(one.redial_seconds for one in self._quality())
-            calls = "quality.#all.redials"
-            self._of_calls("quality.#all.minutes", "all sites, minutes of repeats", "minutes", calls, seconds)
-        else:
-            book.compute("quality.#all.minutes", "all sites, minutes of repeats", "minutes", sum_of(minutes))
+        self._sum_of_minutes("quality.#all.minutes", "all sites, minutes of repeats", "quality.#all.redials", minutes)
         book.compute("quality.#all.cost", "all sites, cost of repeats", "money", sum_of(costs))
         rows.append(Row(("All", *(Ref(f"quality.#all.{measure}") for measure in measures)), total=True))
         return Section(
@@ -347,14 +316,18 @@ class _Report:
         """The answer."""
         book = self._book
         cost = book["all.cost"].value
-        if not self._cells or cost is None:
+        if not self._cells.all or cost is None:
             return "No calls are known."
         who = self._facts.only or f"{len([site for site in self._sites if site != NO_SITE])} sites"
         found = len(outliers_of(self._facts))
         days = {0: "no day stands out", 1: "1 day stands out"}.get(found, f"{found} days stand out")
         outliers = f"{days} from a site's own past"
-        short = len(self._facts.judgement.too_short)
-        ending = outliers if found or not short else "there is not enough history to tell days that stand out"
+        short = short_sites(self._facts)
+        ending = outliers
+        if short and not found:
+            ending += f" (before some days of {len(short)} sites there is not enough history)"
+        if not found and set(self._sites) <= {site or NO_SITE for site in self._facts.judgement.unjudged}:
+            ending = "there is not enough history to tell days that stand out"
         money = said_money(cost, self._facts.settings.currency)
         return f"{who}: {said(book['all.calls'])} calls, {money} by today's tariff; {ending}."
 
@@ -362,10 +335,14 @@ class _Report:
         """Short lines under the answer."""
         excluded = [one for one in self._facts.usage.excluded if one.month in self._facts.months]
         if excluded and not self._facts.only:
-            told = ", ".join(f"{reason} {lines:,}" for reason, lines in _by_reason(excluded).items())
+            told = ", ".join(f"{reason} {self._count(lines)}" for reason, lines in _by_reason(excluded).items())
             yield "No usage", f"legs that are counted nowhere: {told}"
         if not self._exact:
             yield "Small counts", "counts of 1 to 4 are shown as <5, and as * what would give them away; money is whole"
+
+    def _count(self, lines: int) -> str:
+        """A count in a sentence."""
+        return f"{lines:,}" if self._exact or not 0 < lines < SMALL else Held.SMALL.value
 
 
 def _by_reason(excluded: Iterable[ExcludedSum]) -> dict[str, int]:
@@ -378,6 +355,11 @@ def _by_reason(excluded: Iterable[ExcludedSum]) -> dict[str, int]:
 def outliers_of(facts: SiteFacts) -> list[Outlier]:
     """Days that stand out, of the sites that are reported."""
     return [one for one in facts.judgement.outliers if facts.only in (None, one.site or NO_SITE)]
+
+
+def short_sites(facts: SiteFacts) -> list[str]:
+    """Reported sites that have too short a past before some day."""
+    return [site or NO_SITE for site in facts.judgement.too_short if facts.only in (None, site or NO_SITE)]
 
 
 def outlier_section(book: Book, facts: SiteFacts) -> Section:
@@ -424,13 +406,16 @@ def outlier_section(book: Book, facts: SiteFacts) -> Section:
                 )
             )
         )
-    short = [site or NO_SITE for site in facts.judgement.too_short if facts.only in (None, site or NO_SITE)]
-    notes = [f"Not enough history (fewer than {LEAST_WEEKS} weeks): {', '.join(short)}"] if short else []
+    short = short_sites(facts)
+    notes = (
+        [f"Not enough history (fewer than {LEAST_WEEKS} weeks) before some days: {'; '.join(short)}"] if short else []
+    )
+    none = "None was found." if not short else "None was found where there is enough history; see below."
     return Section(
         "outliers",
         "Days that stand out",
         f"Compared with the same weekday and part of the day of the weeks before; robust z of {HIGHEST_Z:.0f} or more. "
-        + ("None was found." if not rows else "Look at the calls before you judge: a day may have its reason."),
+        + (none if not rows else "Look at the calls before you judge: a day may have its reason."),
         (
             Head("Day"),
             Head("Site"),
