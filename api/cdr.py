@@ -58,7 +58,7 @@ def import_(
     ] = None,
     system: Annotated[str, typer.Option("--system", metavar="NAME", help="Name of an exchange that gives none.")] = "",
     rejects: Annotated[
-        Path, typer.Option("--rejects", metavar="FILE", help="Where rejected records go; made with the first.")
+        Path, typer.Option("--rejects", metavar="FILE", help="Where rejected records are added.")
     ] = DEFAULT_REJECTS,
     settle: Annotated[
         float, typer.Option("--settle", metavar="S", min=0, help="Look twice at files that changed within S seconds.")
@@ -81,7 +81,7 @@ def import_(
     try:
         settings = _settings(format_, mapping, zone, estate, system)
         book = None if estate is None or dry_run else load_book(estate)
-        with Rejects(rejects) as refused:
+        with Rejects(rejects, datetime.now(UTC)) as refused:
             summary, rated = _run(paths, store, settings, refused, settle, dry_run, estate, book, bar)
     except (CdrError, MappingError, EstateError, StoreError) as error:
         say(str(error))

@@ -180,9 +180,33 @@ def test_rejects_can_be_taken_back_to_a_mark(tmp_path: Path) -> None:
         rejects.undo(mark)
         assert (rejects.total, rejects.of(file), dict(rejects.reasons)) == (1, 1, {"wrong_columns": 1})
         rejects.add(file, 3, "no_time", "z\0")
-    assert path.read_text() == "file,line,reason,record\na,1,wrong_columns,x\na,3,no_time,z\\0\n"
-    with Rejects(path) as rejects:
+    earlier = "imported,file,line,reason,record\n,a,1,wrong_columns,x\n,a,3,no_time,z\\0\n"
+    assert path.read_text() == earlier
+    with Rejects(path, datetime(2025, 10, 1, 12, tzinfo=UTC)) as rejects:
         rejects.add(file, 1, "wrong_columns", b"x")
         rejects.undo(empty)
         rejects.add(file, 9, "no_time", b"\xff")
-    assert path.read_text() == "file,line,reason,record\na,9,no_time,\\xff\n"
+    assert path.read_text() == earlier + "2025-10-01T12:00:00Z,a,9,no_time,\\xff\n"
+
+
+def test_a_reject_that_a_kill_cut_off_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "rejects.csv"
+    path.write_bytes(b'imported,file,line,reason,record\r\n,a,1,wrong_columns,x\r\n,a,2,no_time,"1,')
+    with Rejects(path) as rejects:
+        rejects.add(CdrFile(tmp_path / "a", "a", "cucm", "cdr", "00" * 32, 1), 2, "no_time", b"1,2")
+    assert path.read_text().splitlines()[1:] == [",a,1,wrong_columns,x", ',a,2,no_time,"1,2"']
+
+
+def test_a_file_that_holds_something_else_than_rejects_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "sums.csv"
+    path.write_text("month,sum\n")
+    with pytest.raises(CdrError, match=r"sums\.csv holds something else than rejected records"):
+        Rejects(path)
+    assert path.read_text() == "month,sum\n"
+
+
+def test_no_cell_of_the_rejects_is_computed_by_a_spreadsheet(tmp_path: Path) -> None:
+    file = CdrFile(tmp_path / "a", "=cmd|x", "cucm", "cdr", "00" * 32, 1)
+    with Rejects(tmp_path / "rejects.csv") as rejects:
+        rejects.add(file, 1, "wrong_columns", b"@SUM(1)")
+    assert (tmp_path / "rejects.csv").read_text().splitlines()[1] == ",'=cmd|x,1,wrong_columns,'@SUM(1)"

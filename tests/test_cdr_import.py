@@ -133,11 +133,37 @@ def test_rejects_are_written_with_file_line_and_reason(here: Path, capsys: pytes
     assert "1 not_a_number:duration" in said
     assert str(here / "rejects.csv") in said
     written = (here / "rejects.csv").read_text(encoding="utf-8").splitlines()
-    assert written[0] == "file,line,reason,record"
-    assert written[1] == 'bad,4,wrong_columns,"1,2,3"'
-    assert written[2].startswith("bad,5,not_a_number:duration,")
+    assert written[0] == "imported,file,line,reason,record"
+    when, _, rest = written[1].partition(",")
+    assert datetime.fromisoformat(when).tzinfo is not None
+    assert rest == 'bad,4,wrong_columns,"1,2,3"'
+    assert written[2].startswith(f"{when},bad,5,not_a_number:duration,")
     assert (here / "rejects.csv").stat().st_mode & 0o077 == 0
     assert imports_of(here / "store") == [("bad", 4, 2, 2)]
+
+
+def test_rejects_of_an_import_stay_when_the_next_has_some(here: Path) -> None:
+    for number, name in enumerate(("first", "second", "third")):
+        (here / name).write_bytes(table([record(number), "1,2,3"]))
+        assert run(here / name, "--rejects", here / "rejects.csv") == 1
+    with (here / "rejects.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == ["first", "second", "third"]
+
+
+@pytest.mark.parametrize("where", ["/dev/full", "gone/rejects.csv"])
+def test_a_file_counts_as_imported_only_when_its_rejects_are_written(
+    here: Path, capsys: pytest.CaptureFixture[str], where: str
+) -> None:
+    (here / "bad").write_bytes(table([record(1), "1,2,3"]))
+    assert run(here / "bad", "--rejects", where) == 2
+    said = capsys.readouterr().err
+    assert f"{where}: rejected records cannot be written: No " in said
+    assert said.count("\n") == 1
+    assert imports_of(here / "store") == []
+    assert run(here / "bad", "--rejects", here / "rejects.csv") == 1
+    assert imports_of(here / "store") == [("bad", 2, 1, 1)]
+    assert counted(here / "store") == [(1, 1)]
+    assert len((here / "rejects.csv").read_text(encoding="utf-8").splitlines()) == 2
 
 
 def test_one_bad_file_does_not_stop_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

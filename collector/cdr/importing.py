@@ -1,8 +1,9 @@
 """The run that brings files of call records into the lake: each file once, however often it is tried or killed.
 
 Order of what becomes durable: the journal names a group of files, their rows are appended in one commit for each
-table, `imports` names them in one commit, the journal forgets them. A file counts as imported once `imports` names it.
-A group whose rows were written before a kill is read again only to count it: its rows are in the lake, all or none.
+table, their rejects are written, `imports` names them in one commit, the journal forgets them. A file counts as
+imported once `imports` names it. A group whose rows were written before a kill is read again only to count it and to
+write its rejects: its rows are in the lake, all or none.
 """
 
 from __future__ import annotations
@@ -271,6 +272,7 @@ class Import:
 
     def _acknowledge(self, lake: Lake, group: Sequence[CdrFile], staged: Mapping[int, Staged], now: datetime) -> None:
         """Name the files in `imports`: from now on they count as imported."""
+        self._rejects.settle()
         rows = [(file, staged[file.file_key], self._rejects.of(file)) for file in group]
         lake.append(IMPORTS.name, imports_table(rows, now), batch=f"imports {_batch_name(group)}")
         for file in group:
