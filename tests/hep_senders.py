@@ -56,15 +56,21 @@ def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
 
 
 @contextmanager
-def process(*command: str | Path, cwd: Path, until: bytes = b"") -> Iterator[subprocess.Popen[bytes]]:
-    """A program that runs for as long as the block; `until`: wait for that in its output, skip where it ends before."""
+def process(
+    *command: str | Path, cwd: Path, until: bytes = b"", ours: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A program that runs for as long as the block; `until`: wait for that in its output.
+
+    Where that does not come the test is skipped, or fails where the program is `ours`.
+    """
     log = cwd / f"{Path(command[0]).name}.log"
     with log.open("wb") as output:
         child = subprocess.Popen(command, cwd=cwd, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        patience = time.monotonic() + 20
+        patience = time.monotonic() + (60 if ours else 20)
         while until not in log.read_bytes():
             if child.poll() is not None or time.monotonic() > patience:
+                assert not ours, log.read_text(errors="replace")
                 pytest.skip(f"{command[0]} does not run here: {log.read_text(errors='replace')[-300:]}")
             time.sleep(0.05)
         yield child
