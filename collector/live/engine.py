@@ -26,14 +26,21 @@ from collector.live.source import Found, Point, StreamNow
 from collector.live.streams import IntervalTotals, LiveStreamTable
 from collector.media import columns as m
 from collector.media.book import Negotiated
-from collector.media.describe import context_of, describe
+from collector.media.describe import codec_of, context_of, describe, ptime_of
 from collector.media.findings import on_calls
 from collector.media.missing import cause_of, missing_runs
 from collector.media.placement import same_medium, shared_calls
-from collector.media.plausibility import is_plausible
+from collector.media.plausibility import (
+    COMFORT_NOISE_TYPES,
+    PLAUSIBLE_PACKETS,
+    PLAUSIBLE_SHARE,
+    PLAUSIBLE_STEPS,
+    is_plausible,
+)
 from collector.media.reports import StreamReport, burst_ratio
-from collector.media.streams import EventLog, StreamLimits
+from collector.media.streams import EVENT_NAMES, EventLog, StreamLimits
 from collector.plain_calls import PlainLimits
+from collector.protocols.rtp import STATIC_FORMATS
 from collector.reader import NOT_YET, CaptureReader
 
 Integers = NDArray[np.int64]
@@ -66,6 +73,8 @@ class LiveSettings:
     """Call-IDs of registrations and the like that are remembered."""
     announcements: int = 160_000
     """Announcements of media that are kept."""
+    at_once: int = 2_000
+    """Streams that one harvest closes: packets wait meanwhile. The rest stay for the next one."""
     waiting_streams: int = 20_000
     """Streams that are over and wait for their call to be over."""
 
@@ -271,18 +280,19 @@ class LiveEngine(Engine):
         table = self._live_table
         rows = table.rows(self._walking)
         rows = rows[np.isin(table.counts[rows, m.SERIAL], np.fromiter(wanted, np.int64, len(wanted)))]
-        restarts = table.counts[rows, m.RESTART_OF].tolist()
-        for report, before in zip(table.as_they_stand([[row] for row in rows.tolist()]), restarts, strict=True):
-            negotiated = self._book.lookup(report.src, report.dst, report.first, report.last)
-            if not report.validated or not is_plausible(report, negotiated):
+        ends = table.ends_of(rows)
+        for (src, dst), row in zip(ends, table.counts[rows].tolist(), strict=True):
+            negotiated = self._book.lookup(src, dst, row[m.FIRST_AT], row[m.LAST_AT])
+            if negotiated is None and not looks_like_rtp(row):
                 continue
-            context = context_of(report, negotiated)
             call_id = negotiated.call_id if negotiated else None
-            earlier = known.get(before)
-            first = earlier.first if earlier is not None and earlier.call_id == call_id else report.first
-            codec = context.codec.name if context.codec else None
-            stream = StreamNow(report.src, report.dst, report.ssrc, first, call_id, codec, context.ptime_ms)
-            known[report.serials[0]] = stream
+            earlier = known.get(row[m.RESTART_OF])
+            first = earlier.first if earlier is not None and earlier.call_id == call_id else row[m.FIRST_AT]
+            codec, _ = codec_of(row[m.PAYLOAD_TYPE], negotiated.formats if negotiated else {})
+            name = codec.name if codec is not None and codec.name not in EVENT_NAMES else None
+            clock = row[m.CLOCK] if row[m.CLOCK] > 0 else None
+            ptime_ms = ptime_of(row[m.TIMESTAMP_STEP] if row[m.STEP_VOTES] > 0 else 0, clock, negotiated)
+            known[row[m.SERIAL]] = StreamNow(src, dst, row[m.KEY_SSRC], first, call_id, name, ptime_ms)
 
     def _with_losses(self, stream: StreamNow, row: int, serial: int, events: EventLog) -> StreamNow:
         """The same with what is known now of the packets that are missing."""
@@ -312,7 +322,8 @@ class LiveEngine(Engine):
                 continue
             if self._is_over(group[0], int(of_group[:, m.FIRST_AT].min()), int(of_group[:, m.LAST_AT].max()), now):
                 ripe.append(group)
-        return ripe
+        oldest = np.argsort([int(table.counts[group[0], m.LAST_AT]) for group in ripe], kind="stable")
+        return [ripe[place] for place in sorted(oldest[: self._settings.at_once].tolist())]
 
     def _is_over(self, row: int, first: int, last: int, now: int) -> bool:
         counts = self._live_table.counts[row]
@@ -462,6 +473,15 @@ class LiveEngine(Engine):
             last_at=None if last == NOT_YET else last,
             lost={name: count for name, count in sorted(lost.items()) if count},
         )
+
+
+def looks_like_rtp(row: Sequence[int]) -> bool:
+    """Whether a row of the table that no SDP announced is believed, by `plausibility` as far as one row tells."""
+    number, packets = row[m.PAYLOAD_TYPE], row[m.PACKETS]
+    expected = row[m.MAX_SEQ] - row[m.BASE_SEQ] + 1
+    in_order = packets - row[m.DUPLICATES] >= PLAUSIBLE_SHARE * expected or row[m.SEQUENTIAL] >= PLAUSIBLE_STEPS
+    known = number in STATIC_FORMATS or number >= 96 or number in COMFORT_NOISE_TYPES
+    return row[m.STATE] == m.STATE_VALID and known and packets >= PLAUSIBLE_PACKETS and in_order
 
 
 def of_stream(stream: Stream) -> StreamNow:

@@ -50,11 +50,9 @@ class FrameSender:
         self._socket.bind((interface, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         self._library = ctypes.CDLL(None, use_errno=True)
-        self._vectors = (_Vector * AT_ONCE)()
-        self._messages = (_Message * AT_ONCE)()
-        for place in range(AT_ONCE):
-            self._messages[place].vectors = ctypes.pointer(self._vectors[place])
-            self._messages[place].vector_count = 1
+        self._frames = np.zeros((0, 0), np.uint8)
+        self._vectors = (_Vector * 0)()
+        self._messages = (_Message * 0)()
 
     def __enter__(self) -> Self:
         return self
@@ -68,21 +66,24 @@ class FrameSender:
         """Send one frame."""
         self._socket.send(frame)
 
-    def send_all(self, frames: Octets) -> None:
-        """Send frames of one length, a row each, in order."""
+    def prepare(self, frames: Octets) -> None:
+        """Frames of one length, a row each, that `send_rows` sends as they then are."""
+        self._frames = frames
+        self._vectors = (_Vector * len(frames))()
+        self._messages = (_Message * len(frames))()
         base, size = frames.ctypes.data, frames.shape[1]
-        for begin in range(0, len(frames), AT_ONCE):
-            count = min(AT_ONCE, len(frames) - begin)
-            for place in range(count):
-                self._vectors[place].base = base + (begin + place) * size
-                self._vectors[place].length = size
-            self._flush(count)
+        for place in range(len(frames)):
+            self._vectors[place].base = base + place * size
+            self._vectors[place].length = size
+            self._messages[place].vectors = ctypes.pointer(self._vectors[place])
+            self._messages[place].vector_count = 1
 
-    def _flush(self, count: int) -> None:
-        sent = 0
-        while sent < count:
+    def send_rows(self, begin: int, end: int) -> None:
+        """Send prepared frames from row `begin` to before row `end`."""
+        sent = begin
+        while sent < end:
             messages = ctypes.byref(self._messages, sent * ctypes.sizeof(_Message))
-            done = self._library.sendmmsg(self._socket.fileno(), messages, count - sent, 0)
+            done = self._library.sendmmsg(self._socket.fileno(), messages, min(AT_ONCE, end - sent), 0)
             if done < 0:
                 error = ctypes.get_errno()
                 if error != ENOBUFS:
