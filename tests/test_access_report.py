@@ -134,3 +134,31 @@ def test_a_queue_or_site_may_be_called_anything(name: str) -> None:
     document = access_document(made)
     assert cells(document, "numbers", 1)[2:5] == ["69", "60", "9"]
     assert cells(document, "sites", 1)[2:5] == ["169", "155", "14"]
+
+
+def test_what_public_numbers_tell_of_the_only_site_is_told_of_it_too() -> None:
+    document = access_document(replace(facts(calls("999", {4: 95}, 2)), sites=(calls("A", {4: 95}, 2),)))
+    assert cells(document, "sites", 0)[2:5] == cells(document, "numbers", 0)[2:5] == ["97", "95", "2"]
+    assert cells(document, "sites", 1)[2:5] == ["97", "95", "2"]
+
+
+def test_what_sites_hold_back_cannot_be_computed_from_public_numbers() -> None:
+    numbers = (calls("999", {4: 95}, 2), calls("01134960000", {4: 60}, 40))
+    at_sites = (calls("A", {4: 90}, 3), calls("B", {4: 65}, 39))
+    document = access_document(replace(facts(*numbers), sites=at_sites))
+    # 42 abandoned calls are told of the numbers: to tell 39 of B would tell 3 of A.
+    assert [cells(document, "sites", row)[4] for row in range(3)] == ["<5", "*", "42"]
+
+
+def test_one_site_alone_holds_back_what_the_report_of_all_holds_back() -> None:
+    numbers = (calls("999", {4: 155}, 42),)
+    at_sites = (calls("A", {4: 90}, 3), calls("B", {4: 65}, 39))
+    whole = replace(facts(*numbers), sites=at_sites)
+    alone = replace(whole, numbers=(), sites=at_sites[1:], hours={}, every_number=numbers, every_site=at_sites)
+    assert cells(access_document(alone), "sites", 0)[4] == "*"
+
+
+def test_without_calls_to_public_numbers_there_is_no_line_of_zeros() -> None:
+    document = access_document(facts())
+    assert section(document, "numbers").rows == ()
+    assert not [figure for figure in document.book if figure.unit == "calls"]

@@ -6,8 +6,8 @@ The share within a target is of offered calls: who gave up was not answered in t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from analytics.cost.counts import Counts, enter_held, first_held, name_part, said
@@ -40,6 +40,9 @@ class AccessFacts:
     sites: tuple[AccessSum, ...]
     hours: dict[int, tuple[int, int]]
     """Offered and answered by hour of the local day."""
+    every_number: tuple[AccessSum, ...] | None = None
+    every_site: tuple[AccessSum, ...] | None = None
+    """All rows where those above are of one site: what the report of all holds back, that of one does too."""
     sources: tuple[tuple[str, str], ...] = ()
     usage_source: str = "usage"
     calls_source: str = "calls"
@@ -85,8 +88,9 @@ def access_document(facts: AccessFacts, *, exact: bool = False) -> Document:
     numbers.count(public)
     _count_hours(facts, public)
     sites.count(by_site)
+    _know_of_numbers(facts, by_site, sites, numbers)
     numbers.measure(public.enter(book, exact=True))
-    sites.measure(by_site.enter(book, exact=exact))
+    sites.measure(by_site.enter(book, exact=exact, also=_held_in_all(facts, bounds)))
     sections = [numbers.section("numbers", "Number", _numbers_sentence(numbers)), numbers.times("times")]
     if facts.sites:
         sections.append(
@@ -105,6 +109,54 @@ def access_document(facts: AccessFacts, *, exact: bool = False) -> Document:
         currency=facts.settings.currency,
         sources=facts.sources,
     )
+
+
+def _know_of_numbers(facts: AccessFacts, counts: Counts, sites: _Group, numbers: _Group) -> None:
+    """Say what the table of public numbers tells of the sums of sites: the same calls, and told as they are."""
+    recorded = [row for row in numbers.rows if row.known_from == CDR]
+    for measure, amount in _MEASURED:
+        parts = [sites.key(row.name, measure) for row in sites.rows]
+        told = sum(amount(row) for row in recorded)
+        if parts and told == sum(amount(row) for row in sites.rows):
+            counts.know(key_of("number", "#told", measure), told, parts)
+            if measure in MEASURES:
+                counts.know(key_of("number", "#sum", measure), told, [key_of("site", "#all", measure)])
+    for turn in range(len(sites.bounds)):
+        parts = [sites.key(row.name, f"≤{sites.bounds[turn]}") for row in sites.rows]
+        told = sum(_span(row, turn) for row in recorded)
+        if parts and told == sum(_span(row, turn) for row in sites.rows):
+            counts.know(key_of("number", "#told", f"≤{sites.bounds[turn]}"), told, parts)
+
+
+def _span(row: AccessSum, turn: int) -> int:
+    """Calls answered within a bound and not within the one before."""
+    return row.within[turn] - (row.within[turn - 1] if turn else 0)
+
+
+_MEASURED: tuple[tuple[str, Callable[[AccessSum], int]], ...] = (
+    ("answered", lambda row: row.answered),
+    ("abandoned", lambda row: row.offered - row.answered),
+    ("offered", lambda row: row.offered),
+    ("moved", lambda row: row.transferred or 0),
+    ("direct", lambda row: row.answered - (row.transferred or 0)),
+    (">", lambda row: row.timed - (row.within[-1] if row.within else 0)),
+    ("untimed", lambda row: row.answered - row.timed),
+)
+"""Counts that stand in both tables, but the spans of times."""
+
+
+def _held_in_all(facts: AccessFacts, bounds: Sequence[int]) -> dict[str, Held]:
+    """Counts of sites that the report of all sites holds back; none where this is that report."""
+    if facts.every_site is None or facts.every_number is None:
+        return {}
+    everyone = replace(facts, numbers=facts.every_number, sites=facts.every_site)
+    numbers = _Group("number", "", everyone, Book(), bounds, everyone.numbers)
+    sites = _Group("site", "", everyone, Book(), bounds, everyone.sites)
+    counts = Counts(facts.usage_source)
+    sites.count(counts)
+    _know_of_numbers(everyone, counts, sites, numbers)
+    own = tuple(key_of("site", name_part(row.name), "") for row in facts.sites)
+    return {key: how for key, how in counts.held().items() if key.startswith(own)}
 
 
 class _Group:
@@ -143,6 +195,8 @@ class _Group:
         """Add the counts of all rows and their sums."""
         for row in self.rows:
             self._count(counts, row)
+        if not self.rows:
+            return
         for measure in MEASURES:
             parts = [self.key(row.name, measure) for row in self.rows]
             counts.add_sum(key_of(self.kind, "#all", measure), f"{measure}, all", parts)
@@ -233,6 +287,8 @@ class _Group:
             cells: list[Cell] = [self.target(row).label, row.known_from]
             cells.extend(Ref(self.key(row.name, measure)) for measure in measures)
             rows.append(Row((*cells, self.verdict(row))))
+        if not rows:
+            return Section(name, self.label, sentence, (Head(head),), ())
         totals: list[Cell] = [Ref(key_of(self.kind, "#all", measure)) for measure in measures[:3]]
         rows.append(Row(("All", "", *totals, *[""] * (len(measures) - 2)), total=True))
         heads = (
@@ -271,6 +327,8 @@ class _Group:
 
 
 def _numbers_sentence(group: _Group) -> str:
+    if not group.rows:
+        return "No call to a public number is known in these months."
     verdicts = [group.verdict(row) for row in group.rows]
     unknown = f", {verdicts.count('not known')} not known" if "not known" in verdicts else ""
     return f"Goals met: {verdicts.count('met')} of {len(verdicts)}{unknown}. In time is of all offered calls."

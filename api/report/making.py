@@ -259,4 +259,6 @@ class _Making:
             numbers=tuple(row for row in facts.numbers if (row.name or "").removeprefix("+") in own),
             sites=tuple(row for row in facts.sites if row.name == site),
             hours={},
+            every_number=facts.numbers,
+            every_site=facts.sites,
         )
