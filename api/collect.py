@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from collector.live.source import Source
     from collector.receivers.hep import HepSettings
     from collector.receivers.sip_publish import PublishSettings
-
-S = TypeVar("S", bound=Any)
 
 UNUSABLE = 2
 PARTLY = 1
@@ -95,7 +92,7 @@ def collect(
     from analytics.store.settings import StoreError
     from api.collecting import Collection, collect_from
     from api.logs import log_to_stderr
-    from api.settings import SettingsError, load
+    from api.settings import SettingsError, load, with_given
     from collector.capture.files import CaptureError
     from collector.estate.problems import EstateError
     from collector.receivers.listening import ListenError
@@ -106,10 +103,10 @@ def collect(
         for line in str(error).splitlines():
             say(line)
         return UNUSABLE
-    process = _with(settings.process, metrics=metrics)
+    process = with_given(settings.process, metrics=metrics)
     log_to_stderr(process.log, process.log_level)
     agent = name or settings.name or os.uname().nodename
-    packets = _with(
+    packets = with_given(
         settings.packets,
         interfaces=tuple(interface) if interface else None,
         bpf=bpf,
@@ -121,7 +118,7 @@ def collect(
     try:
         sources = _packet_sources(packets, settings.live)
         if hep or settings.wants("hep"):
-            received = _with(settings.hep, auth_key=hep_key.encode() if hep_key else None, **keys)
+            received = with_given(settings.hep, auth_key=hep_key.encode() if hep_key else None, **keys)
             sources.append(_hep_source(hep, received, agent))
         if publish or settings.wants("publish"):
             sources.append(_publish_source(publish, settings.publish, agent))
@@ -135,11 +132,6 @@ def collect(
         return UNUSABLE
 
 
-def _with(settings: S, **given: object) -> S:
-    """Settings with what options give; an option wins over file and environment."""
-    return replace(settings, **{name: value for name, value in given.items() if value is not None})
-
-
 def _packet_sources(packets: PacketSettings, live: LiveSettings) -> list[Source]:
     """What captures on interfaces, where some are named."""
     from collector.live.packets import PacketSource
@@ -149,20 +141,24 @@ def _packet_sources(packets: PacketSettings, live: LiveSettings) -> list[Source]
 
 def _hep_source(addresses: list[str] | None, settings: HepSettings, agent: str) -> Source:
     """A source that receives HEP; ListenError where an address is none."""
+    from api.settings import with_given
     from collector.receivers.hep import PORT
     from collector.receivers.hep_source import HepSource
     from collector.receivers.listening import listen_address
 
     listen = tuple(listen_address(each, PORT) for each in addresses) if addresses else None
-    return HepSource(_with(settings, listen=listen), agent, time.time_ns)
+    return HepSource(with_given(settings, listen=listen), agent, time.time_ns)
 
 
 def _publish_source(addresses: list[str] | None, settings: PublishSettings, agent: str) -> Source:
     """A source that receives reports by SIP PUBLISH; ListenError where an address is none."""
+    from api.settings import with_given
     from collector.receivers.listening import ListenError, listen_address
     from collector.receivers.sip_publish import PORT, PublishSource
 
-    settings = _with(settings, listen=tuple(listen_address(each, PORT) for each in addresses) if addresses else None)
+    settings = with_given(
+        settings, listen=tuple(listen_address(each, PORT) for each in addresses) if addresses else None
+    )
     for address in settings.listen:
         if address.transport == "tls":
             raise ListenError(f"{address}: reports are received over udp: and tcp: alone")

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, TypeVar, get_type_hints
 
 from analytics.store.influx import InfluxSettings
 from analytics.store.settings import LakeSettings
@@ -25,6 +25,8 @@ from collector.receivers.sip_publish import PublishSettings
 from collector.transport.agent import AgentSettings
 from collector.transport.centre import CentreSettings
 from collector.transport.session import BrokerSettings
+
+S = TypeVar("S", bound=Any)
 
 FILE: Final = "callgauge.toml"
 FILE_VARIABLE: Final = "CALLGAUGE_CONFIG"
@@ -190,3 +192,8 @@ def _built(of: type[Any], defaults: Any, place: tuple[str, ...], given: Mapping[
 
 def _with(settings: Any, **changed: Any) -> Any:
     return replace(settings, **changed)
+
+
+def with_given(settings: S, **given: object) -> S:
+    """Return settings with what options give, which wins; None is not given."""
+    return replace(settings, **{name: value for name, value in given.items() if value is not None})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.progress import say
+from api.settings_command import Config
 
 if TYPE_CHECKING:
     from collector.transport.agents import AgentSeen
@@ -31,14 +32,21 @@ class Shown(StrEnum):
 
 def work(
     broker: Annotated[
-        str, typer.Option("--broker", metavar="HOST[:PORT]", envvar="CALLGAUGE_BROKER", help="The MQTT v5 broker.")
-    ] = "127.0.0.1",
+        str | None,
+        typer.Option(
+            "--broker", metavar="HOST[:PORT]", envvar="CALLGAUGE_BROKER", help="The MQTT v5 broker; 127.0.0.1."
+        ),
+    ] = None,
     store: Annotated[
-        Path, typer.Option("--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="The store; made if absent.")
-    ] = DEFAULT,
+        Path | None,
+        typer.Option(
+            "--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="The store; made if absent; callgauge-store."
+        ),
+    ] = None,
     worker: Annotated[
-        str, typer.Option("--worker", metavar="NAME", help="This worker's name, its own among the store's workers.")
-    ] = "centre",
+        str | None,
+        typer.Option("--worker", metavar="NAME", help="This worker's name, its own among the store's workers."),
+    ] = None,
     group: Annotated[
         str | None, typer.Option("--group", metavar="NAME", help="Share the messages with workers of this group.")
     ] = None,
@@ -55,26 +63,44 @@ def work(
         Path | None, typer.Option("--password-file", metavar="FILE", help="File whose first line is the password.")
     ] = None,
     clock_seconds: Annotated[
-        float,
-        typer.Option("--clock-seconds", metavar="S", min=1, help="Put rows of clocks more wrong than this aside."),
-    ] = 300.0,
+        float | None,
+        typer.Option("--clock-seconds", metavar="S", min=1, help="Put rows of clocks more wrong than this aside; 300."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus here.")
+    ] = None,
+    config: Config = None,
 ) -> int:
     """Take what agents measured at their sites from the broker into the store, until told to stop."""
     from analytics.store.settings import StoreError
+    from api.logs import log_to_stderr
+    from api.settings import SettingsError, load, with_given
     from api.working import run_worker
-    from collector.transport.centre import CentreSettings
-    from collector.transport.intake import IntakeSettings
-    from collector.transport.session import BrokerSettings, TransportError
+    from collector.receivers.listening import ListenError
+    from collector.transport.session import TransportError
 
     try:
-        host, port = _address(broker, 8883 if tls or authority or certificate else 1883)
+        settings = load(config)
+        given = {"tls": tls or None, "authority": authority, "certificate": certificate, "key": key}
+        connection = with_given(settings.broker, **given, user=user, password_file=password_file)
+        if broker is not None:
+            by_tls = connection.tls or connection.authority or connection.certificate
+            host, port = _address(broker, 8883 if by_tls else 1883)
+            connection = with_given(connection, host=host, port=port)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            say(line)
+        return UNUSABLE
     except ValueError as error:
         say(str(error))
         return UNUSABLE
-    connection = BrokerSettings(host, port, tls, authority, certificate, key, user, password_file)
+    intake = with_given(settings.centre.intake, clock_seconds=clock_seconds)
+    centre = with_given(settings.centre, worker=worker, group=group, broker=connection, intake=intake)
+    process = with_given(settings.process, metrics=metrics)
+    log_to_stderr(process.log, process.log_level)
     try:
-        run_worker(CentreSettings(worker, group, connection, IntakeSettings(clock_seconds=clock_seconds)), store)
-    except (StoreError, TransportError) as error:
+        run_worker(centre, store or settings.store, settings.lake_settings(), process)
+    except (StoreError, TransportError, ListenError) as error:
         say(str(error))
         return UNUSABLE
     return 0

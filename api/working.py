@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-import sys
+import time
 from pathlib import Path
 
+from analytics.health import ProcessHealth
 from analytics.store.lake import Lake
-from api.progress import say
+from analytics.store.settings import LakeSettings
+from api.beside import Beside, ProcessSettings
+from api.notify import STOPPING, notify
+from api.path_health import intake_steps, process_health
 from collector.transport.centre import Centre, CentreSettings
 from collector.transport.intake import IntakeCounts
 from collector.transport.session import first_of
@@ -17,38 +20,64 @@ from collector.transport.session import first_of
 REPORT_S = 60.0
 
 
-def run_worker(settings: CentreSettings, store: Path) -> None:
-    """Work until SIGTERM or SIGINT. StoreError and TransportError where it cannot begin."""
-    lake = Lake.open(store, create=True)
-    _log_to_stderr()
+def run_worker(
+    settings: CentreSettings,
+    store: Path,
+    lake_settings: LakeSettings | None = None,
+    process: ProcessSettings = ProcessSettings(),  # noqa: B008  # immutable
+) -> None:
+    """Work until SIGTERM or SIGINT. StoreError, TransportError and ListenError where it cannot begin."""
+    lake = Lake.open(store, create=True, settings=lake_settings)
+    began = time.time_ns()
     try:
-        asyncio.run(_run(Centre(settings, lake), store))
+        centre = Centre(settings, lake)
+
+        def health(ended: bool) -> ProcessHealth:
+            steps = intake_steps(centre.counts())
+            now = time.time_ns()
+            problems = (
+                [] if ended or centre.connected else [f"no connection to the broker at {settings.broker.address}"]
+            )
+            return process_health(
+                "work", settings.worker, began, now, process.health_seconds, steps, problems=problems, ended=ended
+            )
+
+        beside = Beside(process, store, health, lambda: centre.connected, lambda: "a worker has no estate to read anew")
+        asyncio.run(_run(centre, beside))
+        beside.last_word()
     finally:
         lake.close()
+    beside.report(f"{_said(centre.counts())}, in {store}")
 
 
-async def _run(centre: Centre, store: Path) -> None:
+async def _run(centre: Centre, beside: Beside) -> None:
     """Run a worker until a signal, and say now and then what it did."""
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        notify(STOPPING)
+        centre.stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, centre.stop)
+        loop.add_signal_handler(number, stop)
     try:
         async with asyncio.TaskGroup() as tasks:
-            report = tasks.create_task(_report(centre), name="work: report")
+            report = tasks.create_task(_report(centre, beside), name="work: report")
+            running_beside = tasks.create_task(beside.run(), name="work: beside")
             await centre.run()
             report.cancel()
+            running_beside.cancel()
     except ExceptionGroup as group:
         raise first_of(group) from None
-    say(f"{_said(centre.counts())}, in {store}")
 
 
-async def _report(centre: Centre) -> None:
+async def _report(centre: Centre, beside: Beside) -> None:
     before = ""
     while True:
         await asyncio.sleep(REPORT_S)
         said = _said(centre.counts())
         if said != before:
-            say(said)
+            beside.report(said)
         before = said
 
 
@@ -59,12 +88,3 @@ def _said(counts: IntakeCounts) -> str:
     parts += [f"{number:,} rows put aside ({doubt})" for doubt, number in sorted(counts.aside.items())]
     parts += [f"{number:,} messages refused ({reason})" for reason, number in sorted(counts.refused.items())]
     return ", ".join(parts)
-
-
-def _log_to_stderr() -> None:
-    """What the parts log goes to stderr, a line each."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("callgauge: %(message)s"))
-    logger = logging.getLogger("callgauge")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from analytics.health import FOLDER as HEALTH
 from analytics.store import pruning, quarantine, site_minutes
 from analytics.store.delta import DataFile, differences, first_line, open_table, partition_columns, snapshot
 from analytics.store.files import damage, identifier
@@ -32,6 +33,8 @@ ARROW = {
     Kind.TIME: pa.timestamp("us", tz="UTC"),
 }
 FUTURE_DAYS = 2
+BESIDE = frozenset({HEALTH, "agents", "dead-letters"})
+"""Folders that processes keep in a store beside its tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +208,7 @@ def _quarantine(lake: Lake) -> Iterator[Finding]:
 
 
 def _strangers(lake: Lake) -> Iterator[Finding]:
-    known = {MARKER, QUARANTINE, TEMPORARY, *(table.name for table in TABLES)}
+    known = {MARKER, QUARANTINE, TEMPORARY, *BESIDE, *(table.name for table in TABLES)}
     for path in sorted(lake.root.iterdir()):
         if path.name not in known and not path.name.startswith(MARKER):
             yield Finding("", "stranger", f"{path} is no part of the store", harmless=True)

@@ -108,6 +108,11 @@ class Centre:
         """End gracefully: what was taken from the broker is stored and acknowledged first."""
         self._stopping.set()
 
+    @property
+    def connected(self) -> bool:
+        """Whether it hears the broker now."""
+        return self._session is not None
+
     def counts(self) -> IntakeCounts:
         """Return what was taken in."""
         return self._intake.counts
