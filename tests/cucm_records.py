@@ -260,6 +260,29 @@ def slow_check(numbers: Mapping[str, int | None]) -> None:
     ):
         if not 0 <= (numbers[name] or 0) < 2**31:
             raise WrongError(f"number_out_of_range:{name}")
+    slow_check_times(numbers)
+
+
+def slow_check_times(numbers: Mapping[str, int | None]) -> None:
+    """What must hold of a call's times and length, give or take two seconds."""
+    begin, connect, end = (numbers[f"dateTime{name}"] or 0 for name in ("Origination", "Connect", "Disconnect"))
+    if connect and connect < begin - 2:
+        raise WrongError("connect_before_origination")
+    if end and end < begin - 2:
+        raise WrongError("disconnect_before_origination")
+    if connect and end and end < connect - 2:
+        raise WrongError("disconnect_before_connect")
+    length = numbers["duration"]
+    if length is not None and numbers["dateTimeConnect"] is not None and (end or not connect):
+        talk = end - connect if connect else 0
+        if length > talk + 2:
+            raise WrongError("duration_exceeds_times")
+        if length < talk - 2:
+            raise WrongError("duration_short_of_times")
+    if max(connect, end) - begin > 366 * 86_400:
+        raise WrongError("time_out_of_range")
+    if (length or 0) > 366 * 86_400:
+        raise WrongError("number_out_of_range:duration")
 
 
 def slow_columns(numbers: Mapping[str, int | None], texts: Mapping[str, str | None]) -> dict[str, Any]:

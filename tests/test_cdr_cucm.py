@@ -288,7 +288,7 @@ def test_text_that_is_not_utf8_spoils_only_records_that_keep_it(tmp_path: Path) 
 
 
 def test_line_ends_of_windows_and_a_byte_order_mark_change_nothing(tmp_path: Path) -> None:
-    data = table([line(), line(duration="7")])
+    data = table([line(), line(duration="126")])
     plain = read(tmp_path / "a", data).rows
     assert read(tmp_path / "b", b"\xef\xbb\xbf" + data.replace(b"\n", b"\r\n")).rows == plain
     assert read(tmp_path / "c", data.rstrip(b"\n")).rows == plain
@@ -334,9 +334,51 @@ def test_a_missing_duration_is_connect_to_disconnect(tmp_path: Path) -> None:
     lines = [
         line(duration="", dateTimeConnect="0"),
         line(duration="", dateTimeDisconnect="1759306504"),
-        line(duration="", dateTimeConnect=str(EARLIEST), dateTimeDisconnect=str(LATEST - 1)),
+        line(duration="", dateTimeDisconnect=str(1759306505 + 300 * 86_400)),
     ]
-    assert [row["seconds"] for row in read(tmp_path / "cdr", table(lines)).rows] == [0, 0, 2**31 - 1]
+    assert [row["seconds"] for row in read(tmp_path / "cdr", table(lines)).rows] == [0, 0, 300 * 86_400]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"duration": "2147483647"}, "duration_exceeds_times"),
+        ({"duration": "600"}, "duration_exceeds_times"),
+        ({"duration": "128"}, "duration_exceeds_times"),
+        ({"dateTimeConnect": "0"}, "duration_exceeds_times"),
+        ({"duration": "0"}, "duration_short_of_times"),
+        ({"duration": "122"}, "duration_short_of_times"),
+        ({"dateTimeConnect": "1759301500", "duration": "5130"}, "connect_before_origination"),
+        ({"dateTimeDisconnect": "1759306502", "duration": "0"}, "disconnect_before_connect"),
+        ({"dateTimeDisconnect": "1759306400", "duration": "0"}, "disconnect_before_origination"),
+        (
+            {"dateTimeConnect": "0", "dateTimeDisconnect": "1759306400", "duration": "0"},
+            "disconnect_before_origination",
+        ),
+        ({"dateTimeDisconnect": "4102444799", "duration": ""}, "time_out_of_range"),
+        ({"dateTimeConnect": "0", "dateTimeDisconnect": "4102444799", "duration": "0"}, "time_out_of_range"),
+        ({"dateTimeDisconnect": "0", "duration": "2147483647"}, "number_out_of_range:duration"),
+    ],
+)
+def test_times_and_lengths_that_no_call_has_are_rejected(tmp_path: Path, changes: dict[str, str], reason: str) -> None:
+    found = read(tmp_path / "cdr", table([line(), line(**changes)]))
+    assert (len(found.rows), found.rejects) == (1, [(4, reason)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"duration": "127"},
+        {"duration": "123"},
+        {"dateTimeConnect": "1759306498", "duration": "132"},
+        {"dateTimeDisconnect": "1759306503", "duration": "0"},
+        {"dateTimeConnect": "0", "duration": "0"},
+        {"dateTimeConnect": "0", "duration": "0", "dateTimeDisconnect": "0"},
+        {"dateTimeDisconnect": "0"},
+    ],
+)
+def test_times_may_contradict_each_other_by_rounding(tmp_path: Path, changes: dict[str, str]) -> None:
+    assert read(tmp_path / "cdr", table([line(**changes)])).rejects == []
 
 
 @pytest.mark.parametrize(
@@ -382,7 +424,7 @@ def test_codecs_are_those_of_the_guide(shared: Path, tmp_path: Path) -> None:
         ("VoRxCodec=G.711 u-la;MLQK=3.9", (3.9, None, None, None)),
         ("", (None,) * 4),
         ("=;=;:;", (None,) * 4),
-        ("MLQK=-1;MLQKav=1e3", (-1.0, None, None, None)),
+        ("MLQK=0.9;MLQKav=1e3", (0.9, None, None, None)),
     ],
 )
 def test_metrics_of_every_vintage_are_read(tmp_path: Path, metrics: str, expected: tuple[float | None, ...]) -> None:
@@ -391,8 +433,15 @@ def test_metrics_of_every_vintage_are_read(tmp_path: Path, metrics: str, expecte
     assert tuple(row[name] for name in ("mos_lqk", "mos_lqk_mean", "mos_lqk_min", "mos_lqk_max")) == expected
 
 
+@pytest.mark.parametrize("metrics", ["MLQK=99999", "MLQKav=5.1", "MLQKmn=-1", "CCR=-1", "CCR=1.01", "ICRmx=2"])
+def test_metrics_that_nothing_can_have_are_rejected(tmp_path: Path, metrics: str) -> None:
+    reports = [line("cmr", varVQMetrics=f'"{metrics}"'), line("cmr", varVQMetrics='"MLQK=5;CCR=1;ICRmx=0"')]
+    found = read(tmp_path / "cmr", table(reports, "cmr"))
+    assert (len(found.rows), found.rejects) == (1, [(3, "number_out_of_range:varVQMetrics")])
+
+
 def test_a_record_without_pkid_is_known_by_its_whole_text(tmp_path: Path) -> None:
-    lines = [line(), line(duration="7"), line(pkid=""), line(pkid="", duration="7"), line(pkid="")]
+    lines = [line(), line(duration="126"), line(pkid=""), line(pkid="", duration="126"), line(pkid="")]
     keys = [row["row_key"] for row in read(tmp_path / "cdr", table(lines)).rows]
     assert keys[0] == keys[1]
     assert keys[2] == keys[4]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -39,6 +39,10 @@ LATEST: Final = 4_102_444_800
 MOST: Final = (1 << 31) - 1
 MILLION: Final = 1_000_000
 DAY: Final = 86_400
+TOLERANCE: Final = 2
+"""Seconds by which times of a record may contradict each other: each is rounded by itself."""
+LONGEST: Final = 366 * DAY
+"""Seconds; CUCM's timer cuts calls after 35,791 minutes at most, unless it is off."""
 
 CODECS: Final[Mapping[int, str]] = {
     2: "PCMA",
@@ -74,6 +78,11 @@ NO_CALL_ID: Final = 10
 NO_TIME: Final = 11
 TIME_OUT_OF_RANGE: Final = 12
 OTHER_RECORD: Final = 13
+CONNECT_BEFORE_ORIGINATION: Final = 14
+DISCONNECT_BEFORE_ORIGINATION: Final = 15
+DISCONNECT_BEFORE_CONNECT: Final = 16
+DURATION_EXCEEDS_TIMES: Final = 17
+DURATION_SHORT_OF_TIMES: Final = 18
 OUT_OF_RANGE: Final = 3
 INVALID_ENCODING: Final = 4
 LINE_REASONS: Final = {
@@ -84,6 +93,11 @@ LINE_REASONS: Final = {
     NO_TIME: "no_time",
     TIME_OUT_OF_RANGE: "time_out_of_range",
     OTHER_RECORD: "record_type",
+    CONNECT_BEFORE_ORIGINATION: "connect_before_origination",
+    DISCONNECT_BEFORE_ORIGINATION: "disconnect_before_origination",
+    DISCONNECT_BEFORE_CONNECT: "disconnect_before_connect",
+    DURATION_EXCEEDS_TIMES: "duration_exceeds_times",
+    DURATION_SHORT_OF_TIMES: "duration_short_of_times",
 }
 SLOT_REASONS: Final = {
     NOT_A_NUMBER: "not_a_number",
@@ -196,6 +210,15 @@ MEMBERS: Final[Mapping[str, str]] = {
     "vopktdis": "discarded",
 }
 """Column of `phone_reports` for each member of varVQMetrics."""
+GREATEST: Final[Mapping[str, float]] = {
+    "mos_lqk": 5.0,
+    "mos_lqk_mean": 5.0,
+    "mos_lqk_min": 5.0,
+    "mos_lqk_max": 5.0,
+    "concealment_ratio": 1.0,
+    "interval_concealment_max": 1.0,
+}
+"""The most that these can be; none is below 0. A MOS is 1 to 5 (ITU-T P.800), below where it was not measured."""
 ZERO_IS_NONE: Final = ("mos_lqk", "mos_lqk_mean", "mos_lqk_min", "mos_lqk_max", "one_way_delay_ms")
 
 
@@ -261,7 +284,7 @@ class RowReader:
         beyond = np.zeros(rows, np.uint8)
         texts = {field: self._text(cut, field, beyond) for field in self.shape.texts}
         self._check_encoding(cut, beyond)
-        self._check(cut, numbers)
+        self._check(cut, numbers, metrics)
         keys = np.empty(rows, np.int64)
         read_keys(cut.window, rows, self._slot[KEY], cut.starts, cut.ends, cut.begins, cut.finishes, keys)
         fault = cut.fault[:rows]
@@ -316,7 +339,12 @@ class RowReader:
                     if not cut.fault[row]:
                         cut.fault[row] = SLOT_FAULT * INVALID_ENCODING + slot
 
-    def _check(self, cut: Cut, numbers: Mapping[str, tuple[Integers, Flags]]) -> None:
+    def _check(
+        self,
+        cut: Cut,
+        numbers: Mapping[str, tuple[Integers, Flags]],
+        metrics: Mapping[str, npt.NDArray[np.float64]],
+    ) -> None:
         """Find what is wrong with rows that could be cut; the first fault of a row counts."""
         fault = cut.fault[: cut.rows]
 
@@ -337,6 +365,13 @@ class RowReader:
         for field in (MANAGER, CALL):
             values = numbers[field][0]
             mark((values < 0) | (values > MOST), SLOT_FAULT * OUT_OF_RANGE + self._slot[field])
+        for name, greatest in GREATEST.items() if metrics else ():
+            # Comparisons with NaN, which is no value, are false.
+            wrong = (metrics[name] < 0) | (metrics[name] > greatest)
+            mark(wrong, SLOT_FAULT * OUT_OF_RANGE + self._slot[METRICS])
+        if self.shape is CDR_SHAPE:
+            for wrong, code in _contradictions(numbers, self._slot["duration"]):
+                mark(wrong, code)
 
     def _reject(self, cut: Cut, fault: Integers) -> None:
         """Say what was rejected, file by file and in order of lines."""
@@ -391,6 +426,22 @@ class RowReader:
             "row_key": _fixed(pa.int64(), keys),
             "call_ref": _fixed(pa.int64(), (numbers[MANAGER][0] << 32) | numbers[CALL][0]),
         }
+
+
+def _contradictions(numbers: Mapping[str, tuple[Integers, Flags]], duration_slot: int) -> Iterator[tuple[Flags, int]]:
+    """Times and lengths that no call can have, with their faults; a time of 0 is none."""
+    begin, connect, end = (numbers[field][0] for field in CDR_SHAPE.times)
+    duration, has_duration = numbers["duration"]
+    is_answered, has_end, says_connect = connect != 0, end != 0, numbers["dateTimeConnect"][1]
+    yield is_answered & (connect < begin - TOLERANCE), CONNECT_BEFORE_ORIGINATION
+    yield has_end & (end < begin - TOLERANCE), DISCONNECT_BEFORE_ORIGINATION
+    yield is_answered & has_end & (end < connect - TOLERANCE), DISCONNECT_BEFORE_CONNECT
+    talk = np.where(is_answered, end - connect, 0)
+    is_known = has_duration & says_connect & (has_end | ~is_answered)
+    yield is_known & (duration > talk + TOLERANCE), DURATION_EXCEEDS_TIMES
+    yield is_known & (duration < talk - TOLERANCE), DURATION_SHORT_OF_TIMES
+    yield (connect > begin + LONGEST) | (end > begin + LONGEST), TIME_OUT_OF_RANGE
+    yield duration > LONGEST, SLOT_FAULT * OUT_OF_RANGE + duration_slot
 
 
 def _cdr(numbers: Mapping[str, tuple[Integers, Flags]], texts: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
