@@ -22,6 +22,7 @@ from analytics.cost.savings_document import savings_document
 from analytics.cost.site_report import SiteFacts, sites_document
 from analytics.cost.statement import CostFacts
 from analytics.cost.traffic import Traffic, busier, traffic_of
+from analytics.cost.withholding import withheld
 from analytics.sites import Estate
 from analytics.store import site_queries
 from analytics.store.cost_queries import CoveredSum, Usage, usage_sums, utc_span
@@ -153,7 +154,8 @@ class _Making:
 
     def savings(self) -> Document:
         """Savings, or the lines of one site in them."""
-        document = savings_document(self._cost_facts(), self._request.months)
+        facts = self._cost_facts()
+        document = self._withheld(savings_document(facts, self._request.months), facts)
         if self._request.site is None:
             return document
         try:
@@ -164,7 +166,11 @@ class _Making:
 
     def costs(self) -> Document:
         """Costs of a month."""
-        return costs_document(self._cost_facts(), max(self._request.months), self._request.site)
+        facts = self._cost_facts()
+        return self._withheld(costs_document(facts, max(self._request.months), self._request.site), facts)
+
+    def _withheld(self, document: Document, facts: CostFacts) -> Document:
+        return document if self._request.exact else withheld(document, facts.usage, self._request.months)
 
     def sites(self) -> Document:
         """What each site did."""
