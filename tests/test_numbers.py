@@ -172,12 +172,16 @@ def test_a_whole_number_counts_where_the_access_digit_is_its_own_first(
         ("0151 23456789", "DE", "mobile", "+4915123456789"),
         ("0180 1 123456", "DE", "shared_cost", "+491801123456"),
         ("0044 20 7946 0018", "DE", "international", "+442079460018"),
+        ("+1 212 555 01", "US", "unknown", "too_short"),
+        ("+1 212 555 01234", "US", "unknown", "too_long"),
+        ("+1 212 055 0123", "US", "unknown", "not_in_plan"),
+        ("0044 20 7946", "DE", "unknown", "too_short"),
     ],
 )
 def test_other_countries_are_a_setting(dialled: str, country: str, number_class: str, number: str) -> None:
     plan = DialPlan(None, "9", (), "", "", (), Origin("dialplans.csv", 2))
     read = classify(dialled, plan, country)
-    assert (read.number_class, read.number) == (number_class, number)
+    assert (read.number_class, read.number or read.why) == (number_class, number)
 
 
 def test_every_country_has_a_reader() -> None:
@@ -258,6 +262,17 @@ def test_every_prefix_under_44_has_the_type_of_the_library() -> None:
             assert look_up(reader, national) == by_library(44, national), national
     for national in ("8001111", "8454647", "8001112", "8454657", "1697723456", "169772345", "7624000000"):
         assert look_up(reader, national) == by_library(44, national), national
+
+
+def test_every_area_under_1_has_the_type_of_the_library() -> None:
+    rnd = random.Random(1)
+    reader = NumberReader(None, "US")
+    for area in range(200, 1_000):
+        for exchange in ("555", f"{rnd.randrange(200, 1_000)}"):
+            national = f"{area}{exchange}{rnd.randrange(10_000):04}"
+            assert look_up(reader, national) == by_library(1, national), national
+    for national in ("3101234", "5551234", "212555012", "21255501234", "2423651234", "2423"):
+        assert look_up(reader, national) == by_library(1, national), national
 
 
 @pytest.mark.parametrize("country", ["US", "CA", "DE", "FR", "IE", "IT", "ES", "NL", "AU", "IN", "JM", "KZ", "JE"])

@@ -94,23 +94,31 @@ class _Region:
         general = metadata.general_desc
         self.region = region
         self.leading = re.compile(metadata.leading_digits) if metadata.leading_digits else None
-        self._general = re.compile(general.national_number_pattern)
-        self._types: list[tuple[frozenset[int], re.Pattern[str], str]] = []
+        self.lengths = frozenset(general.possible_length)
+        self._general: str = general.national_number_pattern
+        self._types: list[tuple[frozenset[int], str, str]] = []
         for name, number_class in _TYPES:
             described = getattr(metadata, name)
             if described is not None and described.national_number_pattern:
                 lengths = frozenset(described.possible_length or general.possible_length)
-                self._types.append((lengths, re.compile(described.national_number_pattern), number_class))
+                self._types.append((lengths, described.national_number_pattern, number_class))
+        self._none = _National(region, "")
+        self._by_length: dict[int, tuple[re.Pattern[str], tuple[_National, ...]]] = {}
 
-    def kind(self, national: str) -> str:
-        """Type of a national number; empty where the region has none such."""
-        if not self._general.fullmatch(national):
-            return ""
-        length = len(national)
-        for lengths, pattern, number_class in self._types:
-            if length in lengths and pattern.fullmatch(national):
-                return number_class
-        return ""
+    def match(self, national: str) -> _National:
+        """What the region's patterns say of a national number."""
+        pattern, found = self._by_length.get(len(national)) or self._compile(len(national))
+        match = pattern.fullmatch(national)
+        return found[match.lastindex or 0] if match else self._none
+
+    def _compile(self, length: int) -> tuple[re.Pattern[str], tuple[_National, ...]]:
+        """One pattern for all types of a length, each a group, the first that fits before the others."""
+        here = [(pattern, kind) for lengths, pattern, kind in self._types if length in lengths]
+        groups = "|".join(f"({pattern})" for pattern, _ in here)
+        pattern = re.compile(f"(?=(?:{self._general})\\Z)(?:{groups})" if here else "(?!)")
+        made = pattern, (self._none, *(_National(self.region, kind) for _, kind in here))
+        self._by_length[length] = made
+        return made
 
 
 class _Country:
@@ -122,6 +130,8 @@ class _Country:
         # One look that mostly says that none of these need be asked: there are two dozen under +1.
         leading = [f"(?:{region.leading.pattern})" for region in self._regions if region.leading]
         self._leading = re.compile("|".join(leading) or "(?!)")
+        self._without_leading = [region for region in self._regions if region.leading is None]
+        self.lengths = frozenset[int]().union(*(region.lengths for region in self._regions))
         self._cut = BLOCK_DIGITS.get(code, 0)
         self._blocks: dict[tuple[int, str], _National] = {}
 
@@ -139,15 +149,13 @@ class _Country:
 
     def _match(self, national: str) -> _National:
         if len(self._regions) == 1:
-            only = self._regions[0]
-            return _National(only.region, only.kind(national))
-        may_lead = self._leading.match(national) is not None
-        for region in self._regions:
+            return self._regions[0].match(national)
+        for region in self._regions if self._leading.match(national) else self._without_leading:
             if region.leading is not None:
-                if may_lead and region.leading.match(national):
-                    return _National(region.region, region.kind(national))
-            elif kind := region.kind(national):
-                return _National(region.region, kind)
+                if region.leading.match(national):
+                    return region.match(national)
+            elif (found := region.match(national)).kind:
+                return found
         return _National("", "")
 
 
@@ -193,6 +201,7 @@ def _is_assigned(digits: str) -> bool:
     return bool(code) and bool(_country(int(code)).look_up(digits[len(code) :]).kind)
 
 
+@lru_cache(maxsize=1024)
 def _unknown(why: str, access: str = "") -> Destination:
     return Destination(UNKNOWN, "", access=access, why=why)
 
@@ -379,6 +388,9 @@ class NumberReader:
 
     def _home(self, national: str, access: str) -> Destination:
         """Class a national number of the own country calling code."""
+        lengths = self._numbers.lengths
+        if len(national) not in lengths:
+            return _unknown("too_long" if len(national) > max(lengths) else "too_short", access)
         found = self._numbers.look_up(national)
         number = f"+{self._prefix}{national}"
         if self._is_ofcom:
@@ -394,7 +406,7 @@ class NumberReader:
         if number_class == "mobile" and found.region in classes.CROWN_DEPENDENCIES:
             number_class = "mobile_crown_dep"
         if number_class == UNKNOWN:
-            return _unknown(_why_no_ofcom_class(national), access)
+            return _unknown("too_short" if len(national) < 10 else "not_in_plan", access)
         return Destination(number_class, number, False, False, found.region, access, "", bool(found.kind))
 
 
@@ -408,10 +420,6 @@ def _designation(national: str, is_valid: bool) -> str:
         table = classes.DESIGNATIONS
         return table.get(national[:4]) or table.get(national[:2]) or table.get(national[:1], UNKNOWN)
     return UNKNOWN
-
-
-def _why_no_ofcom_class(national: str) -> str:
-    return "too_short" if len(national) < 10 else "too_long" if len(national) > 10 else "not_in_plan"
 
 
 @lru_cache(maxsize=1024)
