@@ -208,10 +208,25 @@ def test_a_line_of_types_must_fit_the_known_order(shared: Path) -> None:
         sniff(types.replace(b"STRING,STRING", b"STRING,INTEGER", 1) + b"\n")
 
 
-def test_a_file_without_a_needed_column_is_named() -> None:
-    names = ",".join(name for name in ORDER["cdr"] if name != "dateTimeOrigination")
-    with pytest.raises(LayoutError, match="without the column dateTimeOrigination"):
+@pytest.mark.parametrize(
+    ("record", "lacking"),
+    [
+        ("cdr", ["dateTimeOrigination"]),
+        ("cdr", ["globalCallID_callId"]),
+        ("cdr", ["cdrRecordType"]),
+        ("cdr", ["dateTimeConnect", "duration"]),
+        ("cmr", ["globalCallID_callId"]),
+        ("cmr", ["dateTimeStamp"]),
+    ],
+)
+def test_a_file_without_a_needed_column_is_named(record: str, lacking: list[str]) -> None:
+    names = ",".join(name for name in ORDER[record] if name not in lacking)
+    with pytest.raises(LayoutError, match=f"is a CUCM file without the column {lacking[-1]}$"):
         sniff(names.encode())
+
+
+def test_records_need_no_duration_where_connect_and_disconnect_are_there() -> None:
+    assert sniff(",".join(name for name in ORDER["cdr"] if name != "duration").encode()) is not None
 
 
 @pytest.mark.parametrize(

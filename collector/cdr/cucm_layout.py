@@ -90,10 +90,12 @@ ALIASES: Final = {
 }
 """Other names of columns that are in use, in lower case."""
 REQUIRED: Final = {
-    CDR: ("globalCallID_callId", "dateTimeOrigination"),
-    CMR: ("globalCallID_callId", "callIdentifier", "dateTimeStamp"),
+    CDR: ("cdrRecordType", "globalCallID_callId", "dateTimeOrigination"),
+    CMR: ("cdrRecordType", "globalCallID_callId", "callIdentifier", "dateTimeStamp"),
 }
 """Columns without which a record says nothing."""
+TELLING: Final = 8
+"""Names of CUCM's columns that tell its files when they are half of all names."""
 
 _TYPE = re.compile(
     r"(?:INTEGER|INT|BIGINT|SMALLINT|STRING|UNIQUEIDENTIFIER|N?(?:VAR)?CHAR)(?: *\( *\d+ *\))?", re.IGNORECASE
@@ -106,6 +108,9 @@ def canonical(name: str) -> str:
     """Return a column's name as it is compared: lower case, its usual name where it has several."""
     plain = name.strip().lower()
     return ALIASES.get(plain, plain)
+
+
+_KNOWN: Final = frozenset(canonical(name) for names in ORDER.values() for name in names)
 
 
 def cells_of(line: bytes) -> list[str]:
@@ -123,8 +128,9 @@ def is_types(cells: Sequence[str]) -> bool:
 
 
 def is_names(cells: Sequence[str]) -> bool:
-    """Whether a line holds the names of columns."""
-    return "globalcallid_callid" in {canonical(cell) for cell in cells}
+    """Whether a line holds the names of columns, needed ones or not."""
+    names = {canonical(cell) for cell in cells}
+    return "globalcallid_callid" in names or len(names & _KNOWN) >= max(TELLING, len(cells) / 2)
 
 
 def sniff(head: bytes) -> Layout | None:
@@ -156,6 +162,8 @@ def record_named(names: Sequence[str]) -> str:
     present = {canonical(name) for name in names}
     record = CMR if "callidentifier" in present and "datetimeorigination" not in present else CDR
     missing = [name for name in REQUIRED[record] if canonical(name) not in present]
+    if record == CDR and "duration" not in present and not {"datetimeconnect", "datetimedisconnect"} <= present:
+        missing.append("duration")
     if missing:
         raise LayoutError(f"is a CUCM file without the column {' and '.join(missing)}")
     twice = len(names) - len({canonical(name) or str(k) for k, name in enumerate(names)})
