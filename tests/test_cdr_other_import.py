@@ -65,6 +65,11 @@ def test_a_mapped_file_is_imported_and_counts_once(tmp_path: Path, capsys: pytes
     shell([*words, "--rejects", str(tmp_path / "rejects.csv")])
     assert counted(store) == {"calls.csv": (2, 1)}
     capsys.readouterr()
+    (tmp_path / "other.csv").write_text("when,duration\n2025-07-01 10:00:00,60\n")
+    assert shell(["cdr", "import", str(tmp_path / "other.csv"), *words[3:]]) == PARTLY_READ
+    said = capsys.readouterr().out
+    assert "skipped   1 missing_column\n" in said
+    assert "other.csv: lacks a column that the mapping names: 'length' for seconds" in said
     mapping.write_text('source = "carrier"\n[columns]\norigination = "when"\n')
     assert shell(words) == 2
     assert "m.toml:2: columns.seconds is missing" in capsys.readouterr().err

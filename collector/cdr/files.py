@@ -34,12 +34,16 @@ class LayoutError(ValueError):
     """A file is of a known format, and its columns are not; the message continues the file's name."""
 
 
+class MissingColumnError(LayoutError):
+    """A file has the columns of a mapping but for some."""
+
+
 class Skipped(NamedTuple):
     """A file that was left alone."""
 
     path: Path
     reason: str
-    """unfinished, changing, hidden, empty, not_a_file, unreadable, unknown_format or unknown_columns."""
+    """unfinished, changing, hidden, empty, not_a_file, unreadable, unknown_format, unknown_columns, missing_column."""
     sentence: str
 
 
@@ -242,6 +246,8 @@ def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFi
         return Skipped(path, "empty", "is empty")
     try:
         layout = detect(head, path.name)
+    except MissingColumnError as error:
+        return Skipped(path, "missing_column", str(error))
     except LayoutError as error:
         return Skipped(path, "unknown_columns", str(error))
     if layout is None:

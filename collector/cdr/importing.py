@@ -104,7 +104,7 @@ class Summary:
         return bool(self.rejected or self.refused or any(skip.reason in FAILURES for skip in self.skipped))
 
 
-FAILURES: Final = frozenset({"unknown_format", "unknown_columns", "unreadable", "changed"})
+FAILURES: Final = frozenset({"unknown_format", "unknown_columns", "missing_column", "unreadable", "changed"})
 """Reasons for a skipped file that are somebody's mistake; the others are as they should be."""
 
 

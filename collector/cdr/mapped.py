@@ -18,6 +18,7 @@ from datetime import datetime
 from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
+from collector.cdr.files import MissingColumnError
 from collector.cdr.local_time import SECOND, LocalClock, Times, Wall, resolve
 from collector.cdr.mapping import COLUMNS, EPOCHS
 from collector.cdr.mapping import Mapping as FileMapping
@@ -51,14 +52,22 @@ TEXTS = frozenset(name for name, kind in COLUMNS.items() if kind == "text") - {"
 
 
 def sniff(head: bytes, mapping: FileMapping) -> tuple[str, ...] | None:
-    """Name the columns where the first octets have the heading, or as many columns, as the mapping names."""
+    """Name the columns where the first octets have the heading, or as many columns, as the mapping names.
+
+    Raises `MissingColumnError` for a file that has some of the mapped columns and not all.
+    """
     lines = head.decode(mapping.encoding, "replace").removeprefix("\ufeff").split("\n")
     for line in [line.rstrip("\r") for line in lines[mapping.skip_lines :] if line.strip()][:1]:
         try:
             fields = split(line, mapping.delimiter, mapping.quote)
-            places(mapping, fields)
         except RowError:
             return None
+        missing = [column for column in mapping.columns if _place(mapping, column, fields) is None]
+        if len(missing) == len(mapping.columns):
+            return None
+        if missing:
+            named = ", ".join(f"{mapping.columns[column]!r} for {column}" for column in missing)
+            raise MissingColumnError(f"lacks a column that the mapping names: {named}")
         return tuple(fields) if mapping.header else tuple(str(place) for place in range(1, len(fields) + 1))
     return None
 
@@ -82,14 +91,22 @@ def stage(
 
 def places(mapping: FileMapping, fields: Sequence[str]) -> dict[str, int]:
     """Find where each mapped column stands, from 0; RowError where the file has it not."""
-    names = {name.casefold(): place for place, name in reversed(list(enumerate(fields)))} if mapping.header else {}
     found: dict[str, int] = {}
-    for column, where in mapping.columns.items():
-        place = where - 1 if isinstance(where, int) else names.get(where.casefold(), -1)
-        if not 0 <= place < len(fields):
+    for column in mapping.columns:
+        place = _place(mapping, column, fields)
+        if place is None:
             raise RowError(f"missing_column:{column}")
         found[column] = place
     return found
+
+
+def _place(mapping: FileMapping, column: str, fields: Sequence[str]) -> int | None:
+    """Where a mapped column stands, from 0; None where the file has it not."""
+    where = mapping.columns[column]
+    if isinstance(where, int):
+        return where - 1 if 0 < where <= len(fields) else None
+    wanted = where.casefold() if mapping.header else None
+    return next((place for place, name in enumerate(fields) if name.casefold() == wanted), None)
 
 
 def _records(stream: BinaryIO, mapping: FileMapping, clock: LocalClock) -> Iterator[tuple[int, Parsed | Reject]]:
