@@ -119,9 +119,8 @@ def _figure(figure: Figure, held: Mapping[str, Held]) -> Figure:
     if how is not None:
         why = REASONS[how] if figure.unit in ("count", "calls") else _AS_LINES
         return replace(figure, value=None, formula="", why=why, shown=how.value)
-    if _any(figure.inputs, held):
-        return replace(figure, formula="", source=_CUT)
-    return figure
+    figure = replace(figure, label=_few(figure.label), why=_few(figure.why))
+    return replace(figure, formula="", source=_CUT) if _any(figure.inputs, held) else figure
 
 
 def _any(keys: Iterable[str], held: Mapping[str, Held]) -> bool:

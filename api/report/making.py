@@ -14,6 +14,7 @@ from analytics.attribution import Attributor
 from analytics.cost import channels
 from analytics.cost.access import AccessFacts, access_document, bounds_of
 from analytics.cost.costs_document import costs_document
+from analytics.cost.credits import with_credits
 from analytics.cost.document import Document
 from analytics.cost.months import month_of, months_after, spoken, spoken_span
 from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
@@ -155,7 +156,7 @@ class _Making:
     def savings(self) -> Document:
         """Savings, or the lines of one site in them."""
         facts = self._cost_facts()
-        document = self._withheld(savings_document(facts, self._request.months), facts)
+        document = self._with_lines(savings_document(facts, self._request.months), facts)
         if self._request.site is None:
             return document
         try:
@@ -167,9 +168,12 @@ class _Making:
     def costs(self) -> Document:
         """Costs of a month."""
         facts = self._cost_facts()
-        return self._withheld(costs_document(facts, max(self._request.months), self._request.site), facts)
+        return self._with_lines(costs_document(facts, max(self._request.months), self._request.site), facts)
 
-    def _withheld(self, document: Document, facts: CostFacts) -> Document:
+    def _with_lines(self, document: Document, facts: CostFacts) -> Document:
+        """Add the credit of inclusive minutes, and hold small counts of lines back."""
+        only = self._request.site if self._request.name == "costs" else None
+        document = with_credits(document, facts.usage, self._request.months, only)
         return document if self._request.exact else withheld(document, facts.usage, self._request.months)
 
     def sites(self) -> Document:
