@@ -28,7 +28,7 @@ from api.path_health import collect_gauges, collect_problems, collect_steps, pro
 from api.rated import RECEIVER_CONCEALS, RatedCall, RatedStream, rate, rate_call
 from api.wording import plural
 from collector.estate.folder import load_estate
-from collector.facts import Call, Interval, Stream
+from collector.facts import Call, Endpoint, Interval, Stream
 from collector.live.source import Found, Source, SourceHealth, StreamNow
 
 QUEUE = 4
@@ -94,7 +94,7 @@ class LiveRows:
         self._places = places
         self._next_places: Places | None = None
         self._calls: OrderedDict[str, int] = OrderedDict()
-        self._streams: OrderedDict[tuple[str, str, int, int], _Known] = OrderedDict()
+        self._streams: OrderedDict[tuple[Endpoint, Endpoint, int, int], _Known] = OrderedDict()
 
     def use(self, places: Places) -> None:
         """Tell sites by these from the next delivery on; from any thread."""
@@ -146,13 +146,14 @@ class LiveRows:
             }
 
     def _known(self, stream: StreamNow) -> _Known:
-        key = (str(stream.src), str(stream.dst), stream.ssrc, stream.first)
+        key = stream[:4]
         known = self._streams.get(key)
         if known is None or known.clean_mos is None:
             sides = (
                 NOWHERE if self._places is None else self._places.of_ends(stream.src.ip, stream.dst.ip, stream.first)
             )
-            named = key64("stream", self._source, key[0], key[1], str(stream.ssrc), str(stream.first))
+            ends = str(stream.src), str(stream.dst)
+            named = key64("stream", self._source, *ends, str(stream.ssrc), str(stream.first))
             known = _Known(named, sides, _mos(stream, 0.0, None))
             _remember(self._streams, key, known)
         return known
