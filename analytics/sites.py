@@ -197,6 +197,8 @@ class EstateSettings:
     target_share: Decimal = Decimal("0.90")
     benefits: tuple[Benefit, ...] = ()
     intersite_calls: IntersiteCalls = IntersiteCalls.CHARGED
+    intersite_stated: bool = False
+    """Whether the file says `intersite_calls`: what it says is a choice, and what it does not say is a doubt."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,35 @@ def test_what_is_stated_twice_for_a_day_would_count_twice_and_is_an_error(tmp_pa
     ]
 
 
+@pytest.mark.parametrize(
+    ("keys", "found"),
+    [
+        (
+            "beds,A,0,,\nbeds,B,0.00,,\n",
+            [("keys.csv:4", "all weights of the key 'beds' are 0: nothing can be placed by it")],
+        ),
+        # The only weight that is not 0 ends in September.
+        (
+            "beds,A,0,,\nbeds,B,7,,2025-09-30\n",
+            [("keys.csv:4", "all weights of the key 'beds' are 0 from 2025-10-01: nothing can be placed by it")],
+        ),
+        ("beds,A,0,,\nbeds,B,7,,\n", []),
+        ("beds,A,7,,2025-09-30\n", []),
+    ],
+)
+def test_a_key_whose_weights_are_all_0_places_nothing_and_is_an_error(
+    tmp_path: Path, keys: str, found: list[tuple[str, str]]
+) -> None:
+    _, problems = read_costs(write(tmp_path, keys=keys), {"A", "B"})
+    assert [(str(problem.origin), problem.sentence) for problem in problems] == found
+    assert {problem.code for problem in problems} <= {"weights_all_0"}
+
+
+def test_costs_are_loaded_with_the_tariffs_that_calls_are_rated_by(tmp_path: Path) -> None:
+    assert load_costs(ESTATE, {"A", "B"}).tariffs.names == ("ip", "legacy")
+    assert load_costs(write(tmp_path), {"A", "B"}).tariffs.names == ()
+
+
 def test_other_files_name_their_problems_too(tmp_path: Path) -> None:
     folder = write(
         tmp_path,
@@ -168,4 +197,5 @@ def test_the_estate_says_what_calls_between_sites_cost(said: str, found: Intersi
     problems = Problems()
     settings = parse_settings(f'[estate]\nname = "small"\n{said}'.encode(), problems)
     assert settings.intersite_calls is found
+    assert settings.intersite_stated is bool(said)
     assert [problem.code for problem in problems] == codes

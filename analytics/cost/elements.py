@@ -11,9 +11,11 @@ from decimal import Decimal
 from enum import StrEnum
 
 from analytics.cost.figures import Evidence
+from analytics.cost.tariff import TariffBook
 from analytics.sites import Origin, Validity
 
 ALWAYS = Validity()
+NO_TARIFFS = TariffBook()
 
 
 class Side(StrEnum):
@@ -139,3 +141,5 @@ class Costs:
     keys: tuple[KeyValue, ...] = ()
     baselines: tuple[Baseline, ...] = ()
     invoices: tuple[Invoice, ...] = ()
+    tariffs: TariffBook = NO_TARIFFS
+    """Those that calls are rated by: their terms, and the highest prices that they know."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +15,9 @@ from analytics.cost.elements import Baseline, Costs, Element, ElementKind, Invoi
 from analytics.cost.figures import Evidence
 from collector.estate.cost_columns import BASELINE, ELEMENTS, EVERY_SITE, EVIDENCE, INVOICES, KEYS
 from collector.estate.problems import EstateError, Problem, Problems, nearest, shown
+from collector.estate.settings import read_settings
 from collector.estate.table import Cells, TableFile, read_table
+from collector.estate.tariffs import FOLDER, read_tariffs
 
 Row = TypeVar("Row")
 
@@ -41,17 +45,21 @@ def read_costs(root: Path, sites: Collection[str]) -> tuple[Costs, list[Problem]
         invoices=rows(INVOICES, lambda cells: _invoice(cells, sites)),
     )
     _check_overlaps(costs, problems)
+    _check_weights(keys, problems)
     return costs, list(problems)
 
 
 def load_costs(root: Path, sites: Collection[str]) -> Costs:
-    """Cost rows; EstateError names the first error."""
+    """Cost rows and the tariffs that can be used; EstateError names the first error of a cost row."""
     costs, problems = read_costs(root, sites)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
         more = f" (and {len(errors) - 1:,} more: callgauge estate check)" if len(errors) > 1 else ""
         raise EstateError(f"{root / str(errors[0].origin)}: {errors[0].sentence}{more}")
-    return costs
+    if not (root / FOLDER).is_dir():
+        return costs
+    # What is wrong with settings and tariffs is said by those that rate by them.
+    return replace(costs, tariffs=read_tariffs(root, read_settings(root, Problems()))[0])
 
 
 def _site(cells: Cells, sites: Collection[str], also: str | None = None) -> str:
@@ -206,3 +214,20 @@ def _check_overlaps(costs: Costs, problems: Problems) -> None:
             if twin is not None:
                 sentence = f"the same as on line {twin.origin.line}, for days that both rows hold"
                 problems.error(row.origin, "stated_twice", sentence)
+
+
+def _check_weights(keys: Collection[KeyValue], problems: Problems) -> None:
+    """Note keys whose weights are all 0 on a day on which they have any: nothing can be placed by them."""
+    by_name: dict[str, list[KeyValue]] = defaultdict(list)
+    for one in keys:
+        by_name[one.key].append(one)
+    for name, rows in by_name.items():
+        days = {one.valid.first or date.min for one in rows}
+        days |= {one.valid.last + timedelta(days=1) for one in rows if one.valid.last not in (None, date.max)}
+        for day in sorted(days):
+            held = [one for one in rows if one.valid.holds(day)]
+            if held and not any(one.value for one in held):
+                since = "" if day == date.min else f" from {day}"
+                sentence = f"all weights of the key {shown(name)} are 0{since}: nothing can be placed by it"
+                problems.error(held[0].origin, "weights_all_0", sentence)
+                break

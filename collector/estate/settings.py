@@ -124,6 +124,7 @@ class _Reader:
                     default.intersite_calls,
                 )
             ),
+            intersite_stated="intersite_calls" in self._sections.get("legacy", {}),
         )
 
     def _wrong(self, key: str, code: str, sentence: str) -> None:
