@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from collector.accelerate import IS_PLAIN
 from collector.cdr.cucm_layout import ORDER, WIDTHS, sniff
 from collector.cdr.cucm_rows import CODECS, EARLIEST, LATEST, address
-from collector.cdr.cutting import LINE_LIMIT
+from collector.cdr.cutting import LINE_LIMIT, WINDOW
 from collector.cdr.files import CdrFile, LayoutError, Skipped
 
 COMPILED = pytest.mark.skipif(IS_PLAIN, reason="megabytes take minutes in plain Python")
@@ -244,6 +244,21 @@ def test_names_and_types_within_a_file_are_no_records(tmp_path: Path) -> None:
     assert [row["line"] for row in found.rows] == [3, 6, 9]
     assert found.rejects == []
     assert {row["called"] for row in found.rows} == {"901130001111"}
+
+
+@pytest.mark.parametrize("types", [True, False])
+@pytest.mark.parametrize("window", [WINDOW, 1 << 17])
+def test_names_in_another_order_within_a_file_bind_what_follows(tmp_path: Path, types: bool, window: int) -> None:
+    backwards = list(reversed(ORDER["cdr"]))
+    few = [name for name in backwards if name in CALL]
+    parts = [table([line("cdr", columns)] * 200, "cdr", columns) for columns in (ORDER["cdr"], backwards, few) * 2]
+    parts += parts[1:2]
+    if not types:
+        parts = [b"\n".join(part.split(b"\n")[:1] + part.split(b"\n")[2:]) for part in parts]
+    found = read(tmp_path / "cdr", b"".join(parts), window)
+    assert found.rejects == []
+    assert len(found.rows) == 200 * 7
+    assert {(row["called"], row["seconds"], row["line"] > 0) for row in found.rows} == {("901130001111", 125, True)}
 
 
 def test_records_of_the_other_kind_are_rejected(tmp_path: Path) -> None:

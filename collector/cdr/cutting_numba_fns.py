@@ -175,7 +175,9 @@ def cut_lines(
     """Cut all whole lines before `end` into rows, from state[POSITION] and state[ROWS] on; return why it stopped.
 
     `columns` gives each slot its column, below 0 where there is none; allowed[n] != 0 where a line may have n cells.
-    With `starts_with_number`, a line that starts otherwise is not cut: it may be the names of columns of what follows.
+    With `starts_with_number`, a line that starts otherwise is not cut: it may be the names of columns of what follows,
+    or their types. Else the cell of slot 0, which is a number in every record, tells such lines, and the first cell
+    where the line has another number of cells.
     `is_last`: the last line may end without a line's end. At least 8 octets of the window lie behind `end`, the first
     of them the end of a line.
     """
@@ -206,7 +208,13 @@ def cut_lines(
             break
         if window[first] == QUOTE and first + 1 < stop:
             first += 1
-        if starts_with_number and (window[first] | 32) >= LOWER_A and (window[first] | 32) <= LOWER_Z:
+        if not starts_with_number and 0 < columns[0] < cells < allowed.shape[0] and allowed[cells] != 0:
+            first = int(commas[columns[0] - 1]) + 1
+            while first < stop and (window[first] == SPACE or window[first] == TAB or window[first] == QUOTE):
+                first += 1
+        elif not starts_with_number and (cells < 0 or columns[0] < 0):
+            first = stop
+        if first < stop and (window[first] | 32) >= LOWER_A and (window[first] | 32) <= LOWER_Z:
             stopped = NOT_A_RECORD
             break
         fault[row] = 0
