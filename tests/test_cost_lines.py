@@ -24,7 +24,7 @@ from analytics.cost.months import (
     spoken_span,
     twelve_months_to,
 )
-from analytics.sites import Origin, Validity
+from analytics.sites import Origin, Site, Validity
 
 D = Decimal
 OCTOBER = 202510
@@ -193,3 +193,35 @@ def test_months_are_counted_as_people_count_them() -> None:
     assert spoken_span([202511, 202510]) == "October 2025 to November 2025"
     assert spoken_span([202510, 202512]) == "2 months of October 2025 to December 2025"
     assert spoken_span([]) == "no month"
+
+
+def there(name: str, first: date | None, last: date | None) -> Site:
+    return Site(name, name, "office", None, "normal", Validity(first, last), Origin("sites.csv", 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, "150.00"),  # 310.00 × 15 ÷ 31
+        ({"valid": Validity(date(2025, 10, 11))}, "50.00"),  # from 11 to 15
+        ({"valid": Validity(date(2025, 10, 16))}, None),
+        ({"amortise_months": 10, "valid": Validity(date(2025, 1, 1))}, "15.00"),  # 31.00 a month
+        ({"kind": ElementKind.ONE_OFF, "valid": Validity(date(2025, 10, 1))}, "310.00"),
+        # A bill's call charges are scaled by minutes, which end with the site as well.
+        ({"kind": ElementKind.USAGE, "side": Side.LEGACY}, "310.00"),
+    ],
+)
+def test_an_element_counts_on_the_days_on_which_its_site_is_there(
+    changes: dict[str, object], expected: str | None
+) -> None:
+    book, made = Book(), element("310.00", **changes)
+    lines = element_lines(book, Costs((made,)), OCTOBER, [there("A", None, date(2025, 10, 15))])
+    assert [book.value(line.key) for line in lines] == ([] if expected is None else [D(expected)])
+    assert not element_lines(Book(), Costs((made,)), OCTOBER, [there("A", None, date(2025, 8, 31))])
+
+
+def test_a_site_that_closes_and_opens_again_in_a_month_has_the_days_of_both() -> None:
+    book = Book()
+    sites = [there("A", None, date(2025, 10, 5)), there("A", date(2025, 10, 22), None)]
+    (line,) = element_lines(book, Costs((element("310.00"),)), OCTOBER, sites)
+    assert book.value(line.key) == D("150.00")  # 5 and 10 days

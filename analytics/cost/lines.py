@@ -7,6 +7,7 @@ key that might be used, and the bounds of an estimate, give the line its range.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -18,6 +19,7 @@ from analytics.cost.figures import Book, Evidence, weakest
 from analytics.cost.money import round_money
 from analytics.cost.months import days_held, days_of, last_day, month_of, months_between, spoken
 from analytics.cost.names import key_of, one_part
+from analytics.sites import Site, Validity
 
 NO_SITE = "*"
 """Stands for the site of what can be put at none."""
@@ -54,17 +56,46 @@ def name_of(element: Element) -> str:
     return one_part(f"{element.element}@{element.origin.line}")
 
 
-def element_lines(book: Book, costs: Costs, month: int) -> list[Line]:
-    """Enter the figures of all elements that a month holds, and return their lines."""
+def element_lines(book: Book, costs: Costs, month: int, sites: Iterable[Site] = ()) -> list[Line]:
+    """Enter the figures of all elements that a month holds, and return their lines.
+
+    An element of a site counts on the days on which its site, one of `sites`, is there; of a site that is not among
+    them, always.
+    """
+    there: dict[str, list[Validity]] = defaultdict(list)
+    for site in sites:
+        there[site.site].append(site.valid)
     lines = []
     for element in costs.elements:
         if not held(element, month):
             continue
         if element.site is None:
             lines += _allocated(book, costs.keys, element, month)
-        else:
-            lines.append(_of_site(book, element, element.site, month))
+            continue
+        days = days_there(element, there.get(element.site, ()), month)
+        if days:
+            lines.append(_of_site(book, element, element.site, month, days))
     return lines
+
+
+def days_there(element: Element, there: Sequence[Validity], month: int) -> int:
+    """Return on how many days of a month an element holds and its site is there; `there` empty: it always is.
+
+    What is scaled by minutes is not cut by its site's days as well; what is spread over months, or paid once, is not
+    cut by its own.
+    """
+    if element.kind is ElementKind.USAGE:
+        is_there = not there or any(days_held(one, month) for one in there)
+        return days_held(element.valid, month) if is_there else 0
+    valid = Validity() if element.kind is ElementKind.ONE_OFF or element.amortise_months else element.valid
+    return sum(days_held(_both(valid, one), month) for one in there or (Validity(),))
+
+
+def _both(one: Validity, other: Validity) -> Validity:
+    """Return the days that two validities share."""
+    first = max(filter(None, (one.first, other.first)), default=None)
+    last = min(filter(None, (one.last, other.last)), default=None)
+    return Validity(first, last)
 
 
 def held(element: Element, month: int) -> bool:
@@ -79,9 +110,9 @@ def held(element: Element, month: int) -> bool:
     return days_held(element.valid, month) > 0
 
 
-def _of_site(book: Book, element: Element, site: str, month: int) -> Line:
+def _of_site(book: Book, element: Element, site: str, month: int, days: int) -> Line:
     prefix, label = key_of(month, one_part(site), element.side, name_of(element)), f"{element.element}, {site}"
-    point, low, high = (_month_amount(book, element, prefix, label, month, end) for end in End)
+    point, low, high = (_month_amount(book, element, prefix, label, month, end, days) for end in End)
     return Line(month, site, element, point, low, high, low, high)
 
 
@@ -137,8 +168,13 @@ def _amount_and_share(element: Element, end: End) -> tuple[Decimal | None, Decim
     return amount, small if (end is End.LOW) != credit else large
 
 
-def _month_amount(book: Book, element: Element, prefix: str, label: str, month: int, end: End) -> str:
-    """Enter what an element costs in a month, before it is allocated; return the figure's key."""
+def _month_amount(
+    book: Book, element: Element, prefix: str, label: str, month: int, end: End, days: int | None = None
+) -> str:
+    """Enter what an element costs in a month, before it is allocated; return the figure's key.
+
+    `days`: on so many the element holds and its site is there; None: all on which the element holds.
+    """
     amount, share = _amount_and_share(element, end)
     if end is not End.POINT and (amount, share) == (element.amount, element.share):
         return prefix
@@ -149,7 +185,7 @@ def _month_amount(book: Book, element: Element, prefix: str, label: str, month: 
         why = f"{element.element} is {element.evidence}"
         why += "" if end is End.POINT else " and no highest amount is stated"
         return book.miss(key, shown, "money", f"{why} ({element.origin})", source).key
-    spread = _spread(element, month)
+    spread = _spread(element, month, days_held(element.valid, month) if days is None else days)
     evidence = element.evidence if end is End.POINT else Evidence.ESTIMATED
     if share is None and spread == "{}" and amount == round(amount, 2):
         return book.enter(key, f"{shown}, {spoken(month)}", "money", amount, evidence, source).key
@@ -166,13 +202,14 @@ def _month_amount(book: Book, element: Element, prefix: str, label: str, month: 
     return book.compute(key, f"{shown}, {spoken(month)}", "money", formula).key
 
 
-def _spread(element: Element, month: int) -> str:
+def _spread(element: Element, month: int, days: int) -> str:
     """Return the formula of a month's part of an amount, with `{}` for the amount."""
-    first = element.valid.first
+    first, whole = element.valid.first, days_of(month)
     if element.amortise_months and first is not None:
         age, months = months_between(month_of(first), month), element.amortise_months
-        return f"round({{}} * {age + 1} / {months}, 2) - round({{}} * {age} / {months}, 2)"
-    days, whole = days_held(element.valid, month), days_of(month)
+        part = f"round({{}} * {age + 1} / {months}, 2) - round({{}} * {age} / {months}, 2)"
+        # Its own days do not cut it: only its site's do, when it closes before the capital is paid off.
+        return part if element.site is None or days == whole else f"round(({part}) * {days} / {whole}, 2)"
     if element.kind is ElementKind.ONE_OFF or days == whole:
         return "{}"
     return f"{{}} * {days} / {whole}"
@@ -193,7 +230,10 @@ def _weights(book: Book, keys: Iterable[KeyValue], name: str, month: int) -> dic
     if total not in book:
         if figures:
             formula = f"sum({', '.join(f'{{{key}}}' for key in figures.values())})"
-            book.compute(total, f"{name}, all sites", "count", formula)
+            if any(book.value(key) for key in figures.values()):
+                book.compute(total, f"{name}, all sites", "count", formula)
+            else:
+                book.miss(total, f"{name}, all sites", "count", f"all weights of the key {name} are 0 on {day}")
         else:
             book.miss(total, f"{name}, all sites", "count", f"no value of the key {name} holds on {day}")
     return figures

@@ -27,7 +27,7 @@ def element_rows(estate: Estate, costs: Costs, month: int) -> pa.Table:
     """Return the amount of each element at each site in a month (yyyymm)."""
     book = Book()
     rows = []
-    for line in element_lines(book, costs, month):
+    for line in element_lines(book, costs, month, estate.sites):
         value = book[line.key].value
         rows.append(
             {
