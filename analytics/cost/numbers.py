@@ -379,7 +379,8 @@ class NumberReader:
             return _unknown("too_long", access)
         code = _calling_code(digits)
         if not code:
-            return _unknown("unassigned_code", access)
+            is_begun = any(known.startswith(digits) for known in _codes())
+            return _unknown("too_short" if is_begun else "unassigned_code", access)
         if len(digits) - len(code) in _incomplete_lengths(code):
             return _unknown("too_short", access)
         regions = COUNTRY_CODE_TO_REGION_CODE[int(code)]
