@@ -220,7 +220,7 @@ def _writable(root: Path) -> Iterator[Found]:
 
 def _room(folder: Path) -> Iterator[Found]:
     usage = shutil.disk_usage(folder)
-    said = f"{usage.free / 1e9:,.1f} GB of {usage.total / 1e9:,.1f} GB are free where the store is"
+    said = f"Where the store is, {usage.free / 1e9:,.1f} GB of {usage.total / 1e9:,.1f} GB are free"
     if usage.free < LEAST_FREE:
         yield Found("disk", "problem", f"{said}.", "Make room: callgauge store compact, a larger disk.")
     elif usage.free < LITTLE_FREE * usage.total:
