@@ -16,11 +16,12 @@ from analytics.cost.costs_document import costs_document
 from analytics.cost.document import Ref
 from analytics.cost.elements import Baseline, Costs, Element, ElementKind, Invoice, KeyValue, PaysFor, Side
 from analytics.cost.figures import Evidence
-from analytics.cost.money import to_atoms
+from analytics.cost.money import Rounding, to_atoms
 from analytics.cost.months import months_after
-from analytics.cost.savings import TOTAL, Savings, make_savings, month_prefix
+from analytics.cost.savings import TOTAL, WHOLE, Savings, make_savings, month_prefix
 from analytics.cost.savings_document import savings_document
 from analytics.cost.statement import CostFacts, Standing
+from analytics.cost.tariff import Crossing, RateRow, TariffBook, TariffVersion, Terms
 from analytics.cost.verdict import Outcome
 from analytics.sites import Benefit, EstateSettings, IntersiteCalls, Origin, Site, Validity
 from analytics.store.cost_queries import UnratedSum, Usage, UsageSum
@@ -43,7 +44,6 @@ def calls(
     minutes: int = 1000,
     number_class: str = "geographic",
     unrated: int = 0,
-    dearest: str = "0",
 ) -> UsageSum:
     """Rated outgoing calls of a site."""
     return UsageSum(
@@ -63,8 +63,6 @@ def calls(
         ip_unrated_seconds=unrated * 60,
         legacy_unrated_lines=unrated,
         legacy_unrated_seconds=unrated * 60,
-        ip_dearest=to_atoms(D(dearest)),
-        legacy_dearest=to_atoms(D(dearest)),
     )
 
 
@@ -161,7 +159,9 @@ def test_a_site_with_something_missing_counts_in_the_range_alone() -> None:
     assert standings(savings) == {"A": Standing.COMPARED, "B": Standing.INCOMPLETE}
     assert value(savings, f"{TOTAL}.s2") == D(500)
     assert value(savings, "coverage") == D(50)
-    assert (value(savings, f"{TOTAL}.s2.low"), value(savings, f"{TOTAL}.s2.high")) == (D(940), D(990))
+    # The range beside the point is of the same site; that over both stands apart.
+    assert (value(savings, f"{TOTAL}.s2.low"), value(savings, f"{TOTAL}.s2.high")) == (D(500), D(500))
+    assert (value(savings, f"{WHOLE}.s2.low"), value(savings, f"{WHOLE}.s2.high")) == (D(940), D(990))
 
 
 def test_what_is_missing_today_without_a_highest_amount_leaves_a_highest_saving_alone() -> None:
@@ -181,8 +181,8 @@ def test_what_is_missing_of_the_legacy_bill_can_only_raise_the_saving() -> None:
     rows.add(Side.LEGACY, "A", None)
     savings = make_savings(facts_of(rows, [site("A")], [calls("A")]), [OCTOBER])
     assert savings.book.value(f"{TOTAL}.s2") is None
-    assert value(savings, f"{TOTAL}.s2.low") == D(500)
-    assert savings.book.value(f"{TOTAL}.s2.high") is None
+    assert value(savings, f"{WHOLE}.s2.low") == D(500)
+    assert savings.book.value(f"{WHOLE}.s2.high") is None
 
 
 def test_a_bill_of_nothing_for_calls_is_not_scaled() -> None:
@@ -194,7 +194,9 @@ def test_a_bill_of_nothing_for_calls_is_not_scaled() -> None:
     rows.plain_site("A")
     savings = make_savings(facts_of(rows, [site("A")], [calls("A")], [baseline("A", minutes="0")]), [OCTOBER])
     assert standings(savings) == {"A": Standing.INCOMPLETE}
-    assert value(savings, f"{TOTAL}.m1.low") == D(900)
+    assert value(savings, f"{WHOLE}.m1.low") == D(900)
+    said = "the baseline bill of A has call charges and 0 minutes: they cannot be scaled"
+    assert savings.sites(Standing.INCOMPLETE)[0].why == said
 
 
 def test_an_answer_names_some_reasons_and_counts_the_rest() -> None:
@@ -217,8 +219,8 @@ def test_a_site_without_its_baseline_saves_at_least_what_its_fixed_lines_say(gap
     savings = make_savings(facts_of(rows, [site("A")], [calls("A")], held), [OCTOBER])
     assert standings(savings) == {"A": Standing.INCOMPLETE}
     low = {"index": D(-500), "minutes": D(400), "baseline": D(-500)}[gap]
-    assert value(savings, f"{TOTAL}.s1.low") == low
-    assert savings.book.value(f"{TOTAL}.s1.high") is None
+    assert value(savings, f"{WHOLE}.s1.low") == low
+    assert savings.book.value(f"{WHOLE}.s1.high") is None
     assert savings.verdict.outcome is Outcome.NOT_ESTABLISHED
 
 
@@ -246,7 +248,13 @@ def test_a_site_that_nothing_is_stated_of_is_not_covered_and_one_side_alone_is_i
     assert standings(savings) == {"A": Standing.COMPARED, "B": Standing.UNSTATED, "C": Standing.INCOMPLETE}
     assert round(value(savings, "coverage"), 1) == D("33.3")
     assert value(savings, f"{TOTAL}.s2") == D(500)
-    assert value(savings, f"{TOTAL}.s2.low") == D(460)
+    assert value(savings, f"{WHOLE}.s2.low") == D(460)
+    # The claim is of all sites, and no range holds B.
+    assert savings.verdict.outcome is Outcome.NOT_ESTABLISHED
+    sentence = savings_document(facts, [OCTOBER]).sentence
+    assert "at the 1 of 3 sites that can be compared" in sentence
+    assert "over all sites: range not known" in sentence
+    assert "There is no lower bound: nothing is stated of what B cost and costs." in sentence
 
 
 def test_calls_at_no_site_cost_today_and_save_nothing() -> None:
@@ -258,19 +266,214 @@ def test_calls_at_no_site_cost_today_and_save_nothing() -> None:
     assert value(savings, f"{TOTAL}.s2.high") == D(563)
 
 
-def test_calls_without_a_price_are_between_nothing_and_the_dearest_line() -> None:
+def version(name: str, day: date, row: dict[str, int], **terms: object) -> TariffVersion:
+    """A version with one row for all numbers; prices in pence, and per second."""
+    pence = to_atoms(D("0.01"))
+    at = Origin(f"tariffs/{name}/{day}/rates.csv", 2)
+    made = RateRow(
+        "", "geographic", "", row["fee"] * pence, row["second"] * pence, 0, 0, 0, row["step"], row["step"], None, at
+    )
+    said = Terms("GBP", D(1), Crossing.START, Crossing.START, Rounding.HALF_UP, False, False, at)
+    return TariffVersion(name, day, (made,), (), replace(said, **terms))  # type: ignore[arg-type]
+
+
+def tariffs(**terms: object) -> TariffBook:
+    """Today 10 p a call and 1 p a second; before 100 p a call and 2 p a second, in whole minutes."""
+    day = date(2025, 1, 1)
+    return TariffBook(
+        (
+            version("ip", day, {"fee": 10, "second": 1, "step": 1}, **terms),
+            version("legacy", day, {"fee": 100, "second": 2, "step": 60}, **terms),
+        )
+    )
+
+
+def with_tariffs(facts: CostFacts, book: TariffBook) -> CostFacts:
+    return replace(facts, costs=replace(facts.costs, tariffs=book))
+
+
+def test_calls_without_a_price_are_between_nothing_and_the_highest_price_of_their_tariff() -> None:
     rows = Rows()
     rows.plain_site("A")
-    usage = [calls("A", unrated=3, dearest="2.00")]
-    savings = make_savings(facts_of(rows, [site("A")], usage), [OCTOBER])
-    # Today 3 lines at 2.00; under the legacy tariff the same; method 1: 100.00 × 3 minutes ÷ 1,000.
-    assert value(savings, f"{TOTAL}.s2.low") == D(494)
-    assert value(savings, f"{TOTAL}.s2.high") == D(506)
+    facts = with_tariffs(facts_of(rows, [site("A")], [calls("A", unrated=3)]), tariffs())
+    savings = make_savings(facts, [OCTOBER])
+    # 3 lines of 60 s today: 3 × 0.10 + (180 + 3 × 1) × 0.01; before: 3 × 1.00 + (180 + 3 × 60) × 0.02.
+    assert value(savings, f"{TOTAL}.s2.low") == D(500) - D("2.13")
+    assert value(savings, f"{TOTAL}.s2.high") == D(500) + D("10.20")
+    # Method 1: 100.00 × 3 minutes ÷ 1,000.
     assert value(savings, f"{TOTAL}.s1.high") == D("500.30")
     assert {one.label for one in savings.estimates} == {
         "Calls without a price today",
         "Calls without a price under the legacy tariff",
     }
+    assert savings.book[f"{OCTOBER}.A.ip_calls"].evidence is Evidence.MISSING
+    assert savings.book[f"{TOTAL}.ip"].evidence is Evidence.MISSING
+    assert savings_document(facts, [OCTOBER]).sentence.endswith(
+        "Assumed: no call without a price costs more than the highest price of its tariff."
+    )
+
+
+def test_a_claim_that_calls_without_a_price_could_break_is_not_established() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    facts = facts_of(rows, [site("A")], [calls("A", unrated=3)], claim_percent=D("49.8"))
+    # At 502.13 today the saving is 49.79 %.
+    assert make_savings(with_tariffs(facts, tariffs()), [OCTOBER]).verdict.outcome is Outcome.NOT_ESTABLISHED
+    # Without a price that is known nothing bounds them, whatever the claim.
+    facts = facts_of(rows, [site("A")], [calls("A", unrated=3)])
+    verdict = make_savings(facts, [OCTOBER]).verdict
+    assert verdict.outcome is Outcome.NOT_ESTABLISHED
+    assert verdict.reasons == (
+        "There is no lower bound: 3 lines without a price at A, and no price of the tariff ip is known for "
+        "October 2025.",
+    )
+
+
+def test_a_site_whose_calls_have_no_price_has_no_cost_of_0() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    usage = [
+        replace(calls("A", number_class="mobile", ip="0", unrated=100, minutes=100), legacy_unrated_lines=0),
+        calls("A"),
+    ]
+    document = costs_document(facts_of(rows, [site("A")], usage), OCTOBER)
+    (table,) = [section for section in document.sections if section.name == "calls"]
+    (row,) = [row for row in table.rows if row.cells[1] == "mobile"]
+    assert isinstance(row.cells[4], Ref)
+    mobile = document.book[row.cells[4].key]
+    assert (mobile.value, mobile.why) == (None, "100 lines without a price")
+    assert row.note == "100 lines without a price, ip"
+    assert document.book.value("all.ip_calls") == D(10)
+    assert dict(document.facts)["Calls"] == "£10.00 by the tariff of today, but for 100 lines without a price"
+    assert document.sentence.endswith("Not in it: 100 lines without a price.")
+    # And where nothing else costs, nothing is known.
+    facts = facts_of(rows, [site("A")], usage[:1])
+    assert costs_document(facts, OCTOBER).book.value("all.ip_calls") is None
+    savings = make_savings(with_tariffs(facts, tariffs()), [OCTOBER])
+    assert standings(savings) == {"A": Standing.INCOMPLETE}
+    # 100 lines of 60 s: 100 × 0.10 + 6,100 × 0.01 = 71.00 at most.
+    assert (value(savings, f"{WHOLE}.ip.low"), value(savings, f"{WHOLE}.ip.high")) == (D(490), D(561))
+
+
+def test_calls_that_all_lack_a_legacy_price_are_in_the_range_alone() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    call = replace(calls("A", legacy="0", unrated=100, minutes=100), ip_unrated_lines=0, legacy_chargeable_seconds=0)
+    savings = make_savings(with_tariffs(facts_of(rows, [site("A")], [call]), tariffs()), [OCTOBER])
+    assert standings(savings) == {"A": Standing.INCOMPLETE}
+    assert (value(savings, f"{WHOLE}.m1.low"), value(savings, f"{WHOLE}.m2.low")) == (D(900), D(900))
+    # 100 minutes of the bill's 1,000; 100 × 1.00 + (6,000 + 100 × 60) × 0.02 = 340.00.
+    assert (value(savings, f"{WHOLE}.m1.high"), value(savings, f"{WHOLE}.m2.high")) == (D(910), D(1240))
+
+
+def test_what_is_said_of_a_part_of_the_estate_says_so() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.plain_site("B")
+    rows.add(Side.IP, "B", None, low=D(10), high=D(60))
+    facts = facts_of(
+        rows, [site("A"), site("B")], [calls("A"), calls("B")], benefits=(Benefit("constable-year", D(1000)),)
+    )
+    document = savings_document(facts, [OCTOBER])
+    assert document.sentence == (
+        "Established: 50.00 % saved in October 2025 at the 1 of 2 sites that can be compared "
+        "(range 50.00 to 50.00 %), £500.00; over all sites: range 47.00 to 49.50 %. Claim: more than 30 %."
+    )
+    told = dict(document.facts)
+    assert told["A year"] == "£6,000.00 (estimated from 1, of the compared sites)"
+    assert told["Buys a year"] == "6.0 constable-years, by the compared sites"
+    by_name = {section.name: section.sentence for section in document.sections}
+    assert by_name["sites"] == "1 site, by money saved. None costs more than before. Not known: B."
+    assert by_name["checks"].endswith("range 47.00 to 49.50 %, over all sites.")
+    assert "of the 1 of 2 sites that can be compared" in by_name["year"]
+    # A claim between the compared site and the range of all is not proven.
+    above = replace(facts, settings=replace(facts.settings, claim_percent=D(48)))
+    assert make_savings(above, [OCTOBER]).verdict.outcome is Outcome.NOT_ESTABLISHED
+
+
+def test_prices_with_vat_are_not_added_to_amounts_without_it() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    facts = with_tariffs(facts_of(rows, [site("A")], [calls("A")]), tariffs(is_vat_included=True))
+    document = savings_document(facts, [OCTOBER])
+    mix = "amounts mix: tariffs ip and legacy include VAT, the cost elements do not"
+    assert document.sentence.startswith(f"Not established: nothing is compared in October 2025, {mix}.")
+    assert dict(document.facts)["VAT"] == mix
+    assert [document.book.value(f"{TOTAL}.{name}") for name in ("ip", "m2", "s1", "s2")] == [None] * 4
+    today = costs_document(facts, OCTOBER)
+    assert "without" not in dict(today.facts)["VAT"]
+    assert today.sentence.endswith(f"is not added up: {mix}.")
+    assert today.book.value("all.ip_calls") == D(10)
+
+
+def test_call_charges_are_rounded_by_the_version_at_the_end_of_the_month() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    usage = [calls("A", ip="10.005"), calls("A", number_class="mobile", ip="1.00")]
+    even = version("ip", date(2025, 10, 15), {"fee": 0, "second": 1, "step": 1}, rounding=Rounding.HALF_EVEN)
+    book = TariffBook((*tariffs().versions, even))
+    facts = with_tariffs(facts_of(rows, [site("A")], usage), book)
+    document = costs_document(facts, OCTOBER)
+    line = document.book[f"{OCTOBER}.A.ip_calls"]
+    assert line.value == D("11.00")  # 11.005 to the even penny
+    assert line.label.endswith("rounded half_even by ip@2025-10-15")
+    parts = [document.book.value(f"{line.key}.{name}") for name in ("geographic", "mobile")]
+    assert sum(filter(None, parts), D(0)) == D("11.00")
+    usage = [replace(one, month=202509) for one in usage]
+    earlier = with_tariffs(facts_of(rows, [site("A")], usage), book)
+    assert costs_document(earlier, 202509).book.value("202509.A.ip_calls") == D("11.01")
+
+
+def test_method_2_is_rounded_once() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    usage = [calls("A", legacy="100.004")]
+    savings = make_savings(facts_of(rows, [site("A")], usage, [baseline("A", "1.5")]), [OCTOBER])
+    assert value(savings, f"{TOTAL}.m2") == D("1500.01")  # (900 + 100.004) × 1.5 = 1,500.006
+    assert value(savings, f"{OCTOBER}.A.rerated") == D("100.00")
+
+
+def test_elements_count_for_the_days_on_which_their_site_is_open() -> None:
+    rows = Rows()
+    rows.plain_site("B", legacy="310.00", ip="62.00")
+    rows.add(Side.IP, "B", "6200.00", amortise_months=20, valid=Validity(date(2025, 1, 1)))
+    rows.add(Side.IP, "B", "31.00", valid=Validity(date(2025, 10, 11)))
+    facts = facts_of(rows, [site("B", Validity(None, date(2025, 10, 15)))], [calls("B")])
+    savings = make_savings(facts, [OCTOBER])
+    # 15 of 31 days; capital 310.00 a month; the last one from 11 to 15 October. The bill's call charges stay.
+    assert value(savings, f"{TOTAL}.billed") == D(150) + D(100)
+    assert value(savings, f"{TOTAL}.ip") == D(30) + D(150) + D(5) + D(10)
+    told = dict(savings_document(facts, [OCTOBER]).facts)["Open for a part"]
+    assert told == "B (15 of 31 days of October 2025): cost elements count for these days"
+
+
+def test_a_key_whose_weights_are_all_0_is_the_reason_that_is_given() -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    rows.add(Side.IP, None, "50.00", element="Support", key="handsets")
+    facts = facts_of(rows, [site("A")], [calls("A")])
+    zero = KeyValue("handsets", "A", D(0), ALWAYS, Origin("keys.csv", 2))
+    verdict = make_savings(replace(facts, costs=replace(facts.costs, keys=(zero,))), [OCTOBER]).verdict
+    assert (
+        "There is no lower bound: Support (elements.csv:5) cannot be placed: "
+        "all weights of the key handsets are 0 on 2025-10-31." in verdict.reasons
+    )
+
+
+@pytest.mark.parametrize(
+    ("legacy", "said"),
+    [
+        ("143.00", "£43.00, 2.06 points, method 1 the lower"),
+        ("57.00", "£43.00, 2.25 points, method 2 the lower"),
+        ("100.00", "£0.00, 0.00 points"),
+    ],
+)
+def test_the_methods_differ_by_an_amount_and_which_is_lower(legacy: str, said: str) -> None:
+    rows = Rows()
+    rows.plain_site("A")
+    # Method 1: 1,000 and 50.00 %. Method 2: 543 of 1,043, 52.06 %; 457 of 957, 47.75 %.
+    document = savings_document(facts_of(rows, [site("A")], [calls("A", legacy=legacy)]), [OCTOBER])
+    assert dict(document.facts)["Methods differ by"] == said
 
 
 def test_calls_between_sites_are_billed_or_carried_as_the_estate_says() -> None:
@@ -291,7 +494,20 @@ def test_calls_between_sites_are_billed_or_carried_as_the_estate_says() -> None:
     assert value(charged, low.key(2, "low")) == value(carried, f"{TOTAL}.p2")
     assert value(charged, low.key(1, "low")) == value(carried, f"{TOTAL}.p1")
     told = dict(savings_document(charged.facts, [OCTOBER]).facts)["Calls between sites"]
-    assert "Private circuit was paid for as well" in told
+    assert told.endswith(
+        "Private circuit was paid for as well: if it carried them, they count twice, and the range holds both"
+    )
+    # What the estate does not say is in the range; what it says is a choice.
+    for method in (1, 2):
+        assert value(charged, f"{TOTAL}.m{method}.low") == D(1050)
+        assert value(charged, f"{TOTAL}.m{method}.high") == value(charged, f"{TOTAL}.m{method}")
+    doubted = facts_of(rows, [site("A")], usage, claim_percent=D(51))  # carried it is 530 of 1,050, 50.48 %
+    assert make_savings(doubted, [OCTOBER]).verdict.outcome is Outcome.NOT_ESTABLISHED
+    stated = replace(doubted, settings=replace(doubted.settings, intersite_stated=True))
+    chosen = make_savings(stated, [OCTOBER])
+    assert chosen.verdict.outcome is Outcome.ESTABLISHED
+    assert value(chosen, f"{TOTAL}.m2.low") == D(1080)
+    assert "a choice, in no range" in dict(savings_document(stated, [OCTOBER]).facts)["Calls between sites"]
 
 
 def test_an_estimate_alone_gives_what_the_whole_gives_with_it_at_its_end() -> None:
@@ -366,7 +582,7 @@ def test_nothing_at_all_is_not_established_and_not_an_error() -> None:
 def test_reasons_for_no_price_are_listed_with_their_lines() -> None:
     rows = Rows()
     rows.plain_site("A")
-    facts = facts_of(rows, [site("A")], [calls("A", unrated=2, dearest="1.00")])
+    facts = facts_of(rows, [site("A")], [calls("A", unrated=2)])
     unrated = (UnratedSum(OCTOBER, "A", "ip", "no_row", "premium_09", 2, 120),)
     document = savings_document(replace(facts, usage=replace(facts.usage, unrated=unrated)), [OCTOBER])
     (section,) = [one for one in document.sections if one.name == "unrated"]

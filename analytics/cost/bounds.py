@@ -5,7 +5,9 @@ elements. So the lowest saving has every legacy element at its low end and every
 combinations need be tried. Allocation keys move money between sites; over all sites their shares add up to the same
 amount, so the total keeps its range unless a site that takes a share is left out.
 
-A line without a price is taken between nothing and the dearest line of the month that has one.
+A line without a price costs at least nothing. At most it costs what the highest price and the highest fees of its
+tariff would make of it: an assumption, which the report states. Calls between sites are billed or carried where private
+circuits were paid for and the estate does not say which.
 """
 
 from __future__ import annotations
@@ -14,18 +16,33 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from analytics.cost.charges import said_lines, unpriced_lines, unpriced_seconds
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import Line
 from analytics.cost.money import ATOMS_PER_UNIT
 from analytics.cost.months import spoken
-from analytics.cost.names import key_of, sum_of
-from analytics.cost.statement import MonthStatement, SiteMonth, Standing, chargeable, scaled_usage
-from analytics.sites import IntersiteCalls
+from analytics.cost.names import key_of, one_part, sum_of
+from analytics.cost.number_classes import INTERSITE
+from analytics.cost.statement import (
+    TOTALS,
+    CostFacts,
+    MonthStatement,
+    SiteMonth,
+    Standing,
+    chargeable,
+    rerated_cost,
+    scaled_usage,
+)
+from analytics.cost.terms import TARIFFS, highest_price, said_mix, tariff_name
+from analytics.sites import EstateSettings, IntersiteCalls
 
 RANGED = ("ip", "m1", "m2")
 """Names of the figures that have a range."""
 IN_RANGE = (Standing.COMPARED, Standing.INCOMPLETE, Standing.NOWHERE)
+"""Standings of the range over all sites."""
+IN_POINT = (Standing.COMPARED, Standing.NOWHERE)
+"""Standings of the point, and of the range that stands beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,27 @@ class Range:
 
     low: Mapping[str, str]
     high: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """How calls between sites are counted in a month."""
+
+    calls: IntersiteCalls
+    in_doubt: bool
+    """Counted as billed, and perhaps carried: a private circuit was paid for, and the estate does not say which."""
+
+
+def between(statement: MonthStatement, settings: EstateSettings) -> Between:
+    """Return how calls between sites are counted in a month."""
+    billed = settings.intersite_calls is IntersiteCalls.CHARGED and not settings.intersite_stated
+    return Between(settings.intersite_calls, billed and bool(private_circuits(statement.standing(*IN_RANGE))))
+
+
+def private_circuits(sites: Sequence[SiteMonth]) -> list[str]:
+    """Return legacy elements that pay for a network: they may have carried the calls between sites."""
+    lines = [line for site in sites for line in site.of(Side.LEGACY, ElementKind.FIXED)]
+    return list(dict.fromkeys(line.element.element for line in lines if line.element.pays_for == "network"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +88,7 @@ class _Ends:
         return by_name[self.name]
 
 
-def site_range(book: Book, site: SiteMonth, intersite: IntersiteCalls, *, over_keys: bool) -> Range:
+def site_range(book: Book, site: SiteMonth, intersite: Between, *, over_keys: bool) -> Range:
     """Enter the range of a site in a month: by the stated allocation keys, or over all of them."""
     if over_keys and not any(line.by_key for line in site.lines):
         over_keys = False
@@ -59,15 +97,15 @@ def site_range(book: Book, site: SiteMonth, intersite: IntersiteCalls, *, over_k
     return Range(_end(book, site, intersite, low), _end(book, site, intersite, high))
 
 
-def _end(book: Book, site: SiteMonth, intersite: IntersiteCalls, end: _Ends) -> dict[str, str]:
+def _end(book: Book, site: SiteMonth, intersite: Between, end: _Ends) -> dict[str, str]:
     ip = _sum_end(book, site, "elements", site.of(Side.IP, ElementKind.FIXED, ElementKind.ONE_OFF), end)
-    calls = _calls_end(book, site, "ip", end, IntersiteCalls.CHARGED)
-    if (ip, calls) == (site.key("elements"), site.key("ip_calls")):
+    calls = _today_end(book, site, end)
+    if "ip" in site.vat or (ip, calls) == (site.key("elements"), site.key("ip_calls")):
         found = {"ip": site.key("ip")}
     else:
         found = {"ip": _compute(book, site, "ip", end, f"{{{ip}}} + {{{calls}}}")}
     fixed = _sum_end(book, site, "fixed", site.of(Side.LEGACY, ElementKind.FIXED), end)
-    rerated = _calls_end(book, site, "legacy", end, intersite)
+    rerated = _rerated_end(book, site, intersite, end)
     if site.standing is Standing.NOWHERE:
         return {**found, **_nowhere(book, site, fixed, rerated, end)}
     index = _index_end(book, site, end)
@@ -75,11 +113,11 @@ def _end(book: Book, site: SiteMonth, intersite: IntersiteCalls, end: _Ends) -> 
         nothing = _nothing(book, site, "legacy", end, "no index factor: at least nothing")
         return {**found, "m1": nothing, "m2": nothing}
     found["m1"] = _method_1_end(book, site, fixed, index, end, intersite)
-    if (fixed, rerated, index) == (site.key("fixed"), site.key("rerated"), site.key("index")):
+    same = (fixed, rerated, index) == (site.key("fixed"), site.key("rerated.atoms"), site.key("index"))
+    if same or "legacy" in site.vat:
         found["m2"] = site.key("m2")
     else:
-        formula = f"round(({{{fixed}}} + {{{rerated}}}) * {{{index}}}, 2)"
-        found["m2"] = _compute(book, site, "m2", end, formula)
+        found["m2"] = _compute(book, site, "m2", end, rerated_cost(fixed, rerated, index))
     return found
 
 
@@ -91,10 +129,10 @@ def _compute(book: Book, site: SiteMonth, name: str, end: _Ends, formula: str) -
     return book.compute(key, f"{point.label}, {end.name}", point.unit, formula, Evidence.ESTIMATED).key
 
 
-def _nothing(book: Book, site: SiteMonth, name: str, end: _Ends, source: str) -> str:
+def _nothing(book: Book, site: SiteMonth, name: str, end: _Ends, source: str, unit: str = "money") -> str:
     key = f"{site.key(name)}.{end.name}"
     if key not in book:
-        book.enter(key, f"{name} at {site.site}, {end.name}", "money", 0, Evidence.ESTIMATED, source)
+        book.enter(key, f"{name} at {site.site}, {end.name}", unit, 0, Evidence.ESTIMATED, source)
     return key
 
 
@@ -110,35 +148,75 @@ def _sum_end(book: Book, site: SiteMonth, name: str, lines: Sequence[Line], end:
     return _compute(book, site, name, end, sum_of(keys))
 
 
-def _calls_end(book: Book, site: SiteMonth, tariff: str, end: _Ends, intersite: IntersiteCalls) -> str:
-    """Return the key of call charges at one end: at the high end with what lines without a price may cost."""
-    name = "ip_calls" if tariff == "ip" else "rerated"
-    sums = site.usage if tariff == "ip" else chargeable(site.usage, intersite)
-    lines = sum(one.ip_unrated_lines if tariff == "ip" else one.legacy_unrated_lines for one in sums)
-    if not lines or not end.high:
-        return site.key(name)
-    key = f"{site.key(name)}.high"
-    if key in book:
-        return key
-    unrated = f"{site.key(name)}.unrated"
-    label = book[site.key(name)].label
-    source = book[site.key("seconds")].source
-    book.enter(unrated, f"{label}: lines without a price", "count", lines, Evidence.MEASURED, source)
-    dearest = key_of(site.month, "#dearest", tariff)
-    formula = f"round({{{site.key(name)}}} + {{{unrated}}} * {{{dearest}}} / {ATOMS_PER_UNIT}, 2)"
-    return book.compute(key, f"{label}, high", "money", formula, Evidence.ESTIMATED).key
+def _today_end(book: Book, site: SiteMonth, end: _Ends) -> str:
+    """Return the key of today's call charges at one end: at the high end with what lines without a price may cost."""
+    point = site.key("ip_calls")
+    lines = unpriced_lines(site.usage, "ip")
+    if not lines:
+        return point
+    if not end.high:
+        return point if book.value(point) is not None else _nothing(book, site, "ip_calls", end, said_lines(lines))
+    key = f"{point}.high"
+    if key not in book:
+        most = _at_most(book, site, point, "ip", lines, unpriced_seconds(site.usage, "ip"))
+        priced = f"{{{point}}} + " if book.value(point) is not None else ""
+        formula = f"round({priced}{{{most}}} / {ATOMS_PER_UNIT}, 2)"
+        book.compute(key, f"{book[point].label}, high", "money", formula, Evidence.ESTIMATED)
+    return key
 
 
-def enter_dearest(book: Book, statement: MonthStatement, source: str) -> None:
-    """Enter the dearest line of a month under each tariff: what a line without a price costs at most."""
-    for tariff in ("ip", "legacy"):
-        sums = [one for site in statement.sites for one in site.usage]
-        atoms = max((one.ip_dearest if tariff == "ip" else one.legacy_dearest for one in sums), default=0)
-        key, label = key_of(statement.month, "#dearest", tariff), f"Dearest line under the {tariff} tariff"
-        if atoms:
-            book.enter(key, label, "atoms", atoms, Evidence.MEASURED, source)
-        else:
-            book.miss(key, label, "atoms", f"no line of the month has a price under the {tariff} tariff")
+def _rerated_end(book: Book, site: SiteMonth, intersite: Between, end: _Ends) -> str:
+    """Return the key of the exact re-rated charges at one end."""
+    point, sums = site.key("rerated.atoms"), chargeable(site.usage, intersite.calls)
+    lines = unpriced_lines(sums, "legacy")
+    if end.high:
+        key = f"{point}.high"
+        if not lines or key in book:
+            return key if lines else point
+        most = _at_most(book, site, site.key("rerated"), "legacy", lines, unpriced_seconds(sums, "legacy"))
+        priced = f"{{{point}}} + " if book.value(point) is not None else ""
+        return book.compute(key, f"{book[point].label}, high", "atoms", f"{priced}{{{most}}}", Evidence.ESTIMATED).key
+    if book.value(point) is None:
+        return _nothing(book, site, "rerated.atoms", end, said_lines(lines), "atoms")
+    billed = f"{site.key('rerated')}.{INTERSITE}.atoms"
+    if not intersite.in_doubt or billed not in book:
+        return point
+    key = f"{point}.low"
+    if key not in book:
+        label = f"{book[point].label}, without calls between sites"
+        book.compute(key, label, "atoms", f"{{{point}}} - {{{billed}}}", Evidence.ESTIMATED)
+    return key
+
+
+def _at_most(book: Book, site: SiteMonth, name: str, tariff: str, lines: int, seconds: int) -> str:
+    """Return the key of what lines without a price cost at most by the highest price of their tariff [atoms]."""
+    key, label, source = f"{name}.unrated", book[name].label, book[site.key("seconds")].source
+    if f"{key}.atoms" in book:
+        return f"{key}.atoms"
+    book.enter(key, f"{label}: lines without a price", "count", lines, Evidence.MEASURED, source)
+    book.enter(f"{key}.seconds", f"{label}: their talk time", "seconds", seconds, Evidence.MEASURED, source)
+    call, second, extra = (key_of(site.month, "#highest", tariff, part) for part in ("call", "second", "extra"))
+    formula = f"{{{key}}} * {{{call}}} + ({{{key}.seconds}} + {{{key}}} * {{{extra}}}) * {{{second}}}"
+    shown = f"{label}: lines without a price, at the highest price of the tariff"
+    return book.compute(f"{key}.atoms", shown, "atoms", formula, Evidence.ESTIMATED).key
+
+
+def enter_highest(book: Book, facts: CostFacts, statement: MonthStatement) -> None:
+    """Enter the highest price of each tariff in a month: what a line without a price is assumed to cost at most."""
+    sums = [one for site in statement.sites for one in site.usage]
+    for tariff in TARIFFS:
+        if not unpriced_lines(sums, tariff):
+            continue
+        name = tariff_name(facts.settings, tariff)
+        found = highest_price(facts.costs, facts.settings, tariff, statement.month)
+        parts = (("call", "atoms", "fee of a call"), ("second", "atoms", "price of a second"))
+        for number, (part, unit, what) in enumerate((*parts, ("extra", "seconds", "time charged over that talked"))):
+            key, label = key_of(statement.month, "#highest", tariff, part), f"Highest {what}, tariff {name}"
+            if found is None:
+                why = f"no price of the tariff {name} is known for {spoken(statement.month)}"
+                book.miss(key, label, unit, why)
+            else:
+                book.enter(key, label, unit, int(found[number]), Evidence.ESTIMATED, found.source)
 
 
 def _index_end(book: Book, site: SiteMonth, end: _Ends) -> str:
@@ -154,19 +232,11 @@ def _index_end(book: Book, site: SiteMonth, end: _Ends) -> str:
     return key
 
 
-def _method_1_end(book: Book, site: SiteMonth, fixed: str, index: str, end: _Ends, intersite: IntersiteCalls) -> str:
+def _method_1_end(book: Book, site: SiteMonth, fixed: str, index: str, end: _Ends, intersite: Between) -> str:
     """Return the key of method 1 at one end."""
     lines = site.of(Side.LEGACY, ElementKind.USAGE)
     usage = _sum_end(book, site, "usage", lines, end) if lines else site.key("usage")
-    seconds = site.key("seconds")
-    unrated = sum(one.legacy_unrated_seconds for one in chargeable(site.usage, intersite))
-    if unrated and end.high:
-        seconds = f"{site.key('seconds')}.high"
-        if seconds not in book:
-            extra = f"{site.key('seconds')}.unrated"
-            point = book[site.key("seconds")]
-            book.enter(extra, f"{point.label}: without a price", "seconds", unrated, Evidence.MEASURED, point.source)
-            book.compute(seconds, f"{point.label}, high", "seconds", f"{{{site.key('seconds')}}} + {{{extra}}}")
+    seconds = _seconds_end(book, site, end, intersite)
     same = (fixed, usage, seconds, index) == tuple(site.key(name) for name in ("fixed", "usage", "seconds", "index"))
     if same and book.value(site.key("m1")) is not None:
         return site.key("m1")
@@ -180,6 +250,38 @@ def _method_1_end(book: Book, site: SiteMonth, fixed: str, index: str, end: _End
     return site.key("m1")
 
 
+def _seconds_end(book: Book, site: SiteMonth, end: _Ends, intersite: Between) -> str:
+    """Return the key of the chargeable talk time at one end."""
+    point = site.key("seconds")
+    held, sums = book[point], chargeable(site.usage, intersite.calls)
+    unrated, key = unpriced_seconds(sums, "legacy"), f"{point}.{'high' if end.high else 'low'}"
+    if key in book:
+        return key
+    if end.high:
+        if not unrated:
+            return point
+        extra = f"{point}.unrated"
+        book.enter(extra, f"{held.label}: without a price", "seconds", unrated, Evidence.MEASURED, held.source)
+        formula = f"{{{point}}} + {{{extra}}}" if held.value is not None else f"{{{extra}}}"
+        return book.compute(key, f"{held.label}, high", "seconds", formula, Evidence.ESTIMATED).key
+    if held.value is None:
+        return _nothing(book, site, "seconds", end, held.why, "seconds")
+    calls = intersite_seconds(book, site) if intersite.in_doubt else None
+    if calls is None:
+        return point
+    label = f"{held.label}, without calls between sites"
+    return book.compute(key, label, "seconds", f"{{{point}}} - {{{calls}}}", Evidence.ESTIMATED).key
+
+
+def intersite_seconds(book: Book, site: SiteMonth) -> str | None:
+    """Return the key of the chargeable talk time between sites; None where there is none."""
+    talked = sum(one.legacy_chargeable_seconds for one in site.usage if one.number_class == INTERSITE)
+    key, point = site.key("seconds.intersite"), book[site.key("seconds")]
+    if talked and key not in book:
+        book.enter(key, f"{point.label}, between sites", "seconds", talked, Evidence.MEASURED, point.source)
+    return key if talked else None
+
+
 def _nowhere(book: Book, site: SiteMonth, fixed: str, rerated: str, end: _Ends) -> dict[str, str]:
     """What is at no site saves nothing at least, and at most what it cost under the legacy tariff."""
     if not end.high:
@@ -188,28 +290,34 @@ def _nowhere(book: Book, site: SiteMonth, fixed: str, rerated: str, end: _Ends) 
     key = f"{site.key('legacy')}.high"
     if key not in book:
         factors = key_of(site.month, "#index", "highest")
-        formula = f"round(({{{fixed}}} + {{{rerated}}}) * {{{factors}}}, 2)"
+        formula = rerated_cost(fixed, rerated, factors)
         book.compute(key, "Legacy at no site, high", "money", formula, Evidence.ESTIMATED)
     return {"m1": key, "m2": key}
 
 
-def month_range(book: Book, statement: MonthStatement, prefix: str, label: str, intersite: IntersiteCalls) -> Range:
-    """Enter the range of a month's totals by the bounds of its sites: `ip.low`, `m1.high`, … under a prefix."""
+def enter_highest_index(book: Book, statement: MonthStatement) -> None:
+    """Enter the highest index factor of a month: that of what is at no site."""
     sites = statement.standing(*IN_RANGE)
-    highest = key_of(statement.month, "#index", "highest")
-    factors = [site.key("index") for site in sites if book.value(site.key("index")) is not None]
-    ends = [_index_end(book, site, _Ends("high", high=True)) for site in sites if site.key("index") in factors]
+    ends = [
+        _index_end(book, site, _Ends("high", high=True)) for site in sites if book.value(site.key("index")) is not None
+    ]
     # Of nothing and of one the language knows no maximum.
     formula = f"max(0, {', '.join(f'{{{key}}}' for key in ends)})" if ends else "1"
-    book.compute(highest, "Highest index factor", "factor", formula)
+    book.compute(key_of(statement.month, "#index", "highest"), "Highest index factor", "factor", formula)
+
+
+def month_range(
+    book: Book, sites: Sequence[SiteMonth], prefix: str, labels: Mapping[str, str], intersite: Between
+) -> Range:
+    """Enter the range of the totals of a month's sites by their bounds: `ip.low`, `m1.high`, … under a prefix."""
     ranges = [site_range(book, site, intersite, over_keys=False) for site in sites]
     terms = _key_terms(book, sites)
     for name in RANGED:
         for end, of in (("low", "min"), ("high", "max")):
             parts = [(one.low if end == "low" else one.high)[name] for one in ranges]
             extra = "".join(f" + {term}" for term in terms[name, of])
-            _enter_sum(book, f"{prefix}.{name}", end, parts, extra)
-    return saving_range(book, prefix, label)
+            _enter_sum(book, f"{prefix}.{name}", labels[name], end, parts, extra)
+    return saving_range(book, prefix, labels[""])
 
 
 def _key_terms(book: Book, sites: Sequence[SiteMonth]) -> dict[tuple[str, str], list[str]]:
@@ -256,37 +364,52 @@ def saving_range(book: Book, prefix: str, label: str) -> Range:
     return Range(*({name: f"{prefix}.{name}.{end}" for name in names} for end in ("low", "high")))
 
 
-def sum_ranges(book: Book, prefix: str, label: str, parts: Sequence[Range]) -> Range:
+def sum_ranges(book: Book, prefix: str, labels: Mapping[str, str], parts: Sequence[Range]) -> Range:
     """Enter the range of sums: of a site over its months, or of all months."""
     for name in RANGED:
         for end in ("low", "high"):
             keys = [(one.low if end == "low" else one.high)[name] for one in parts]
-            _enter_sum(book, f"{prefix}.{name}", end, keys)
-    return saving_range(book, prefix, label)
+            _enter_sum(book, f"{prefix}.{name}", labels[name], end, keys)
+    return saving_range(book, prefix, labels[""])
 
 
-def _enter_sum(book: Book, key: str, end: str, parts: Sequence[str], extra: str = "") -> None:
+def labels_of(label: str) -> dict[str, str]:
+    """Return what totals of something are called, by name; of the empty name: the thing itself."""
+    return {"": label, **{name: f"{shown}, {label}" for name, shown in TOTALS}}
+
+
+def _enter_sum(book: Book, key: str, label: str, end: str, parts: Sequence[str], extra: str = "") -> None:
     """Enter the sum of some figures at one end; no figures are no range, and not 0."""
-    label = f"{book[key].label}, {end}"
     if parts:
-        book.compute(f"{key}.{end}", label, "money", sum_of(parts) + extra)
+        book.compute(f"{key}.{end}", f"{label}, {end}", "money", sum_of(parts) + extra)
     else:
-        book.miss(f"{key}.{end}", label, "money", "there is nothing to compare")
+        book.miss(f"{key}.{end}", f"{label}, {end}", "money", "there is nothing to compare")
 
 
-def unbounded(book: Book, statement: MonthStatement) -> list[str]:
+def unbounded(book: Book, statement: MonthStatement, settings: EstateSettings) -> list[str]:
     """Return why today's cost has no highest amount in a month, a clause for each reason."""
     found: dict[str, None] = {}
     for site in statement.standing(*IN_RANGE):
+        if site.vat:
+            found[said_mix(settings, site.vat)] = None
         lines = site.of(Side.IP, ElementKind.FIXED, ElementKind.ONE_OFF)
         for line in lines:
             if book.value(line.high) is None:
-                element = line.element
-                how = "missing" if element.evidence is Evidence.MISSING else "an estimate"
-                found[f"{element.element} ({element.origin}) is {how} and no highest amount is stated"] = None
+                found[_no_highest(book, line)] = None
         if not lines and site.standing is not Standing.NOWHERE:
             found[f"no IP cost element is stated for {site.site} in {spoken(site.month)}"] = None
         calls = f"{site.key('ip_calls')}.high"
         if calls in book and book.value(calls) is None:
-            found[f"no call of {spoken(site.month)} has a price today"] = None
+            highest = book[key_of(site.month, "#highest", "ip", "call")]
+            found[f"{said_lines(unpriced_lines(site.usage, 'ip'))} at {site.site}, and {highest.why}"] = None
     return list(found)
+
+
+def _no_highest(book: Book, line: Line) -> str:
+    """Say why a line of today has no highest amount."""
+    element = line.element
+    weights = key_of(line.month, "#key", one_part(element.key or ""), "")
+    if element.site is None and weights in book and book.value(weights) is None:
+        return f"{element.element} ({element.origin}) cannot be placed: {book[weights].why}"
+    how = "missing" if element.evidence is Evidence.MISSING else "an estimate"
+    return f"{element.element} ({element.origin}) is {how} and no highest amount is stated"

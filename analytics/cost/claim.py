@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from analytics.cost.bounds import unbounded
@@ -13,6 +14,7 @@ from analytics.cost.months import spoken, spoken_span
 from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.statement import CostFacts, MonthStatement, SiteMonth, Standing
 from analytics.cost.verdict import Margins, MinutesCheck, Verdict, judge
+from analytics.cost.words import said_list
 
 CLAIM = "claim"
 TOLERANCE = "claim.tolerance"
@@ -20,8 +22,12 @@ OUTGOING = ("outbound", "transit")
 """Kinds of lines that a supplier's invoice counts."""
 
 
-def judge_claim(book: Book, facts: CostFacts, statements: Sequence[MonthStatement], total: str) -> Verdict:
-    """Enter the claim's figures over some months, and judge it. `total` is the prefix of their totals."""
+def judge_claim(book: Book, facts: CostFacts, statements: Sequence[MonthStatement], total: str, whole: str) -> Verdict:
+    """Enter the claim's figures over some months, and judge it.
+
+    `total` is the prefix of the totals of the compared sites, `whole` that of the range over all sites: a claim is of
+    all of them, so where nothing is stated of one there is no range to prove or refute it by.
+    """
     settings = facts.settings
     source = "estate.toml"
     book.enter(CLAIM, "Claimed saving, more than", "percent", settings.claim_percent, Evidence.MEASURED, source)
@@ -29,8 +35,17 @@ def judge_claim(book: Book, facts: CostFacts, statements: Sequence[MonthStatemen
     book.enter(TOLERANCE, "Tolerance of minutes", "percent", tolerance, Evidence.MEASURED, source)
     minutes = [check for one in statements for check in minutes_checks(book, facts, one)]
     differences = same_elements([site for one in statements for site in one.standing(Standing.COMPARED)])
-    causes = dict.fromkeys(cause for one in statements for cause in unbounded(book, one))
-    return judge(settings.claim_percent, _margins(book, total), minutes, tolerance, differences, list(causes))
+    causes = dict.fromkeys(cause for one in statements for cause in unbounded(book, one, settings))
+    margins, unstated = _margins(book, total, whole), unstated_sites(statements)
+    if unstated:
+        causes[f"nothing is stated of what {said_list(unstated)} cost and costs"] = None
+        margins = replace(margins, low=(None, None), high=(None, None))
+    return judge(settings.claim_percent, margins, minutes, tolerance, differences, list(causes))
+
+
+def unstated_sites(statements: Sequence[MonthStatement]) -> list[str]:
+    """Return the open sites of which nothing is stated in some month: no range holds them."""
+    return sorted({site.site for one in statements for site in one.standing(Standing.UNSTATED)})
 
 
 def margin_key(method: int, end: str = "") -> str:
@@ -38,14 +53,14 @@ def margin_key(method: int, end: str = "") -> str:
     return key_of("margin", f"m{method}", *([end] if end else []))
 
 
-def _margins(book: Book, total: str) -> Margins:
-    """Enter how far savings are over the claim."""
+def _margins(book: Book, total: str, whole: str) -> Margins:
+    """Enter how far savings are over the claim: the point of the compared sites, the ends of all."""
     ends = {"": "", "low": "high", "high": "low"}
     values: dict[str, list[Decimal | None]] = defaultdict(list)
     for end, other in ends.items():
         for method in (1, 2):
-            legacy = f"{total}.m{method}" + (f".{end}" if end else "")
-            ip = f"{total}.ip" + (f".{other}" if other else "")
+            legacy = f"{whole}.m{method}.{end}" if end else f"{total}.m{method}"
+            ip = f"{whole}.ip.{other}" if other else f"{total}.ip"
             label = f"Saving by method {method} less the claimed one" + (f", {end}" if end else "")
             formula = f"{{{legacy}}} - {{{ip}}} - {{{legacy}}} * {{{CLAIM}}} / 100"
             values[end].append(book.compute(margin_key(method, end), label, "money", formula).value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analytics.cost.charges import said_lines, unpriced_lines
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book
@@ -11,6 +12,7 @@ from analytics.cost.lines import NO_SITE, Line
 from analytics.cost.months import spoken
 from analytics.cost.names import key_of, sum_of
 from analytics.cost.statement import CostFacts, SiteMonth, month_statement
+from analytics.cost.terms import said_mix
 from analytics.cost.usage_sections import NO_SITE_NAME, class_charges, unrated
 from analytics.cost.words import said_list, said_money
 
@@ -31,20 +33,27 @@ def costs_document(facts: CostFacts, month: int, site: str | None = None) -> Doc
         _elements(book, sites, Side.LEGACY, totals["billed"]),
         unrated(book, facts.usage, {month}, site),
     )
-    where = site or f"{len(sites)} sites"
+    where = site or f"{len(sites):,} site{'s' if len(sites) != 1 else ''}"
     return Document(
         name="costs",
         title=f"Costs, {where}, {spoken(month)}",
         sentence=_answer(book, facts, sites, totals, f"{where}, {spoken(month)}"),
-        facts=(
-            ("VAT", "all amounts are without it"),
-            ("Calls", f"{said_money(book.value(totals['ip_calls']), facts.settings.currency)} by the tariff of today"),
-        ),
+        facts=tuple(_facts(book, facts, sites, totals)),
         sections=made,
         book=book,
         currency=facts.settings.currency,
         sources=facts.sources,
     )
+
+
+def _facts(book: Book, facts: CostFacts, sites: Sequence[SiteMonth], totals: dict[str, str]) -> list[tuple[str, str]]:
+    """Short lines under the answer."""
+    mix = said_mix(facts.settings, sites[0].vat) if sites else ""
+    calls = f"{said_money(book.value(totals['ip_calls']), facts.settings.currency)} by the tariff of today"
+    lines = sum(unpriced_lines(site.usage, "ip") for site in sites)
+    if lines:
+        calls += f", but for {said_lines(lines)}"
+    return [("VAT", mix or "all amounts are without it"), ("Calls", calls)]
 
 
 def _enter_totals(book: Book, sites: Sequence[SiteMonth]) -> dict[str, str]:
@@ -66,10 +75,14 @@ def _answer(book: Book, facts: CostFacts, sites: Sequence[SiteMonth], totals: di
     value = book.value(totals["ip"])
     if not sites:
         return f"Nothing is known of {what}."
+    if value is None and sites[0].vat:
+        return f"What {what} cost is not added up: {said_mix(facts.settings, sites[0].vat)}."
     if value is None:
         gaps = [_name(site) for site in sites if book.value(site.key("ip")) is None]
         return f"What {what} cost is not known in full: something is missing at {said_list(gaps)}."
-    return f"{said_money(value, facts.settings.currency)}: {what}, cost elements and calls."
+    lines = sum(unpriced_lines(site.usage, "ip") for site in sites)
+    less = f" Not in it: {said_lines(lines)}." if lines else ""
+    return f"{said_money(value, facts.settings.currency)}: {what}, cost elements and calls.{less}"
 
 
 def _name(site: SiteMonth) -> str:
@@ -78,9 +91,7 @@ def _name(site: SiteMonth) -> str:
 
 def _sites(book: Book, sites: Sequence[SiteMonth], totals: dict[str, str]) -> Section:
     names = ("elements", "ip_calls", "ip", "billed")
-    rows = [
-        Row((_name(site), *(Ref(site.key(name)) for name in names)), note=book[site.key("ip")].why) for site in sites
-    ]
+    rows = [Row((_name(site), *(Ref(site.key(name)) for name in names)), note=_note(book, site)) for site in sites]
     rows.append(Row(("All", *(Ref(totals[name]) for name in names)), total=True))
     heads = (
         Head("Site"),
@@ -97,6 +108,12 @@ def _sites(book: Book, sites: Sequence[SiteMonth], totals: dict[str, str]) -> Se
         tuple(rows),
         plot=Plot(Shape.BARS, columns=(3,)),
     )
+
+
+def _note(book: Book, site: SiteMonth) -> str:
+    """Say why a site's cost is not known, or which part of it."""
+    lines = unpriced_lines(site.usage, "ip")
+    return book[site.key("ip")].why or (f"{said_lines(lines)} not in it" if lines else "")
 
 
 def _elements(book: Book, sites: Sequence[SiteMonth], side: Side, total: str) -> Section:

@@ -6,10 +6,21 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analytics.cost.bounds import IN_RANGE, Range, enter_dearest, month_range, site_range, sum_ranges
-from analytics.cost.claim import judge_claim
+from analytics.cost.bounds import (
+    IN_POINT,
+    IN_RANGE,
+    between,
+    enter_highest,
+    enter_highest_index,
+    labels_of,
+    month_range,
+    site_range,
+    sum_ranges,
+)
+from analytics.cost.claim import judge_claim, unstated_sites
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book, Evidence
+from analytics.cost.lines import held
 from analytics.cost.months import months_between, spoken, spoken_span
 from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.sensitivity import Estimate, estimates
@@ -17,7 +28,9 @@ from analytics.cost.statement import CostFacts, MonthStatement, SiteMonth, Stand
 from analytics.cost.verdict import Verdict
 
 TOTAL = "total"
-"""Prefix of the figures of all sites and months."""
+"""Prefix of the figures of all months and of all sites that are compared, and of the range of these."""
+WHOLE = "whole"
+"""Prefix of the range over all sites, where some cannot be compared."""
 LAST_LEGACY_MONTH = 202701
 """After 31 January 2027 lines of the old telephone network cannot be bought in the United Kingdom."""
 YEAR = 12
@@ -37,6 +50,8 @@ class Savings:
     """Prefix of the figures of each site that the point total or the range holds, over all its months."""
     estimates: tuple[Estimate, ...]
     verdict: Verdict
+    whole: str
+    """Prefix of the range over all sites: `TOTAL` where all of them are compared."""
     annual_months: int
     """Months that the annual figures are made from; 12: a whole year."""
 
@@ -54,10 +69,30 @@ class Savings:
         """Return site-months of some standings."""
         return [site for one in self.months for site in one.standing(*standings)]
 
+    @property
+    def unstated(self) -> list[str]:
+        """Sites of which nothing is stated: in no range."""
+        return unstated_sites(self.months)
+
+    @property
+    def partial(self) -> str:
+        """Says which part of the estate is compared, e.g. `the 1 of 2 sites that can be compared`; empty: all of it."""
+        there = self.sites(Standing.COMPARED, Standing.INCOMPLETE, Standing.UNSTATED)
+        compared = [site for site in there if site.standing is Standing.COMPARED]
+        if len(compared) == len(there):
+            return ""
+        what = "sites" if len(self.months) == 1 else "site-months"
+        return f"the {len(compared):,} of {len(there):,} {what} that can be compared"
+
     def left_out(self) -> list[SiteMonth]:
         """Return site-months that are in neither total nor range, but those of closed sites that cost nothing."""
-        held = self.sites(Standing.UNSTATED, Standing.OPENED, Standing.NOT_OPEN)
-        return [site for site in held if site.standing is not Standing.NOT_OPEN or site.lines or site.usage]
+        out = self.sites(Standing.UNSTATED, Standing.OPENED, Standing.NOT_OPEN)
+        return [site for site in out if site.standing is not Standing.NOT_OPEN or site.usage or self._stated(site)]
+
+    def _stated(self, site: SiteMonth) -> bool:
+        """Whether an element is stated, or placed, for a site in a month in which it is not open."""
+        elements = (one for one in self.facts.costs.elements if one.site == site.site)
+        return bool(site.lines) or any(held(element, site.month) for element in elements)
 
 
 def month_prefix(month: int) -> str:
@@ -72,15 +107,11 @@ def make_savings(facts: CostFacts, months: Sequence[int]) -> Savings:
     wanted = sorted(set(months))
     statements = tuple(month_statement(book, facts, month) for month in wanted if month in with_usage)
     span = spoken_span(one.month for one in statements)
-    month_ranges = []
     for one in statements:
-        enter_dearest(book, one, facts.usage.source)
+        enter_highest(book, facts, one)
+        enter_highest_index(book, one)
         prefix = month_prefix(one.month)
         total(book, prefix, spoken(one.month), _prefixes(one, Standing.COMPARED), _prefixes(one, Standing.NOWHERE))
-        spread = month_range(book, one, prefix, spoken(one.month), facts.settings.intersite_calls)
-        if one.standing(*IN_RANGE):
-            month_ranges.append(spread)
-    site_prefixes = _site_totals(book, facts, statements, span)
     compared = [prefix for one in statements for prefix in _prefixes(one, Standing.COMPARED)]
     months_with = [month_prefix(one.month) for one in statements if one.standing(Standing.COMPARED)]
     lost = [
@@ -90,19 +121,38 @@ def make_savings(facts: CostFacts, months: Sequence[int]) -> Savings:
         for prefix in _prefixes(one, Standing.NOWHERE)
     ]
     total(book, TOTAL, span, months_with if compared else [], lost)
-    sum_ranges(book, TOTAL, span, month_ranges)
+    whole = _ranges(book, facts, statements, span)
+    site_prefixes = _site_totals(book, facts, statements, span)
     _coverage(book, statements)
     in_total = [site for one in statements for site in one.standing(Standing.COMPARED, Standing.NOWHERE)]
     _shares(book, in_total)
-    verdict = judge_claim(book, facts, statements, TOTAL)
+    verdict = judge_claim(book, facts, statements, TOTAL, whole)
     annual_months = _annual(book, facts, statements, in_total)
     without = tuple(month for month in wanted if month not in with_usage)
     found = tuple(estimates(book, in_total, TOTAL)) if compared else ()
-    return Savings(facts, book, statements, without, site_prefixes, found, verdict, annual_months)
+    return Savings(facts, book, statements, without, site_prefixes, found, verdict, whole, annual_months)
 
 
 def _prefixes(statement: MonthStatement, standing: Standing) -> list[str]:
     return [site.prefix for site in statement.standing(standing)]
+
+
+def _ranges(book: Book, facts: CostFacts, statements: Sequence[MonthStatement], span: str) -> str:
+    """Enter the ranges of the compared sites and, where others are not known in full, of all; return their prefix."""
+    wanted: list[tuple[str, tuple[Standing, ...]]] = [(TOTAL, IN_POINT)]
+    if any(one.standing(Standing.INCOMPLETE) for one in statements):
+        wanted.append((WHOLE, IN_RANGE))
+    any_compared = any(one.standing(Standing.COMPARED) for one in statements)
+    for name, standings in wanted:
+        of = "" if name == TOTAL else ", all sites"
+        parts = []
+        for one in statements:
+            prefix = month_prefix(one.month) if name == TOTAL else key_of(one.month, "#whole")
+            sites = one.standing(*standings)
+            spread = month_range(book, sites, prefix, labels_of(spoken(one.month) + of), between(one, facts.settings))
+            parts += [spread] if sites else []
+        sum_ranges(book, name, labels_of(span + of), parts if name == WHOLE or any_compared else [])
+    return wanted[-1][0]
 
 
 def _site_totals(book: Book, facts: CostFacts, statements: Sequence[MonthStatement], span: str) -> dict[str, str]:
@@ -111,6 +161,7 @@ def _site_totals(book: Book, facts: CostFacts, statements: Sequence[MonthStateme
     for one in statements:
         for site in one.standing(*IN_RANGE):
             members[site.site].append(site)
+    counted = {one.month: between(one, facts.settings) for one in statements}
     prefixes = {}
     for name, sites in sorted(members.items()):
         prefixes[name] = prefix = key_of("site", one_part(name))
@@ -121,8 +172,8 @@ def _site_totals(book: Book, facts: CostFacts, statements: Sequence[MonthStateme
             continue
         why = next((site.why for site in sites if site.why), "no site can be compared")
         total(book, prefix, f"{name}, {span}", compared, why=why)
-        ranges: list[Range] = [site_range(book, site, facts.settings.intersite_calls, over_keys=True) for site in sites]
-        sum_ranges(book, prefix, f"{name}, {span}", ranges)
+        ranges = [site_range(book, site, counted[site.month], over_keys=True) for site in sites]
+        sum_ranges(book, prefix, labels_of(f"{name}, {span}"), ranges)
     return prefixes
 
 

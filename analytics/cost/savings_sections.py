@@ -8,7 +8,6 @@ from decimal import Decimal
 from analytics.cost.claim import CLAIM, minutes_key
 from analytics.cost.document import Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.elements import ElementKind, Side
-from analytics.cost.figures import Book
 from analytics.cost.months import spoken
 from analytics.cost.names import key_of, sum_of
 from analytics.cost.savings import LAST_LEGACY_MONTH, TOTAL, YEAR, Savings, month_prefix
@@ -32,14 +31,40 @@ _HEADS = (
 _NAMES = ("ip", "billed", "m1", "m2", "s1", "p1", "s2", "p2")
 
 
-def enter_headline(book: Book) -> None:
-    """Enter the result that stands first, and its range: by the method that saves less, and at most by the other."""
-    lesser = "by the method that saves less"
+def enter_headline(savings: Savings) -> None:
+    """Enter the result that stands first, and its range: by the method that saves less, and at most by the other.
+
+    Both are of the compared sites. Where others are not known the range over all sites is entered beside it.
+    """
+    book, lesser = savings.book, "by the method that saves less"
     book.compute(HEADLINE, f"Saving {lesser}", "percent", f"min({{{TOTAL}.p1}}, {{{TOTAL}.p2}})")
     book.compute(f"{HEADLINE}.money", f"Saving {lesser}", "money", f"min({{{TOTAL}.s1}}, {{{TOTAL}.s2}})")
     for end, of in (("low", "min"), ("high", "max")):
         formula = f"{of}({{{TOTAL}.p1.{end}}}, {{{TOTAL}.p2.{end}}})"
         book.compute(f"{HEADLINE}.{end}", f"Saving by either method, {end}", "percent", formula)
+        key, label = f"{HEADLINE}.all.{end}", f"Saving by either method, all sites, {end}"
+        if savings.unstated:
+            book.miss(key, label, "percent", f"nothing is stated of what {said_list(savings.unstated)} cost and costs")
+        else:
+            formula = f"{of}({{{savings.whole}.p1.{end}}}, {{{savings.whole}.p2.{end}}})"
+            book.compute(key, label, "percent", formula)
+
+
+def range_of_all(savings: Savings) -> str:
+    """Return the range over all sites as it stands in a sentence."""
+    book = savings.book
+    return said_range(book.value(f"{HEADLINE}.all.low"), book.value(f"{HEADLINE}.all.high"))
+
+
+def said_gap(savings: Savings) -> str:
+    """Say by how much the methods differ, e.g. `£430.23, 0.72 points, method 2 the lower`; nothing where unknown."""
+    book, difference = savings.book, key_of(TOTAL, "gap", "p")
+    gap, points = book.value(f"{TOTAL}.gap"), book.value(difference)
+    if gap is None or points is None:
+        return ""
+    money = said_money(abs(gap), savings.facts.settings.currency)
+    lower = f", method {1 if gap > 0 else 2} the lower" if gap else ""
+    return f"{money}, {said_number(abs(points))} points{lower}"
 
 
 def methods(savings: Savings) -> Section:
@@ -66,8 +91,8 @@ def methods(savings: Savings) -> Section:
             )
         )
     )
-    gap = said_money(book.value(f"{TOTAL}.gap"), savings.facts.settings.currency)
-    points = said_number(book.value(difference))
+    gap = said_gap(savings)
+    differ = f"The methods differ by {gap}" if gap else "How far the methods differ is not known"
     heads = (
         Head("Method"),
         Head("What it does"),
@@ -81,8 +106,7 @@ def methods(savings: Savings) -> Section:
     return Section(
         "methods",
         "Both methods",
-        f"The methods differ by {gap}, {points} points: method 1 scales the old bill's call charges by minutes, "
-        "method 2 rates each call as it was.",
+        f"{differ}: method 1 scales the old bill's call charges by minutes, method 2 rates each call as it was.",
         heads,
         tuple(rows),
     )
@@ -111,9 +135,15 @@ def sites(savings: Savings) -> Section:
     cells = [Ref(f"{TOTAL}.{column}") for column in (*_NAMES, "p2.low", "p2.high")]
     rows.append(Row(("All", *cells), total=True))
     losers = [name for name in standing if (book.value(f"{savings.site_prefixes[name]}.s2") or Decimal(0)) < 0]
-    sentence = f"{len(standing)} sites, by money saved." + (
-        f" {said_list(sorted(losers))} cost more than before." if losers else " None costs more than before."
-    )
+    unknown = [name for name, months in standing.items() if all(one.standing is Standing.INCOMPLETE for one in months)]
+    known = len(standing) - len(unknown)
+    sentence = f"{known:,} site{'s' if known != 1 else ''}, by money saved."
+    if losers:
+        sentence += f" {said_list(sorted(losers))} cost more than before."
+    elif known:
+        sentence += " None costs more than before."
+    if unknown:
+        sentence += f" Not known: {said_list(sorted(unknown))}."
     return Section(
         "sites",
         "Site by site",
@@ -223,7 +253,8 @@ def year(savings: Savings) -> Section:
         some = f"{count} month{'s' if count != 1 else ''}"
         made = f"It is estimated from {some}: a year has seasons that they may not show."
     saved = said_money(book.value("annual.least"), savings.facts.settings.currency)
-    sentence = f"{saved} a year by the method that saves less. {made}"
+    part = f", of {savings.partial}" if savings.partial else ""
+    sentence = f"{saved} a year by the method that saves less{part}. {made}"
     heads = (Head("What"), Head("Amount", "money"), Head("Number", "count"))
     return Section("year", "A year", sentence, heads, tuple(rows))
 
@@ -283,10 +314,9 @@ def checks(savings: Savings) -> Section:
         Row((f"({check.letter})", check.rule, "holds" if check.holds else "fails"), note=" ".join(check.reasons))
         for check in verdict.checks
     ]
-    book = savings.book
-    low, high = book.value(f"{HEADLINE}.low"), book.value(f"{HEADLINE}.high")
-    claim = said_claim(book.value(CLAIM))
-    sentence = f"The claim of more than {claim} is {verdict.outcome}: {said_range(low, high)}."
+    whole = ", over all sites" if savings.partial else ""
+    claim = said_claim(savings.book.value(CLAIM))
+    sentence = f"The claim of more than {claim} is {verdict.outcome}: {range_of_all(savings)}{whole}."
     return Section(
         "checks", "Why this verdict", sentence, (Head("Rule"), Head("What it asks"), Head("Result")), tuple(rows)
     )

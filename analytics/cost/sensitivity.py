@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from analytics.cost.bounds import intersite_seconds, private_circuits
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import Line
@@ -152,17 +153,19 @@ def _index_change(book: Book, members: Sequence[SiteMonth], end: str) -> _Change
 
 
 def _unrated(book: Book, sites: Sequence[SiteMonth], total: str) -> list[Estimate]:
-    """Lines without a price: at no charge, as the total has them, or each at the dearest of the month."""
+    """Lines without a price: at no charge, as the total has them, or at the highest price of their tariff."""
     found = []
     today = [
         f"({{{site.key('ip_calls')}.high}} - {{{site.key('ip_calls')}}})"
         for site in sites
-        if _has(book, site, "ip_calls")
+        if f"{site.key('ip_calls')}.high" in book and book.value(site.key("ip_calls")) is not None
     ]
     if today:
         change = _Change(ip=tuple(today))
         found.append(_enter(book, "unrated.ip", "Calls without a price today", "usage", total, _Change(), change))
-    legacy = [site for site in sites if _has(book, site, "rerated") and site.standing is Standing.COMPARED]
+    legacy = [
+        site for site in sites if f"{site.key('rerated.atoms')}.high" in book and site.standing is Standing.COMPARED
+    ]
     if legacy:
         m1 = tuple(
             f"{{{site.key('usage')}}} * ({{{site.key('seconds')}.unrated}} / 60) / {{{site.key('baseline_minutes')}}}"
@@ -171,32 +174,27 @@ def _unrated(book: Book, sites: Sequence[SiteMonth], total: str) -> list[Estimat
             if f"{site.key('seconds')}.unrated" in book and site.of(Side.LEGACY, ElementKind.USAGE)
         )
         m2 = tuple(
-            f"({{{site.key('rerated')}.high}} - {{{site.key('rerated')}}}) * {{{site.key('index')}}}" for site in legacy
+            f"{{{site.key('rerated.unrated.atoms')}}} / {ATOMS_PER_UNIT} * {{{site.key('index')}}}" for site in legacy
         )
         label = "Calls without a price under the legacy tariff"
         found.append(_enter(book, "unrated.legacy", label, "usage", total, _Change(), _Change(m1=m1, m2=m2)))
     return found
 
 
-def _has(book: Book, site: SiteMonth, name: str) -> bool:
-    return f"{site.key(name)}.high" in book
-
-
 def _intersite(book: Book, sites: Sequence[SiteMonth], total: str) -> list[Estimate]:
-    """Calls between sites, counted as billed, where a private circuit was paid for as well."""
+    """Calls between sites, counted as billed, where a private circuit was paid for in the month as well."""
     m1, m2 = [], []
+    with_circuits = {site.month for site in sites if site.standing is Standing.COMPARED and private_circuits([site])}
     for site in sites:
         atoms = f"{site.key('rerated')}.{INTERSITE}.atoms"
-        if site.standing is not Standing.COMPARED or atoms not in book or not private_circuits([site]):
+        if site.standing is not Standing.COMPARED or atoms not in book or site.month not in with_circuits:
             continue
         index = f"{{{site.key('index')}}}"
         m2.append(f"(0 - {{{atoms}}} / {ATOMS_PER_UNIT} * {index})")
         if site.of(Side.LEGACY, ElementKind.USAGE):
-            spoken = sum(one.legacy_chargeable_seconds for one in site.usage if one.number_class == INTERSITE)
-            seconds = site.key("seconds.intersite")
-            if seconds not in book:
-                point = book[site.key("seconds")]
-                book.enter(seconds, f"{point.label}, between sites", "seconds", spoken, Evidence.MEASURED, point.source)
+            seconds = intersite_seconds(book, site)
+            if seconds is None:
+                continue
             scaled = f"{{{site.key('usage')}}} * ({{{seconds}}} / 60) / {{{site.key('baseline_minutes')}}}"
             m1.append(f"(0 - {scaled} * {index})")
     if not m2:
@@ -204,13 +202,3 @@ def _intersite(book: Book, sites: Sequence[SiteMonth], total: str) -> list[Estim
     label = "Calls between sites: carried, or billed"
     low = _Change(m1=tuple(m1), m2=tuple(m2))
     return [_enter(book, "intersite", label, "estate.toml", total, low, _Change())]
-
-
-def private_circuits(sites: Sequence[SiteMonth]) -> list[str]:
-    """Return legacy elements that pay for a network: they may have carried the calls between sites."""
-    names: dict[str, None] = {}
-    for site in sites:
-        for line in site.of(Side.LEGACY, ElementKind.FIXED):
-            if line.element.pays_for == "network":
-                names[line.element.element] = None
-    return list(names)

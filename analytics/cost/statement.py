@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from analytics.cost.charges import enter_charges, said_lines, unpriced_lines
 from analytics.cost.elements import Baseline, Costs, ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE, Line, element_lines
@@ -20,6 +21,7 @@ from analytics.cost.money import ATOMS_PER_UNIT
 from analytics.cost.months import days_held, last_day, spoken
 from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.number_classes import INTERSITE
+from analytics.cost.terms import said_mix, with_vat
 from analytics.sites import EstateSettings, IntersiteCalls, Site
 from analytics.store.cost_queries import Usage, UsageSum
 
@@ -72,6 +74,8 @@ class SiteMonth:
     baseline: Baseline | None
     usage: tuple[UsageSum, ...]
     prefix: str
+    vat: tuple[str, ...] = ()
+    """Sides whose tariff holds VAT: no sum with cost elements is made of their charges."""
 
     def key(self, name: str) -> str:
         """Return the key of one of its figures: `ip`, `billed`, `m1`, `m2`, `s1`, `p1`, …"""
@@ -98,7 +102,7 @@ class MonthStatement:
 def month_statement(book: Book, facts: CostFacts, month: int) -> MonthStatement:
     """Enter all figures of a month, site by site."""
     lines: dict[str, list[Line]] = defaultdict(list)
-    for line in element_lines(book, facts.costs, month):
+    for line in element_lines(book, facts.costs, month, facts.sites):
         lines[line.site].append(line)
     usage: dict[str, list[UsageSum]] = defaultdict(list)
     for one in facts.usage.sums:
@@ -112,14 +116,17 @@ def month_statement(book: Book, facts: CostFacts, month: int) -> MonthStatement:
         line.site for line in _all_lines(lines) if line.element.side is Side.LEGACY
     }
     sites = []
+    vat = with_vat(facts.costs, facts.settings, month)
     for name in names:
         prefix = key_of(month, one_part(name))
         baseline = baselines.get(name)
-        draft = SiteMonth(month, name, Standing.COMPARED, "", tuple(lines[name]), baseline, tuple(usage[name]), prefix)
+        held, calls = tuple(lines[name]), tuple(usage[name])
+        begun = Standing.NOT_OPEN if open_on.get(name) is False else Standing.COMPARED
+        draft = SiteMonth(month, name, begun, "", held, baseline, calls, prefix, vat)
         _enter(book, facts, draft)
         new = name in open_on and name not in since_ever
         standing, why = _standing(book, draft, open_on.get(name), had_legacy=name in had_legacy, new=new)
-        sites.append(SiteMonth(month, name, standing, why, draft.lines, baseline, draft.usage, prefix))
+        sites.append(replace(draft, standing=standing, why=why))
     return MonthStatement(month, tuple(sites), bool(usage))
 
 
@@ -164,14 +171,16 @@ def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:
     source = facts.usage.source
     name, when = site.site if site.site != NO_SITE else "no site", spoken(site.month)
     legacy_calls = chargeable(site.usage, facts.settings.intersite_calls)
-    today_calls = [(one.number_class, one.ip_atoms) for one in site.usage]
-    _charges(book, facts, site, "ip_calls", f"Call charges today, {name}", today_calls)
-    label = f"The same calls under the legacy tariff, {name}"
-    _charges(book, facts, site, "rerated", label, [(one.number_class, one.legacy_atoms) for one in legacy_calls])
-    seconds = sum(one.legacy_chargeable_seconds for one in legacy_calls)
-    book.enter(
-        site.key("seconds"), f"Legacy-chargeable talk time, {name}", "seconds", seconds, Evidence.MEASURED, source
-    )
+    enter_charges(book, facts, site, "ip_calls", f"Call charges today, {name}", site.usage)
+    enter_charges(book, facts, site, "rerated", f"The same calls under the legacy tariff, {name}", legacy_calls)
+    seconds, label = sum(one.legacy_chargeable_seconds for one in legacy_calls), f"Legacy-chargeable talk time, {name}"
+    unpriced = unpriced_lines(legacy_calls, "legacy")
+    if unpriced and not seconds:
+        book.miss(site.key("seconds"), label, "seconds", said_lines(unpriced), source)
+    else:
+        evidence = Evidence.MISSING if unpriced else Evidence.MEASURED
+        label += f", but for {said_lines(unpriced)}" if unpriced else ""
+        book.enter(site.key("seconds"), label, "seconds", seconds, evidence, source)
     book.compute(
         site.key("minutes"),
         f"Legacy-chargeable minutes, {name}",
@@ -181,7 +190,8 @@ def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:
     fixed = site.of(Side.LEGACY, ElementKind.FIXED)
     usage = site.of(Side.LEGACY, ElementKind.USAGE)
     today = site.of(Side.IP, ElementKind.FIXED, ElementKind.ONE_OFF)
-    if fixed or usage or site.site == NO_SITE:
+    nothing = site.site == NO_SITE or site.standing is Standing.NOT_OPEN
+    if fixed or usage or nothing:
         book.compute(site.key("fixed"), f"Legacy fixed lines, {name}", "money", sum_of([line.key for line in fixed]))
     else:
         why = f"no legacy cost element is stated for {when}"
@@ -192,48 +202,19 @@ def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:
     book.compute(
         site.key("billed"), f"Legacy as billed, {name}", "money", f"{{{site.key('fixed')}}} + {{{site.key('usage')}}}"
     )
-    if today or site.site == NO_SITE:
+    if today or nothing:
         book.compute(site.key("elements"), f"IP cost elements, {name}", "money", sum_of([line.key for line in today]))
     else:
         book.miss(
             site.key("elements"), f"IP cost elements, {name}", "money", f"no IP cost element is stated for {when}"
         )
-    book.compute(
-        site.key("ip"),
-        f"IP actual, {name}, {when}",
-        "money",
-        f"{{{site.key('elements')}}} + {{{site.key('ip_calls')}}}",
-    )
+    ip, label = site.key("ip"), f"IP actual, {name}, {when}"
+    if "ip" in site.vat:
+        book.miss(ip, label, "money", said_mix(facts.settings, ("ip",)))
+    else:
+        book.compute(ip, label, "money", f"{{{site.key('elements')}}} + {{{site.key('ip_calls')}}}")
     _baseline(book, site, name)
-    _methods(book, site, name, when, bool(usage))
-
-
-def _charges(
-    book: Book, facts: CostFacts, site: SiteMonth, name: str, label: str, parts: Sequence[tuple[str | None, int]]
-) -> None:
-    """Enter exact charges by class, less what inclusive minutes cover, and the site's line, rounded once."""
-    source = facts.usage.source
-    tariff = "ip" if name == "ip_calls" else "legacy"
-    covered = {
-        one.number_class: one.atoms
-        for one in facts.usage.covered
-        if one.tariff == tariff and one.month == site.month and (one.site or NO_SITE) == site.site
-    }
-    by_class: dict[str, int] = defaultdict(int)
-    for number_class, atoms in parts:
-        by_class[number_class or "inbound"] += atoms
-    keys = []
-    for number_class, atoms in sorted(by_class.items()):
-        key, shown = f"{site.key(name)}.{number_class}.atoms", f"{label}, {number_class}"
-        keys.append(key)
-        if number_class not in covered:
-            book.enter(key, f"{shown}, exact", "atoms", atoms, Evidence.MEASURED, source)
-            continue
-        whole, free = f"{key}.whole", f"{key}.inclusive"
-        book.enter(whole, f"{shown}, before inclusive minutes", "atoms", atoms, Evidence.MEASURED, source)
-        book.enter(free, f"{shown}, inclusive", "atoms", covered[number_class], Evidence.MEASURED, source)
-        book.compute(key, f"{shown}, exact", "atoms", f"{{{whole}}} - {{{free}}}")
-    book.compute(site.key(name), label, "money", f"round({sum_of(keys)} / {ATOMS_PER_UNIT}, 2)")
+    _methods(book, facts, site, name, when)
 
 
 def _baseline(book: Book, site: SiteMonth, name: str) -> None:
@@ -265,22 +246,34 @@ def scaled_usage(usage: str, seconds: str, baseline_minutes: str) -> str:
     return f"{{{usage}}} * ({{{seconds}}} / 60) / {{{baseline_minutes}}}"
 
 
-def _methods(book: Book, site: SiteMonth, name: str, when: str, has_usage: bool) -> None:
+def _methods(book: Book, facts: CostFacts, site: SiteMonth, name: str, when: str) -> None:
     """Enter both methods, their difference, the savings and their shares."""
     fixed, index = f"{{{site.key('fixed')}}}", f"{{{site.key('index')}}}"
     m1, label = site.key("m1"), f"Legacy by method 1, {name}, {when}"
+    has_usage = bool(site.of(Side.LEGACY, ElementKind.USAGE))
     # A bill of 0.00 for calls stays 0.00 whatever it is scaled by, and may be for 0 minutes.
     if book.value(site.key("seconds" if not has_usage else "usage")) == 0:
         book.compute(m1, label, "money", f"round({fixed} * {index}, 2)")
-    elif has_usage:
-        scaled = scaled_usage(site.key("usage"), site.key("seconds"), site.key("baseline_minutes"))
-        book.compute(m1, label, "money", f"round(({fixed} + {scaled}) * {index}, 2)")
-    else:
+    elif not has_usage:
         why = f"calls were made, and no call charges of the baseline bill are stated for {name}"
         book.miss(m1, label, "money", why)
-    formula = f"round(({fixed} + {{{site.key('rerated')}}}) * {index}, 2)"
-    book.compute(site.key("m2"), f"Legacy by method 2, {name}, {when}", "money", formula)
+    elif book.value(site.key("baseline_minutes")) == 0:
+        why = f"the baseline bill of {name} has call charges and 0 minutes: they cannot be scaled"
+        book.miss(m1, label, "money", why)
+    else:
+        scaled = scaled_usage(site.key("usage"), site.key("seconds"), site.key("baseline_minutes"))
+        book.compute(m1, label, "money", f"round(({fixed} + {scaled}) * {index}, 2)")
+    m2, label = site.key("m2"), f"Legacy by method 2, {name}, {when}"
+    if "legacy" in site.vat:
+        book.miss(m2, label, "money", said_mix(facts.settings, ("legacy",)))
+    else:
+        book.compute(m2, label, "money", rerated_cost(site.key("fixed"), site.key("rerated.atoms"), site.key("index")))
     savings(book, site.prefix, name)
+
+
+def rerated_cost(fixed: str, atoms: str, index: str) -> str:
+    """Return the formula of method 2: exact until the site's line of the month, and rounded there once."""
+    return f"round(({{{fixed}}} + {{{atoms}}} / {ATOMS_PER_UNIT}) * {{{index}}}, 2)"
 
 
 def savings(book: Book, prefix: str, name: str) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 from fractions import Fraction
 
 from analytics.cost.allocation import place_parts
-from analytics.cost.document import Head, Ref, Row, Section
+from analytics.cost.charges import said_lines, unpriced_lines
+from analytics.cost.document import Cell, Head, Ref, Row, Section
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE
 from analytics.cost.money import ATOMS_PER_UNIT, from_atoms
@@ -54,8 +55,12 @@ def class_charges(book: Book, sites: Sequence[SiteMonth]) -> Section:
         name = NO_SITE_NAME if site.site == NO_SITE else site.site
         counts = _counts(book, site)
         for number_class, (lines, minutes) in counts.items():
-            costs = [Ref(keys[number_class]) if number_class in keys else "" for keys in (today, legacy)]
-            rows.append(Row((name, number_class, Ref(lines), Ref(minutes), *costs)))
+            costs = [
+                _charge(book, keys, f"{site.key(line)}.{number_class}", number_class)
+                for line, keys in (("ip_calls", today), ("rerated", legacy))
+            ]
+            note = _unpriced_note(site, number_class)
+            rows.append(Row((name, number_class, Ref(lines), Ref(minutes), *costs), note=note))
         totals = [Ref(key) for key in _count_totals(book, site, name, list(counts))]
         rows.append(Row((name, "All", *totals, Ref(site.key("ip_calls")), Ref(site.key("rerated"))), total=True))
     heads = (
@@ -73,6 +78,20 @@ def class_charges(book: Book, sites: Sequence[SiteMonth]) -> Section:
         heads,
         tuple(rows),
     )
+
+
+def _charge(book: Book, keys: dict[str, str], key: str, number_class: str) -> Cell:
+    """Return the cell of a class's charge: a dash where no line of it has a price."""
+    if number_class in keys:
+        return Ref(keys[number_class])
+    return Ref(key) if key in book else ""
+
+
+def _unpriced_note(site: SiteMonth, number_class: str) -> str:
+    """Say how many lines of a class have no price, and are in no charge."""
+    sums = [one for one in site.usage if (one.number_class or "inbound") == number_class]
+    said = [(unpriced_lines(sums, tariff), tariff) for tariff in ("ip", "legacy")]
+    return "; ".join(f"{said_lines(lines)}, {tariff}" for lines, tariff in said if lines)
 
 
 def _counts(book: Book, site: SiteMonth) -> dict[str, tuple[str, str]]:
@@ -131,7 +150,7 @@ def unrated(book: Book, usage: Usage, months: Collection[int], site: str | None 
         book.enter(f"{key}.lines", f"Lines, {label}", "count", lines, Evidence.MEASURED, usage.source)
         book.enter(f"{key}.seconds", f"Talk time, {label}", "seconds", seconds, Evidence.MEASURED, usage.source)
         rows.append(Row((*cells, Ref(f"{key}.lines"), Ref(f"{key}.seconds"))))
-    sentence = f"{without_price:,} lines have no price today: each is between nothing and its month's dearest line."
+    sentence = f"{without_price:,} lines have no price today: they are in no charge. Missing is not 0."
     heads = (
         Head("Month"),
         Head("Site"),

@@ -1,9 +1,9 @@
 """Is a claimed saving proven? Four rules, and a reason in a plain sentence for each that fails.
 
 A claim of more than N % is established only when (a) both methods exceed it, (b) so does the lower bound of both over
-allocation keys and missing data, (c) the minutes of the records and of the invoices agree within the tolerance, and
-(d) the baseline and today hold the same elements. It is refuted when not even the upper bound of either method exceeds
-it. Otherwise it is not established.
+allocation keys and missing data, of all sites together, (c) the minutes of the records and of the invoices agree within
+the tolerance, and (d) the baseline and today hold the same elements. It is refuted when not even the upper bound of
+either method exceeds it. Otherwise it is not established.
 """
 
 from __future__ import annotations
