@@ -190,6 +190,8 @@ class EstateSettings:
     currency: str = "GBP"
     ip_tariff: str = "ip"
     legacy_tariff: str = "legacy"
+    tariffs_stated: bool = False
+    """Whether the file names a tariff: then there must be tariffs."""
     claim_percent: Decimal = Decimal(30)
     minutes_tolerance_percent: Decimal = Decimal(2)
     """How far minutes of the records may be from minutes of the invoice."""

@@ -116,6 +116,20 @@ def test_files_of_costs_and_tariffs_are_checked_too(estate: Path, capsys: pytest
     assert "tariffs/legacy: error: there is no version of the legacy tariff legacy" in out
 
 
+def test_tariffs_that_the_settings_name_must_be_there(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell(["estate", "check", str(estate)]) == 0
+    assert "tariffs: warning: there is no folder of tariffs: no call has a price" in capsys.readouterr().out
+    with (estate / "estate.toml").open("a", encoding="utf-8") as file:
+        file.write('[tariffs]\nip = "ip"\n')
+    assert shell(["estate", "check", str(estate), "--format", "json"]) == 1
+    errors = [row for row in json.loads(capsys.readouterr().out)["problems"] if row["severity"] == "error"]
+    assert [(row["file"], row["code"]) for row in errors] == [
+        ("tariffs", "missing_folder"),
+        ("tariffs/ip", "missing_tariff"),
+        ("tariffs/legacy", "missing_tariff"),
+    ]
+
+
 def test_a_version_that_is_not_named_by_a_day_is_an_error(estate: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("ip/2025-4-1", "legacy/2025-04-01"):
         shutil.copytree(TARIFFS / "legacy" / "2025-04-01", estate / "tariffs" / name)

@@ -49,7 +49,7 @@ PROBLEM_DOCS = {
     "no_place": "a device has neither a site nor a pool",
     "no_plan": "a site has extensions and no dial plan",
     "no_sites": "`sites.csv` has no row",
-    "no_tariffs": "there is no folder `tariffs`",
+    "no_tariffs": "there is no folder `tariffs`, and `estate.toml` names no tariff",
     "not_digits": "a number holds something other than digits",
     "not_utf8": "bytes that are not UTF-8",
     "outside_parent": "a site is there when its parent is not",

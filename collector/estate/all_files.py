@@ -20,7 +20,7 @@ def check_folder(root: Path) -> tuple[Estate, list[Problem]]:
     problems = Problems()
     problems.extend(found)
     problems.extend(read_costs(root, {site.site for site in estate.sites})[1])
-    if (root / TARIFFS_FOLDER).is_dir():
+    if (root / TARIFFS_FOLDER).is_dir() or estate.settings.tariffs_stated:
         problems.extend(read_tariffs(root, estate.settings)[1])
     else:
         problems.warning(Origin(TARIFFS_FOLDER, 0), "no_tariffs", "there is no folder of tariffs: no call has a price")

@@ -124,6 +124,7 @@ class _Reader:
                     default.intersite_calls,
                 )
             ),
+            tariffs_stated=bool(self._sections.get("tariffs")),
             intersite_stated="intersite_calls" in self._sections.get("legacy", {}),
         )
 
