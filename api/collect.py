@@ -77,7 +77,7 @@ def collect(
         int | None, typer.Option("--snaplen", metavar="OCTETS", min=64, help="Octets captured of a packet; 65535.")
     ] = None,
     buffer_mb: Annotated[
-        int | None, typer.Option("--buffer-mb", metavar="MIB", min=1, help="Kernel buffer of an interface; 64.")
+        int | None, typer.Option("--buffer-mb", metavar="MIB", min=1, help="Kernel buffer of an interface; 128.")
     ] = None,
     program: Annotated[
         str | None,

@@ -233,7 +233,7 @@ class LakeWriter:
                     await asyncio.to_thread(self._append, name, of_table, self._number)
                     self._problem = None
                     break
-                except StoreError as error:
+                except (StoreError, OSError) as error:
                     self._problem = str(error)
                     self._retries += 1
                 if self.stopping.is_set():

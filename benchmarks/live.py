@@ -156,7 +156,7 @@ def measured(rate: int, seconds: float, calls: int, peer: bool, program: str) ->
         said = Path(folder) / "said"
         dump = None
         if peer:
-            words = [*inside, "tcpdump", "-i", "a1", "-s", "0", "-B", str(64 << 10), "-w", "/dev/null"]
+            words = [*inside, "tcpdump", "-i", "a1", "-s", "0", "-B", str(128 << 10), "-w", "/dev/null"]
             dump = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         with said.open("w") as stderr:
             options = ["-i", "a1", "--store", f"{folder}/store", "--name", "bench", "--program", program]

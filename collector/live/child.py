@@ -43,7 +43,7 @@ class PacketSettings:
     """Capture filter in libpcap's language; empty: everything."""
     snaplen: int = 65_535
     """Octets captured of a packet."""
-    buffer_mb: int = 64
+    buffer_mb: int = 128
     """Kernel buffer of each interface [MiB]."""
     program: str = ""
     """`dumpcap` or `tcpdump`; empty: the first of them that is installed."""
