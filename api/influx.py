@@ -52,16 +52,10 @@ def _settings(
     long_bucket: str | None,
     ca_file: str | None,
 ) -> InfluxSettings:
-    from analytics.store.influx import InfluxSettings
+    from api.settings import load, with_given
 
-    default = InfluxSettings()
-    return InfluxSettings(
-        url=url or default.url,
-        token=token or default.token,
-        org=org or default.org,
-        bucket=bucket or default.bucket,
-        long_bucket=long_bucket or default.long_bucket,
-        ca_file=ca_file or default.ca_file,
+    return with_given(
+        load().influx, url=url, token=token, org=org, bucket=bucket, long_bucket=long_bucket, ca_file=ca_file
     )
 
 

@@ -26,6 +26,8 @@ from api.mos import mos
 from api.progress import say
 from api.report.command import report as report_command
 from api.settings_command import app as settings_app
+from api.settings_command import defaults_of
+from api.settings_error import SettingsError
 from api.store import app as store_app
 from api.tariff import app as tariff
 from api.usage import rerate
@@ -165,8 +167,10 @@ def invoke(arguments: list[str]) -> int:
     By hand, for the application itself would end with status 1 where a reader is gone.
     """
     command = typer.main.get_command(app)
+    chosen = getattr(command, "commands", {}).get(arguments[0]) if arguments else None
+    defaults = defaults_of(arguments[0], chosen) if chosen is not None else {}
     try:
-        with command.make_context("callgauge", list(arguments)) as context:
+        with command.make_context("callgauge", list(arguments), default_map=defaults) as context:
             status = command.invoke(context)
     except typer.Exit as leaving:
         status = leaving.exit_code
@@ -182,6 +186,10 @@ def shell(arguments: list[str]) -> int:
             reconfigure(errors="replace")
     try:
         return invoke(arguments)
+    except SettingsError as error:
+        for line in str(error).splitlines():
+            complain(line)
+        return UNUSABLE
     except typer.TyperException as error:
         complain(f"{error.format_message()} (callgauge --help)")
         return UNUSABLE

@@ -18,6 +18,7 @@ from analytics.store.influx import InfluxSettings
 from analytics.store.settings import LakeSettings
 from analytics.store.spool import SpoolSettings
 from api.beside import ProcessSettings
+from api.settings_error import SettingsError
 from collector.live.child import PacketSettings
 from collector.live.engine import LiveSettings
 from collector.receivers.hep import HepSettings
@@ -26,6 +27,7 @@ from collector.transport.agent import AgentSettings
 from collector.transport.centre import CentreSettings
 from collector.transport.session import BrokerSettings
 
+__all__ = ["Key", "Settings", "SettingsError", "all_keys", "build", "load", "with_given"]
 S = TypeVar("S", bound=Any)
 
 FILE: Final = "callgauge.toml"
@@ -43,10 +45,6 @@ OTHERS: Final = frozenset(
     }
 )
 """Variables of ours that are no settings."""
-
-
-class SettingsError(ValueError):
-    """The settings cannot be used; a line for each thing that is wrong, with its place."""
 
 
 @dataclass(frozen=True, slots=True)

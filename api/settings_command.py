@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,42 @@ class Shown(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+
+
+READ_IT_THEMSELVES = frozenset({"collect", "doctor", "settings", "work"})
+"""Commands that take --config."""
+
+
+def defaults_of(name: str, command: Any) -> dict[str, Any]:
+    """Return what the settings file gives to the options of a command that the environment may give, too.
+
+    Nothing where there is no file or the command has no such option: it then need not be read. Secrets are left out,
+    for the help would show them. SettingsError where the file cannot be used.
+    """
+    variables = _variables(command)
+    named = os.environ.get("CALLGAUGE_CONFIG")
+    if name in READ_IT_THEMSELVES or not variables or not (named or Path("callgauge.toml").exists()):
+        return {}
+    from api.settings import all_keys, load
+
+    found = load()
+    keys = {key.variable: key for key in all_keys() if key.path in found.origins and not key.secret and key.place}
+    given = {variable: shown_value(key, found) for variable, key in keys.items()}
+    return {name: _defaults(command, given)}
+
+
+def _options(command: Any) -> list[tuple[str, str]]:
+    return [(one.name, one.envvar) for one in command.params if isinstance(getattr(one, "envvar", None), str)]
+
+
+def _variables(command: Any) -> set[str]:
+    found = {variable for _, variable in _options(command)}
+    return found.union(*(_variables(one) for one in getattr(command, "commands", {}).values()))
+
+
+def _defaults(command: Any, given: dict[str, Any]) -> dict[str, Any]:
+    found = {name: given[variable] for name, variable in _options(command) if variable in given}
+    return found | {name: _defaults(one, given) for name, one in getattr(command, "commands", {}).items()}
 
 
 @app.callback()

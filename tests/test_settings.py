@@ -300,6 +300,48 @@ def test_wrong_settings_end_the_command_with_a_line_for_each(
     assert all(line.startswith(f"callgauge: {path}:") for line in lines)
 
 
+# --- options --------------------------------------------------------------------------------------------------------
+
+
+def test_the_file_gives_what_options_and_the_environment_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CALLGAUGE_STORE", raising=False)
+    written(tmp_path, 'store = "of-file"\nestate = "estate-of-file"\n')
+    assert shell(["store", "tables"]) == 2
+    assert "of-file" in capsys.readouterr().err
+    assert shell(["estate", "check"]) == 2
+    assert "estate-of-file" in capsys.readouterr().err
+    monkeypatch.setenv("CALLGAUGE_STORE", "of-variable")
+    assert shell(["store", "tables"]) == 2
+    assert "of-variable" in capsys.readouterr().err
+    assert shell(["store", "tables", "--store", "of-option"]) == 2
+    assert "of-option" in capsys.readouterr().err
+
+
+def test_a_file_that_is_wrong_ends_commands_that_need_it_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "stroe = 1\n")
+    assert shell(["health"]) == 2
+    assert capsys.readouterr().err == (
+        "callgauge: callgauge.toml:1: there is no setting 'stroe' before the sections (did you mean store?)\n"
+    )
+    assert shell(["mos", "--help"]) == 0
+
+
+def test_the_help_shows_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "token").write_text("hush\n")
+    written(tmp_path, "[influx]\nurl = 'http://a:1'\ntoken_file = 'token'\n")
+    assert shell(["influx", "health", "--help"]) == 0
+    assert "hush" not in capsys.readouterr().out
+
+
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
