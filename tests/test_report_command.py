@@ -142,7 +142,9 @@ def test_access_is_that_of_the_rows_by_plain_counting(ask: Ask) -> None:
 
 
 def test_a_table_is_chosen_by_its_name(ask: Ask) -> None:
-    assert ask("sites", "--month", "2025-10", "-f", "csv", "--section", "quality")[1].startswith("Site,Quality known")
+    assert ask("sites", "--month", "2025-10", "-f", "csv", "--section", "quality")[1].startswith(
+        "Site,Name,Quality known"
+    )
     status, _, said = ask("sites", "--month", "2025-10", "-f", "csv", "--section", "nothing")
     assert (status, said.startswith("callgauge: there is no table nothing; there are sites, classes")) == (
         UNUSABLE,

@@ -23,7 +23,7 @@ from analytics.cost.figures import Book, Evidence, Figure
 from api.layout import Screen, width
 from api.report.data import as_csv, as_csv_files, as_json
 from api.report.page import as_html, divided
-from api.report.shown import heading, inert, number, with_unit
+from api.report.shown import heading, inert, number, some, with_unit
 from api.report.text import as_table
 from api.report.workbook import as_xlsx
 
@@ -326,3 +326,35 @@ def test_a_figure_in_two_places_is_one_figure() -> None:
     document = Document("savings", "t", "s", (), (section,), book, "GBP")
     sheet = openpyxl.load_workbook(io.BytesIO(as_xlsx(document)))["S"]
     assert (sheet["B5"].value, sheet["B6"].value) == (1, "=$B$5")
+
+
+def noted(*notes: str) -> Document:
+    """A table of the names that rows have beside their notes."""
+    book = Book()
+    rows = []
+    for index, note in enumerate(notes):
+        book.enter(f"x{index}", f"x{index}", "money", index, Evidence.MEASURED, "x.csv")
+        rows.append(Row((f"S{index}", "Lines, all", Ref(f"x{index}")), note=note))
+    section = Section("s", "s", "s", (Head("Site"), Head("What"), Head("Sum", "money")), tuple(rows))
+    return Document("costs", "t", "s.", (), (section,), book, "GBP")
+
+
+REASON = "the bill of the baseline month states no minutes for this site, so its call charges cannot be scaled"
+
+
+@pytest.mark.parametrize("columns", [60, 100, 132, 200])
+def test_no_reason_is_cut_on_any_screen(columns: int) -> None:
+    text = as_table(noted(REASON, "", REASON, "bill"), Screen(columns))
+    assert "…" not in text
+    assert REASON in " ".join(text.split())
+    assert all(width(line) <= columns for line in text.split("\n"))
+
+
+def test_notes_stand_beside_their_lines_where_they_fit_and_once_below_where_they_do_not() -> None:
+    assert re.search(r"S0 +Lines, all +0.00 +bill", as_table(noted("bill"), Screen(60)))
+    below = " ".join(as_table(noted(REASON, REASON), Screen(60)).split())
+    assert f"S0, Lines, all; S1, Lines, all: {REASON}" in below
+
+
+def test_labels_that_hold_commas_are_told_apart() -> None:
+    assert some(["legacy, A", "legacy, B", "IP, A", "IP, B"]) == "legacy, A; legacy, B; IP, A and 1 more"

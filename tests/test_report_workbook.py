@@ -215,3 +215,35 @@ def test_only_cells_below_each_other_become_a_range() -> None:
 def test_what_is_not_in_the_formula_language_is_refused(formula: str) -> None:
     with pytest.raises(FormulaError):
         excel_formula(formula, {"a": Place("S", 0, 0)}, "S")
+
+
+def headlined() -> Document:
+    """A document with the figures that stand first in a report of savings."""
+    document = savings_example()
+    document.book.compute("headline", "Saving by the lesser method", "percent", "{total.share}")
+    document.book.compute("headline.money", "Saving", "money", "{total.saving}")
+    return document
+
+
+@pytest.mark.parametrize("make", [savings_example, headlined])
+def test_the_summary_computes_its_figures_and_says_that_its_sentences_do_not(make: Callable[[], Document]) -> None:
+    document = make()
+    formulas, values = opened(document)
+    sheet = formulas["Summary"]
+    texts = [str(cell.value) for row in sheet.iter_rows() for cell in row if cell.value]
+    assert any(text.startswith("Figures compute anew. Sentences, notes and words like a verdict are") for text in texts)
+    keys = ("headline", "headline.money") if "headline" in document.book else ("total.legacy", "total.share")
+    evaluator = Evaluator(formulas)
+    found = {str(row[0].value): row[1] for row in sheet.iter_rows(max_col=2) if row[0].value}
+    for key in keys:
+        figure = document.book[key]
+        cell = found[figure.label]
+        assert str(cell.value).startswith("='")
+        assert abs(evaluator.value("Summary", cell.row, 2) - (figure.value or 0)) < PENNY
+        assert abs(Decimal(repr(values["Summary"].cell(cell.row, 2).value)) - (figure.value or 0)) < PENNY
+
+
+def test_every_sheet_of_a_table_says_that_its_words_are_not_computed_anew() -> None:
+    formulas, _ = opened(savings_example())
+    for name in formulas.sheetnames[1:-1]:
+        assert str(formulas[name].cell(3, 1).value).startswith("Figures compute anew.")

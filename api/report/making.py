@@ -32,6 +32,7 @@ from analytics.usage.covered import covered_sums
 from api.report.gaps import day_facts, feed_facts, month_facts, recorded_local_days
 from api.report.one_site import NoSuchSiteError, of_site
 from api.report.rated_by import days_waiting, present_digest, rated_facts, rated_lines, rated_sources
+from api.report.site_names import with_names
 from collector.cdr.feed import missing_between
 from collector.estate.costs import load_costs
 from collector.estate.folder import load_estate
@@ -107,6 +108,8 @@ class _Making:
         ]
         own = (("tariffs", f"sha256:{tariffs}"),) if tariffs else ()
         sources = (*document.sources, *own, *rated_sources(rated))
+        names = {site.site: site.name for site in self._estate.sites if site.name not in ("", site.site)}
+        document = with_names(document, names)
         return replace(document, facts=(*document.facts, *facts), sources=sources)
 
     def _usage_view(self) -> str:

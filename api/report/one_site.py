@@ -6,9 +6,15 @@ from dataclasses import replace
 
 from analytics.cost.document import Document, Ref, Row, Section
 from analytics.cost.figures import Book
+from api.report.shown import with_unit
 
 SITE = "Site"
 """Label of the column that names a site."""
+
+SITES = "sites"
+"""Name of the section with a line a site."""
+_OF_ANY = frozenset({"VAT", "Calls between sites", "Small counts"})
+"""Facts that hold of one site as of all."""
 
 
 class NoSuchSiteError(LookupError):
@@ -21,16 +27,36 @@ def of_site(document: Document, site: str) -> Document:
     for section in document.sections:
         rows = _rows(section, site)
         if rows:
-            sections.append(replace(section, rows=rows, plot=None))
+            sentence = f"{site} alone: the report of all sites has the totals."
+            sections.append(replace(section, sentence=sentence, rows=rows, plot=None))
     if not sections:
         raise NoSuchSiteError(site)
     return replace(
         document,
         title=f"{document.title}: {site}",
-        sentence=f"The lines of {site} alone. The report of all sites says: {document.sentence}",
+        sentence=f"{_answer(document, sections, site)} The report of all sites says: {document.sentence}",
+        facts=tuple((name, value if name in _OF_ANY else f"of all sites: {value}") for name, value in document.facts),
         sections=tuple(sections),
         book=_needed(document.book, sections),
     )
+
+
+def _answer(document: Document, sections: list[Section], site: str) -> str:
+    """What the line of the site in the table of sites says; that lines follow where there is none."""
+    for section in sections:
+        if section.name != SITES:
+            continue
+        cells = section.rows[0].cells
+        found = {(head.label, head.unit): cell for head, cell in zip(section.heads, cells, strict=True)}
+        told = []
+        for method in (1, 2):
+            money, share = (found.get((f"Saving {method}", unit)) for unit in ("money", "percent"))
+            if isinstance(money, Ref) and isinstance(share, Ref) and document.book.value(money.key) is not None:
+                amounts = [with_unit(document.book[ref.key], document.currency) for ref in (share, money)]
+                told.append(f"{amounts[0]} ({amounts[1]}) by method {method}")
+        why = f": {section.rows[0].note.rstrip('.')}" if section.rows[0].note else ""
+        return f"{site} saved {' and '.join(told)}." if told else f"What {site} saved is not known{why}."
+    return f"The lines of {site} alone."
 
 
 def _rows(section: Section, site: str) -> tuple[Row, ...]:

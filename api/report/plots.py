@@ -15,6 +15,7 @@ from typing import NamedTuple
 from analytics.cost.document import Document, Ref, Row, Section, Shape
 from analytics.cost.figures import Figure
 from api.report.shown import TEXT, heading, number, with_unit
+from api.report.site_names import NAME
 
 Value = Decimal | None
 
@@ -164,6 +165,11 @@ class _Reader:
                 found.append(Line(label, figure.value, with_unit(figure, self._document.currency)))
         return tuple(found)
 
+    def _label(self, row: Row) -> str:
+        """What a row is called: a site by its code and its name."""
+        name = str(row.cells[1]) if len(row.cells) > 1 and self._section.heads[1].label == NAME else ""
+        return f"{row.cells[0]} {name}".rstrip()
+
     def _rows(self) -> list[Row]:
         return [row for row in self._section.rows if not row.total]
 
@@ -206,17 +212,17 @@ class _Reader:
         for row in self._rows():
             first, second = self._value(row, 0), self._value(row, 1)
             if first is None or second is None:
-                left_out.append(str(row.cells[0]))
+                left_out.append(self._label(row))
             else:
                 shown = f"{self._shown(row, 0)} → {self._shown(row, 1)}"
-                spans.append(Span(str(row.cells[0]), first, second, shown))
+                spans.append(Span(self._label(row), first, second, shown))
         return tuple(spans), tuple(left_out)
 
     def values(self) -> tuple[tuple[str, tuple[Value, ...], tuple[str, ...]], ...]:
         turns = range(len(self._columns))
         return tuple(
             (
-                str(row.cells[0]),
+                self._label(row),
                 tuple(self._value(row, turn) for turn in turns),
                 tuple(self._shown(row, turn) for turn in turns),
             )

@@ -163,7 +163,8 @@ def reasons(section: Section, document: Document) -> list[str]:
 def some(words: Sequence[str]) -> str:
     """A few words, and how many more there are."""
     more = f" and {len(words) - MOST_LABELS} more" if len(words) > MOST_LABELS else ""
-    return ", ".join(words[:MOST_LABELS]) + more
+    # Labels have commas of their own.
+    return "; ".join(words[:MOST_LABELS]) + more
 
 
 def first_cause(figure: Figure, document: Document) -> Figure:

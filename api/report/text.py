@@ -17,6 +17,7 @@ from api.report.shown import (
     number,
     one_mark,
     reasons,
+    some,
 )
 
 INDENT = 2
@@ -24,8 +25,8 @@ LEAST_NAME = 12
 """Columns that a name keeps where a line is too long."""
 WIDEST_NAME = 24
 """Columns of a name for which a table is rather cut into pieces than the name."""
-LEAST_NOTE = 16
-"""Columns for which a note stands beside its line, cut at its end; the whole one is in the other formats."""
+NAMING = 2
+"""Texts of a row that name it where its note stands below the table."""
 MOST_REASONS = 5
 """Reasons under a table: the rest stands in the other formats."""
 
@@ -83,16 +84,39 @@ def tables(section: Section, document: Document, screen: Screen, *, marked: bool
         for head in section.heads
     ]
     rows = [row_cells(section, index, document, marked=marked) for index in range(len(section.rows))]
-    if any(row.note for row in section.rows):
-        heads.append(Heading("", least=LEAST_NAME, prose=True))
+    if any(row.note for row in section.rows) and notes_fit(heads, rows, section, screen.width - INDENT):
+        heads.append(Heading("", prose=True))
         for cells, row in zip(rows, section.rows, strict=True):
             cells.append(Piece(clean(row.note), Style.DIM))
+        below = []
+    else:
+        below = list(notes_below(section))
     for number_of_panel, columns in enumerate(panels(heads, rows, screen.width - INDENT)):
         if number_of_panel:
             yield ""
         yield from table(
             [heads[index] for index in columns], [[row[index] for index in columns] for row in rows], screen, INDENT
         )
+    for note in below:
+        yield from sentence(note, screen, Style.DIM, " " * INDENT)
+
+
+def notes_fit(heads: Sequence[Heading], rows: Sequence[Sequence[Piece]], section: Section, room: int) -> bool:
+    """Whether all notes stand whole beside their lines."""
+    needed = [room_of(head, [row[index].text for row in rows]) for index, head in enumerate(heads)]
+    longest = max(width(clean(row.note)) for row in section.rows)
+    return sum(needed) + GAP * len(needed) + longest <= room
+
+
+def notes_below(section: Section) -> Iterator[str]:
+    """Notes of rows as sentences, each once, after the names of its rows."""
+    names: dict[str, dict[str, None]] = {}
+    for row in section.rows:
+        if row.note:
+            texts = [str(cell) for cell in row.cells if isinstance(cell, str) and cell]
+            names.setdefault(row.note, {})[", ".join(texts[:NAMING])] = None
+    for note, of in names.items():
+        yield f"{some(list(of))}: {note}"
 
 
 def row_cells(section: Section, index: int, document: Document, *, marked: bool) -> list[Piece]:
@@ -125,10 +149,8 @@ def panels(heads: Sequence[Heading], rows: Sequence[Sequence[Piece]], room: int)
 
 
 def room_of(head: Heading, texts: Sequence[str]) -> int:
-    """Columns that a column of a table asks for: numbers all they need, names up to a limit, notes the least."""
+    """Columns that a column of a table asks for: numbers and notes all they need, names up to a limit."""
     least = width(head.name)
-    if head.prose:
-        return max(least, LEAST_NOTE)
     whole = max([least, *map(width, texts)])
     return whole if head.least is None else max(least, min(WIDEST_NAME, whole))
 

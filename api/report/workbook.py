@@ -50,6 +50,10 @@ LINE_CHARACTERS = 95
 themselves in every spreadsheet."""
 _NOT_IN_NAMES = re.compile(r"[\[\]:*?/\\']")
 _MADE = datetime(2000, 1, 1)
+FIXED = "Figures compute anew. Sentences, notes and words like a verdict are as computed when this file was made."
+"""What is said on every sheet that holds text: a spreadsheet does not write it anew."""
+HEADLINE = ("headline", "headline.low", "headline.high", "headline.money")
+"""Keys of the figures of a savings report that stand first, where it has them."""
 AMBER = "#B8860B"
 
 
@@ -226,7 +230,8 @@ class Sheets:
         sheet.merge_range(1, 0, 1, 1, "", self._format())
         self._text(sheet, 1, 0, document.sentence, bold=True, font_size=14, text_wrap=True)
         sheet.set_row(1, 20 * (1 + len(document.sentence) // 90))
-        row = 3
+        self._text(sheet, 2, 0, FIXED, font_color="#666666", italic=True)
+        row = self._headline(sheet, 4)
         for name, value in document.facts:
             self._text(sheet, row, 0, name, font_color="#666666")
             self._text(sheet, row, 1, value, text_wrap=True)
@@ -251,10 +256,24 @@ class Sheets:
             self._text(sheet, row, 1, version, font_color="#666666")
             row += 1
 
+    def _headline(self, sheet: Worksheet, row: int) -> int:
+        """The figures that stand first, computed; return the row after them."""
+        figures = [self._document.book[key] for key in HEADLINE if key in self._document.book]
+        totals = [line for section in self._document.sections[:1] for line in section.rows if line.total]
+        if not figures:
+            figures = [one for line in totals for cell in line.cells if (one := figure_of(cell, self._document))]
+        for figure in figures:
+            self._text(sheet, row, 0, figure.label, text_wrap=True)
+            self._figure(sheet, Place(SUMMARY, row, 1), figure, {}, align="left")
+            sheet.set_row(row, LINE_PT * (1 + len(figure.label) // 28))
+            row += 1
+        return row + bool(figures)
+
     def _section(self, sheet: Worksheet, name: str, section: Section) -> None:
         self._page(sheet)
         self._text(sheet, 0, 0, section.title, bold=True, font_size=14)
         self._text(sheet, 1, 0, section.sentence)
+        self._text(sheet, 2, 0, FIXED, font_color="#666666", italic=True)
         noted = len(section.heads)
         for column, head in enumerate(section.heads):
             align = "left" if head.unit == TEXT else "right"
@@ -294,15 +313,17 @@ class Sheets:
         texts = (str(row.cells[column]) for row in section.rows if column < len(row.cells))
         return min(48, max([14, *(len(text) + 2 for text in texts)]))
 
-    def _figure(self, sheet: Worksheet, place: Place, figure: Figure, line: Mapping[str, Any]) -> None:
+    def _figure(
+        self, sheet: Worksheet, place: Place, figure: Figure, line: Mapping[str, Any], align: str = "right"
+    ) -> None:
         """A figure in its cell: value or formula where it is at home, elsewhere a reference to its home."""
         if figure.value is None:
-            properties = {**line, "align": "right", "font_color": AMBER}
+            properties = {**line, "align": align, "font_color": AMBER}
             self._text(sheet, place.row, place.column, figure.shown or MISSING, **properties)
             if figure.why:
                 sheet.write_comment(place.row, place.column, figure.why[:LONGEST_TEXT], {"author": "", "x_scale": 2})
             return
-        look = self._format(**line, align="right", num_format=number_format(figure))
+        look = self._format(**line, align=align, num_format=number_format(figure))
         home = self._homes[figure.key]
         formula = ""
         if place != home:
