@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -253,3 +255,20 @@ def test_a_store_may_have_any_other_name(tmp_path: Path) -> None:
     assert lake.append("intervals", rows("intervals", range(3)), batch="a").rows == 3
     assert read(lake, "intervals").num_rows == 3
     assert DeltaTable(lake.folder("intervals")).to_pyarrow_table().num_rows == 3
+
+
+def test_a_full_disk_is_said_with_the_table_and_its_folder(lake: Lake) -> None:
+    made = rows("calls", range(3)).to_batches()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    lake.append("calls", rows("calls", range(3, 6)), batch="a")
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64, limit[1]))
+        with pytest.raises(
+            StoreError, match=f"rows of table calls cannot be written to {lake.root}/calls: File too large"
+        ):
+            lake.append_batches("calls", made, batch="b")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, before)
+    assert len(lake.files("calls")) == 1

@@ -6,8 +6,10 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from lake_rows import rows
 from analytics.store.lake import Lake
 from analytics.store.settings import LakeSettings
 from api.main import UNUSABLE, shell
+from collector.cdr.journal import sole_import
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,6 +65,51 @@ def test_what_is_lost_is_said_and_gives_status_1(folder: Path, capsys: pytest.Ca
     assert store(folder, "as-of", "--table", "calls", "--version", "2") == UNUSABLE
     err = capsys.readouterr().err
     assert err == f"callgauge: the file {victim} is gone, which version 2 of table calls needs\n"
+
+
+def test_a_table_that_is_gone_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(folder / "calls")
+    assert store(folder, "check") == 1
+    assert "WRONG: table calls was made in this store and is gone\n" in capsys.readouterr().out
+
+
+def test_usage_that_is_gone_is_told_by_ratings(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # A store of an earlier version, which does not note the tables that it makes.
+    with closing(Lake.open(folder, settings=LakeSettings(durable=False))) as lake:
+        lake.append("ratings", rows("ratings", range(1, 3), begin=datetime.now(UTC)), batch="a")
+    assert store(folder, "check") == 1
+    assert "WRONG: table usage is not there, and table ratings tells of days in it\n" in capsys.readouterr().out
+
+
+def test_a_version_that_never_was_is_said_with_the_newest(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert store(folder, "as-of", "--table", "calls", "--version", "999") == UNUSABLE
+    assert capsys.readouterr().err == "callgauge: table calls has no version 999: the newest is 2\n"
+
+
+def test_a_missing_entry_of_the_log_is_said_in_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "calls" / "_delta_log" / f"{1:020d}.json").unlink()
+    assert store(folder, "check") == 1
+    assert "WRONG: the log of table calls cannot be read: entries of it are missing\n" in capsys.readouterr().out
+
+
+def test_forgetting_in_a_damaged_table_says_which_file_and_forgets_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = next((folder / "calls").glob("day=*/*.parquet"))
+    victim.unlink()
+    assert store(folder, "forget", "--number", "0790012345") == UNUSABLE
+    said = capsys.readouterr().err
+    assert said.startswith(f"callgauge: the file {victim} is gone: what is to be forgotten in it cannot be found")
+    assert said.count("\n") == 1
+
+
+def test_folders_that_commands_keep_in_a_store_are_no_strangers(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sole_import(folder, print):
+        pass
+    assert store(folder, "check") == 0
+    assert "is no part of the store" not in capsys.readouterr().out
 
 
 def test_compaction_tells_what_it_did(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

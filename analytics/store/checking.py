@@ -17,9 +17,9 @@ from analytics.health import FOLDER as HEALTH
 from analytics.store import pruning, quarantine, site_minutes
 from analytics.store.delta import DataFile, differences, first_line, open_table, partition_columns, snapshot
 from analytics.store.files import damage, identifier
-from analytics.store.lake import MARKER, QUARANTINE, TEMPORARY, Lake
+from analytics.store.lake import MADE, MARKER, QUARANTINE, TEMPORARY, Lake
 from analytics.store.maintenance import unnamed
-from analytics.store.schema import SITE_MINUTES, TABLES, Kind, Table
+from analytics.store.schema import RATINGS, SITE_MINUTES, TABLES, USAGE, Kind, Table
 from analytics.store.settings import StoreError
 
 ARROW = {
@@ -33,7 +33,7 @@ ARROW = {
     Kind.TIME: pa.timestamp("us", tz="UTC"),
 }
 FUTURE_DAYS = 2
-BESIDE = frozenset({HEALTH, "agents", "dead-letters"})
+BESIDE = frozenset({HEALTH, "agents", "dead-letters", "_cdr_import"})
 """Folders that processes keep in a store beside its tables."""
 
 
@@ -83,7 +83,7 @@ def check(lake: Lake, *, now: datetime, deep: bool = False) -> tuple[list[Checke
         if table is SITE_MINUTES and not found:
             found += _hours(lake)
         findings += [*found, *_leftovers(lake, table, now)]
-    findings += [*_quarantine(lake), *_strangers(lake)]
+    findings += [*_rated(lake, checked), *_quarantine(lake), *_strangers(lake)]
     return checked, findings
 
 
@@ -91,6 +91,15 @@ def _without_log(lake: Lake, table: Table) -> Iterator[Finding]:
     files = list(lake.folder(table.name).rglob("*.parquet"))
     if files:
         yield Finding(table.name, "log_gone", f"table {table.name} has {len(files)} files and no log that names them")
+    elif (lake.root / MADE / table.name).exists():
+        yield Finding(table.name, "table_gone", f"table {table.name} was made in this store and is gone")
+
+
+def _rated(lake: Lake, checked: Iterable[Checked]) -> Iterator[Finding]:
+    """Stores of earlier versions do not note which tables they made; ratings tell of the one that reports read."""
+    rows = {one.table: one.rows for one in checked}
+    if rows.get(RATINGS.name) and not lake.folder(USAGE.name).exists() and not (lake.root / MADE / USAGE.name).exists():
+        yield Finding(USAGE.name, "table_gone", "table usage is not there, and table ratings tells of days in it")
 
 
 def _schema(handle: DeltaTable, table: Table) -> Iterator[Finding]:
@@ -208,7 +217,7 @@ def _quarantine(lake: Lake) -> Iterator[Finding]:
 
 
 def _strangers(lake: Lake) -> Iterator[Finding]:
-    known = {MARKER, QUARANTINE, TEMPORARY, *BESIDE, *(table.name for table in TABLES)}
+    known = {MARKER, QUARANTINE, TEMPORARY, MADE, *BESIDE, *(table.name for table in TABLES)}
     for path in sorted(lake.root.iterdir()):
         if path.name not in known and not path.name.startswith(MARKER):
             yield Finding("", "stranger", f"{path} is no part of the store", harmless=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ LOG = "_delta_log"
 CHECKPOINT_EVERY = 25
 """Versions between checkpoints; opening a table reads the commits since the last one, about 0.2 ms each."""
 KEPT_CHECKPOINTS = 3
+MOST_WORDS = 300
+"""Characters of another library's message that are passed on."""
+_LAYERS = re.compile(r"^(?:(?:Kernel error|Generic delta kernel error|Generic LocalFileSystem error|Generic error): )+")
 LASTING_CHECKPOINTS = 1_000
 """Every so many versions a checkpoint stays, so that old versions are read without replaying thousands of commits."""
 
@@ -100,8 +104,18 @@ def open_table(root: Path, table: Table, version: int | None = None) -> DeltaTab
             raise StoreError(f"table {table.name} has no version {version}, or not any more") from error
         return None
     except (DeltaError, OSError, ValueError) as error:
+        newest = None if version is None else _newest_version(folder)
+        if newest is not None and version is not None and version > newest:
+            raise StoreError(f"table {table.name} has no version {version}: the newest is {newest}") from error
         asked = "" if version is None else f" at version {version}"
         raise StoreError(f"the log of table {table.name}{asked} cannot be read: {first_line(error)}") from error
+
+
+def _newest_version(folder: Path) -> int | None:
+    try:
+        return DeltaTable(folder).version()
+    except (DeltaError, OSError, ValueError):
+        return None
 
 
 def create_table(root: Path, table: Table, settings: LakeSettings) -> DeltaTable:
@@ -157,9 +171,19 @@ def add_columns(handle: DeltaTable, table: Table) -> None:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message: people need no backtrace."""
+    """Return what an error says in one line: people need no backtrace, and no names of the layers that passed it on."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if not lines:
+        return type(error).__name__
+    system = re.search(r"\(os error (\d+)\)|\[Errno (\d+)\]", str(error))
+    if system is not None:
+        path = re.search(r"(/[^\s:'\"]+)", str(error))
+        words = os.strerror(int(system[1] or system[2]))
+        return f"{path[1]}: {words}" if path else words
+    if "found gap" in lines[0]:
+        return "entries of it are missing"
+    words = _LAYERS.sub("", lines[0])
+    return words if len(words) <= MOST_WORDS else f"{words[:MOST_WORDS]}…"
 
 
 def pruned_columns(table: Table) -> frozenset[str]:

@@ -15,8 +15,8 @@ from deltalake import DeltaTable
 from deltalake.transaction import AddAction, RemoveAction
 
 from analytics.store import pruning
-from analytics.store.delta import DataFile, add_action, remove_action, snapshot
-from analytics.store.files import WrittenFile, discard, identifier, literal, write_file
+from analytics.store.delta import DataFile, add_action, first_line, remove_action, snapshot
+from analytics.store.files import WrittenFile, damage, discard, identifier, literal, write_file
 from analytics.store.lake import QUARANTINE, Lake
 from analytics.store.maintenance import age_hours, remove_files, superseded, unnamed
 from analytics.store.schema import Kind, Table
@@ -124,6 +124,9 @@ def _holding(lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection, wh
     folder = lake.folder(table.name)
     found = {}
     for file in whole.files:
+        problem = damage(folder, file)
+        if problem:
+            raise StoreError(f"{problem}: what is to be forgotten in it cannot be found, and nothing was forgotten")
         query = pruning.select(connection, table, folder, [file], complete=whole.complete)
         count = _count(connection, query, where)
         if count:
@@ -135,7 +138,7 @@ def _count(connection: duckdb.DuckDBPyConnection, query: str, where: str) -> int
     try:
         rows = connection.execute(f"SELECT count(*) FROM ({query}) WHERE {where}").fetchall()  # noqa: S608 - quoted
     except duckdb.Error as error:
-        raise StoreError(f"rows to forget cannot be looked for: {error}") from error
+        raise StoreError(f"rows to forget cannot be looked for: {first_line(error)}") from error
     return int(rows[0][0])
 
 

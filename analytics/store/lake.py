@@ -45,6 +45,8 @@ from analytics.store.settings import LakeSettings, StoreError, read_settings
 MARKER = "callgauge-store.json"
 FORMAT = 1
 TEMPORARY = "_temporary"
+MADE = "_tables"
+"""Folder with an empty file for each table that was made: a table that is gone leaves its name."""
 ROWS_GATHERED = 122_880
 """One row group of DuckDB."""
 QUARANTINE = "quarantine"
@@ -302,12 +304,23 @@ class Lake:
         writer = BatchWriter(self.folder(table), declared)
         try:
             for rows in batches:
-                writer.write(rows)
-            written = writer.close(self.settings.durable)
+                with self._writing(declared):
+                    writer.write(rows)
+            with self._writing(declared):
+                written = writer.close(self.settings.durable)
         except BaseException:
             writer.discard()
             raise
         return self._commit(declared, written, app, replace or ())
+
+    @contextmanager
+    def _writing(self, table: Table) -> Iterator[None]:
+        """Name the table in an error of writing, as of a full disk."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            folder = self.root / table.name
+            raise StoreError(f"rows of table {table.name} cannot be written to {folder}: {_in_words(error)}") from error
 
     def _commit(
         self, table: Table, written: Sequence[WrittenFile], app: tuple[str, int] | None, replace: Sequence[date]
@@ -360,6 +373,7 @@ class Lake:
         handle = self._newest(table)
         if handle is None:
             create_table(self.root, table, self.settings)
+            note_made(self.root, table)
             handle = self._newest(table)
         if handle is None:
             raise StoreError(f"table {table.name} cannot be made in {self.root}")
@@ -420,6 +434,21 @@ class Lake:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+
+
+def _in_words(error: Exception) -> str:
+    """What an error of Arrow or the system says; the system's number, which Arrow leaves in its text, in words."""
+    number = getattr(error, "errno", None)
+    return os.strerror(number) if number else first_line(error)
+
+
+def note_made(root: Path, table: Table) -> None:
+    """Note that a store has a table."""
+    try:
+        (root / MADE).mkdir(mode=0o700, exist_ok=True)
+        (root / MADE / table.name).touch(mode=0o600)
+    except OSError as error:
+        raise StoreError(f"table {table.name} cannot be made in {root}: {error.strerror}") from error
 
 
 def _table(name: str) -> Table:
