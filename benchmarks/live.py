@@ -84,7 +84,8 @@ def gateway(call: int) -> Endpoint:
 
 def signalling(calls: int) -> tuple[list[bytes], list[bytes]]:
     """Frames that set all calls up, and those that end them."""
-    begin, end = [], []
+    begin: list[bytes] = []
+    end: list[bytes] = []
     for call in range(calls):
         src, dst = phone(call), gateway(call)
         formats = ((8, "PCMA/8000"),)
@@ -174,7 +175,7 @@ def measured(rate: int, seconds: float, calls: int, peer: bool, program: str) ->
         _, status, usage = os.wait4(ours.pid, 0)
         ours.returncode = os.waitstatus_to_exitcode(status)
         text = said.read_text()
-        seen, dropped = number(r"a1: ([\d,]+) packets", text), number(r"kernel_drops ([\d,]+)", text) or 0
+        seen, dropped = number(r"a1: ([\d,]+) packets,", text), number(r"kernel_drops ([\d,]+)", text) or 0
         peer_seen = peer_dropped = None
         if dump is not None:
             dump.send_signal(signal.SIGINT)

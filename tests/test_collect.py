@@ -230,7 +230,7 @@ def test_packets_that_the_kernel_dropped_are_told(wires: Wires, tmp_path: Path, 
         said = collect.stop()
     dropped = re.search(r"kernel_drops ([\d,]+)", said)
     assert dropped is not None, said
-    packets = re.search(r"a1: ([\d,]+) packets", said)
+    packets = re.search(r"a1: ([\d,]+) packets,", said)
     assert packets is not None, said
     sent = 12 * len(list(frames_of(CLEAN)))
     assert int(packets[1].replace(",", "")) + int(dropped[1].replace(",", "")) == sent

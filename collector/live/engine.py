@@ -463,7 +463,7 @@ class LiveEngine(Engine):
         lost["announcements_forgotten"] = self._book.forgotten
         lost["streams_apart"] = self.counted["streams_apart"]
         for part in (self._defects, self._tcp.defects, self._sctp.defects, self._fragments.defects):
-            lost.update(part)
+            lost.update(copied(part))
         return LiveCounts(
             packets=self._packets + (0 if context is None else int(context[c.PACKETS])),
             parsed=self._calls.messages + counters[c.RTP_PACKETS] + counters[c.RTCP_PACKETS],
@@ -473,6 +473,15 @@ class LiveEngine(Engine):
             last_at=None if last == NOT_YET else last,
             lost={name: count for name, count in sorted(lost.items()) if count},
         )
+
+
+def copied(counts: Mapping[str, int]) -> dict[str, int]:
+    """A copy of what another thread goes on counting."""
+    while True:
+        try:
+            return dict(counts)
+        except RuntimeError:  # a name came while it was copied
+            continue
 
 
 def looks_like_rtp(row: Sequence[int]) -> bool:
