@@ -356,9 +356,9 @@ def _facts(facts: AccessFacts, without: Sequence[str], *, exact: bool) -> list[t
     lines = [("In time", "share of offered calls that were answered within the target")]
     packets = [target_of(facts, row.name).label for row in facts.numbers if row.known_from != CDR]
     if packets:
-        lines.append(("From packets", f"no records of {', '.join(packets)}: counted from signalling"))
+        lines.append(("From packets", f"no records of {'; '.join(packets)}: counted from signalling"))
     if without:
-        lines.append(("No calls", f"nothing is known of {', '.join(without)}"))
+        lines.append(("No calls", f"nothing is known of {'; '.join(without)}"))
     if facts.sites and not exact:
         lines.append(("Small counts", "by site, counts of 1 to 4 are shown as <5, and as * what would give them away"))
     return lines
