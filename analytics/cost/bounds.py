@@ -16,7 +16,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from analytics.cost.charges import said_lines, unpriced_lines, unpriced_seconds
+from analytics.cost.charges import UNPRICED, unpriced_lines, unpriced_seconds
+from analytics.cost.disclosure import SMALL
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import Line
@@ -155,7 +156,7 @@ def _today_end(book: Book, site: SiteMonth, end: _Ends) -> str:
     if not lines:
         return point
     if not end.high:
-        return point if book.value(point) is not None else _nothing(book, site, "ip_calls", end, said_lines(lines))
+        return point if book.value(point) is not None else _nothing(book, site, "ip_calls", end, UNPRICED)
     key = f"{point}.high"
     if key not in book:
         most = _at_most(book, site, point, "ip", lines, unpriced_seconds(site.usage, "ip"))
@@ -177,7 +178,7 @@ def _rerated_end(book: Book, site: SiteMonth, intersite: Between, end: _Ends) ->
         priced = f"{{{point}}} + " if book.value(point) is not None else ""
         return book.compute(key, f"{book[point].label}, high", "atoms", f"{priced}{{{most}}}", Evidence.ESTIMATED).key
     if book.value(point) is None:
-        return _nothing(book, site, "rerated.atoms", end, said_lines(lines), "atoms")
+        return _nothing(book, site, "rerated.atoms", end, UNPRICED, "atoms")
     billed = f"{site.key('rerated')}.{INTERSITE}.atoms"
     if not intersite.in_doubt or billed not in book:
         return point
@@ -193,11 +194,16 @@ def _at_most(book: Book, site: SiteMonth, name: str, tariff: str, lines: int, se
     key, label, source = f"{name}.unrated", book[name].label, book[site.key("seconds")].source
     if f"{key}.atoms" in book:
         return f"{key}.atoms"
+    call, second, extra = (key_of(site.month, "#highest", tariff, part) for part in ("call", "second", "extra"))
+    shown = f"{label}: {UNPRICED}, at the highest price of the tariff"
+    prices = [book.value(one) for one in (call, second, extra)]
+    if lines < SMALL and None not in prices:
+        fee, price, more = (int(one or 0) for one in prices)
+        most = lines * fee + (seconds + lines * more) * price
+        return book.enter(f"{key}.atoms", shown, "atoms", most, Evidence.ESTIMATED, f"{source}; few lines").key
     book.enter(key, f"{label}: lines without a price", "count", lines, Evidence.MEASURED, source)
     book.enter(f"{key}.seconds", f"{label}: their talk time", "seconds", seconds, Evidence.MEASURED, source)
-    call, second, extra = (key_of(site.month, "#highest", tariff, part) for part in ("call", "second", "extra"))
     formula = f"{{{key}}} * {{{call}}} + ({{{key}.seconds}} + {{{key}}} * {{{extra}}}) * {{{second}}}"
-    shown = f"{label}: lines without a price, at the highest price of the tariff"
     return book.compute(f"{key}.atoms", shown, "atoms", formula, Evidence.ESTIMATED).key
 
 
@@ -401,7 +407,7 @@ def unbounded(book: Book, statement: MonthStatement, settings: EstateSettings) -
         calls = f"{site.key('ip_calls')}.high"
         if calls in book and book.value(calls) is None:
             highest = book[key_of(site.month, "#highest", "ip", "call")]
-            found[f"{said_lines(unpriced_lines(site.usage, 'ip'))} at {site.site}, and {highest.why}"] = None
+            found[f"{UNPRICED} at {site.site}, and {highest.why}"] = None
     return list(found)
 
 

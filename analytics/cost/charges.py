@@ -45,8 +45,12 @@ def unpriced_seconds(sums: Sequence[UsageSum], tariff: str) -> int:
     return sum(one.ip_unrated_seconds if tariff == "ip" else one.legacy_unrated_seconds for one in sums)
 
 
+UNPRICED = "lines without a price"
+"""How lines of a site or class are spoken of: how many there are could give away counts that are not told."""
+
+
 def said_lines(lines: int) -> str:
-    """Say how many lines have no price."""
+    """Say how many lines of all sites have no price."""
     return f"{lines:,} line{'s' if lines != 1 else ''} without a price"
 
 
@@ -73,13 +77,13 @@ def enter_charges(
     lines = sum(held.lines for held in by_class.values())
     exact = int(sum((book.value(key) or Decimal(0) for key in keys), Decimal(0)))
     if lines and not exact:
-        book.miss(site.key(name), label, "money", said_lines(lines), facts.usage.source)
+        book.miss(site.key(name), label, "money", UNPRICED, facts.usage.source)
         if tariff == "legacy":
-            book.miss(f"{site.key(name)}.atoms", f"{label}, exact", "atoms", said_lines(lines), facts.usage.source)
+            book.miss(f"{site.key(name)}.atoms", f"{label}, exact", "atoms", UNPRICED, facts.usage.source)
         return
     evidence = Evidence.MISSING if lines else None
     if lines:
-        label = f"{label}, but for {said_lines(lines)}"
+        label = f"{label}, but for {UNPRICED}"
     rounding, version = rounding_of(facts.costs, facts.settings, tariff, site.month)
     off = "" if rounding is Rounding.HALF_UP else penny(from_atoms(exact, rounding=rounding), from_atoms(exact))
     shown = label if rounding is Rounding.HALF_UP else f"{label}, rounded {rounding.name.lower()} by {version}"
@@ -96,11 +100,11 @@ def _enter_class(
     number_class = labels[1]
     shown, key = ", ".join(labels), f"{prefix}.atoms"
     if held.lines and not held.atoms and held.seconds >= held.talked:
-        book.miss(prefix, shown, "money", said_lines(held.lines), source)
+        book.miss(prefix, shown, "money", UNPRICED, source)
         return None
     evidence = Evidence.MISSING if held.lines else Evidence.MEASURED
     if held.lines:
-        shown = f"{shown}, but for {said_lines(held.lines)}"
+        shown = f"{shown}, but for {UNPRICED}"
     tariff = "ip" if prefix.startswith(f"{site.key('ip_calls')}.") else "legacy"
     covered = [
         one.atoms

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analytics.cost.charges import said_lines, unpriced_lines
+from analytics.cost.charges import UNPRICED, said_lines, unpriced_lines
 from analytics.cost.document import Cell, Document, Head, Plot, Ref, Row, Section, Shape
 from analytics.cost.elements import ElementKind, Side
 from analytics.cost.figures import Book
@@ -113,7 +113,7 @@ def _sites(book: Book, sites: Sequence[SiteMonth], totals: dict[str, str]) -> Se
 def _note(book: Book, site: SiteMonth) -> str:
     """Say why a site's cost is not known, or which part of it."""
     lines = unpriced_lines(site.usage, "ip")
-    return book[site.key("ip")].why or (f"{said_lines(lines)} not in it" if lines else "")
+    return book[site.key("ip")].why or (f"{UNPRICED} are not in it" if lines else "")
 
 
 def _elements(book: Book, sites: Sequence[SiteMonth], side: Side, total: str) -> Section:

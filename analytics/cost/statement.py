@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from analytics.cost.charges import enter_charges, said_lines, unpriced_lines
+from analytics.cost.charges import UNPRICED, enter_charges, unpriced_lines
 from analytics.cost.elements import Baseline, Costs, ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE, Line, element_lines
@@ -176,10 +176,10 @@ def _enter(book: Book, facts: CostFacts, site: SiteMonth) -> None:
     seconds, label = sum(one.legacy_chargeable_seconds for one in legacy_calls), f"Legacy-chargeable talk time, {name}"
     unpriced = unpriced_lines(legacy_calls, "legacy")
     if unpriced and not seconds:
-        book.miss(site.key("seconds"), label, "seconds", said_lines(unpriced), source)
+        book.miss(site.key("seconds"), label, "seconds", UNPRICED, source)
     else:
         evidence = Evidence.MISSING if unpriced else Evidence.MEASURED
-        label += f", but for {said_lines(unpriced)}" if unpriced else ""
+        label += f", but for {UNPRICED}" if unpriced else ""
         book.enter(site.key("seconds"), label, "seconds", seconds, evidence, source)
     book.compute(
         site.key("minutes"),

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from fractions import Fraction
 
 from analytics.cost.allocation import place_parts
-from analytics.cost.charges import said_lines, unpriced_lines
+from analytics.cost.charges import UNPRICED, unpriced_lines
 from analytics.cost.document import Cell, Head, Ref, Row, Section
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE
@@ -88,10 +88,10 @@ def _charge(book: Book, keys: dict[str, str], key: str, number_class: str) -> Ce
 
 
 def _unpriced_note(site: SiteMonth, number_class: str) -> str:
-    """Say how many lines of a class have no price, and are in no charge."""
+    """Say that lines of a class have no price, and are in no charge."""
     sums = [one for one in site.usage if (one.number_class or "inbound") == number_class]
-    said = [(unpriced_lines(sums, tariff), tariff) for tariff in ("ip", "legacy")]
-    return "; ".join(f"{said_lines(lines)}, {tariff}" for lines, tariff in said if lines)
+    said = [tariff for tariff in ("ip", "legacy") if unpriced_lines(sums, tariff)]
+    return f"{UNPRICED}, {' and '.join(said)}" if said else ""
 
 
 def _counts(book: Book, site: SiteMonth) -> dict[str, tuple[str, str]]:
