@@ -203,6 +203,17 @@ OVERLAP_CASES: dict[str, tuple[Changes, list[str]]] = {
         ["devices.csv:5 error overlapping_devices"],
     ),
     "pool at two sites": (with_rows("pools.csv", "DP_B,A,,"), ["pools.csv:3 error overlapping_pools"]),
+    "telephone that is a trunk": (
+        with_rows("trunks.csv", "sep_a,pstn,,3,,"),
+        ["trunks.csv:4 error device_and_trunk"],
+    ),
+    "telephone that becomes a trunk": (
+        {
+            **with_rows("devices.csv", "SEP_C,A,,,2025-03-31"),
+            **with_rows("trunks.csv", "SEP_C,pstn,,3,2025-04-01,"),
+        },
+        [],
+    ),
     "trunk of two kinds": (with_rows("trunks.csv", "REC,internal,,,,"), ["trunks.csv:4 error overlapping_trunks"]),
     "two plans": (with_rows("dialplans.csv", ",0,4,,,999,,"), ["dialplans.csv:3 error overlapping_plans"]),
     "public number twice": (

@@ -19,7 +19,7 @@ from collector.estate.columns import FILES, SETTINGS_KEYS  # noqa: E402
 
 PAGE = ROOT / "docs" / "estate.md"
 SOURCES = ("all_files", "checks", "folder", "overlaps", "settings", "table")
-NOTING = {"error", "warning", "wrong", "warn", "_wrong", "check_names"}
+NOTING = {"error", "warning", "wrong", "warn", "_wrong", "check_apart", "check_names"}
 PROBLEM_DOCS = {
     "bad_date": "no date as `YYYY-MM-DD`",
     "bad_number": "no number, or one that cannot be",
@@ -31,6 +31,7 @@ PROBLEM_DOCS = {
     "blank_field": "a needed field is blank",
     "control_character": "a line holds NUL, an old line end or another control character",
     "dead_row": "a row can never match: its site or pool is not there then, or longer prefixes cover a subnet wholly",
+    "device_and_trunk": "a device is in `trunks.csv` too on one day: it is a telephone or a trunk",
     "duplicate_column": "a column stands twice",
     "duplicate_row": "a row says what another says (of holidays: a warning)",
     "empty_file": "a file has no header line",

@@ -26,7 +26,7 @@ from analytics.sites import (
     Trunk,
     TrunkKind,
 )
-from collector.estate.overlaps import Holding, check_names, check_ranges, check_subnets, days
+from collector.estate.overlaps import Holding, check_apart, check_names, check_ranges, check_subnets, days
 from collector.estate.problems import Problems, Suggestions, shown
 
 MOST_LEVELS = 16
@@ -192,6 +192,7 @@ def _check_names(estate: Estate, sites: Spans, problems: Problems) -> None:
     check_names(pools, "overlapping_pools", problems, gaps=True)
     trunks = holdings([(row.device.upper(), f"the trunk {row.device}", row) for row in estate.trunks])
     check_names(trunks, "overlapping_trunks", problems, gaps=True)
+    check_apart(devices, trunks, "device_and_trunk", problems)
     plans = holdings([(row.site or "", f"the plan of {row.site or 'the other sites'}", row) for row in estate.plans])
     check_names(plans, "overlapping_plans", problems, gaps=True)
     numbers = holdings([(row.number, f"the number {row.number}", row) for row in estate.public_numbers])

@@ -74,6 +74,20 @@ def _note_overlap(one: Holding, other: Holding, code: str, problems: Problems) -
         problems.error(later.origin, code, sentence)
 
 
+def check_apart(ones: Iterable[Holding], others: Iterable[Holding], code: str, problems: Problems) -> None:
+    """Note each name of one file that another file claims on the same days as something else."""
+    held: dict[str, list[Holding]] = defaultdict(list)
+    for one in ones:
+        held[one.key].append(one)
+    for other in others:
+        for one in held.get(other.key, ()):
+            shared = common_days(one.spans, other.spans)
+            if shared is not None:
+                where = f"line {one.origin.line} of {one.origin.file}"
+                problems.error(other.origin, code, f"{other.name} is {one.name} on {where} too {days(shared)}")
+                break
+
+
 class _Timeline(Generic[Row]):
     """Rows of one claim in order of time, so that one that holds on given days is found without looking at all."""
 
