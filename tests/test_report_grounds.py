@@ -118,6 +118,14 @@ def test_days_that_wait_to_be_rated_are_counted(place: Place) -> None:
     assert "2 days wait to be rated, with records that are in no figure: callgauge rerate" in place.facts()["Rated"]
 
 
+def test_records_that_no_line_was_made_of_are_no_reason_to_import_again(place: Place) -> None:
+    at = datetime(2025, 9, 9, 9, tzinfo=UTC)
+    row = {"day": at.date(), "row_key": 1, "file_key": 5, "line": 1, "origination": at, "source": "cucm", "system": ""}
+    place.lake.append("cdr_rows", filled(CDR_ROWS, [row]), batch="late")
+    with pytest.raises(ReportError, match="of September 2025: 1 day of records waits to be rated by callgauge rerate"):
+        place.document(months=(202509,))
+
+
 def test_a_month_that_lies_in_the_future_is_refused_and_one_that_goes_on_is_called_so(place: Place) -> None:
     with pytest.raises(ReportError, match=r"^November 2025 lies in the future: there is nothing to report of it$"):
         place.document(months=(OCTOBER, NOVEMBER), now=datetime(2025, 10, 31, 23, 59, tzinfo=UTC))

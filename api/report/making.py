@@ -135,6 +135,11 @@ class _Making:
 
     def _nothing(self) -> str:
         when = spoken_span(self._request.months)
+        since, until = site_queries.local_span(self._request.months, self._zone)
+        waiting = len(days_waiting(self._lake, self._connection, since, until))
+        if waiting:
+            some = f"{waiting} days of records wait" if waiting != 1 else "1 day of records waits"
+            return f"the store holds no usage of {when}: {some} to be rated by callgauge rerate"
         return f"the store holds no usage of {when}: callgauge cdr import PATH --store {self._request.store}"
 
     def _cost_facts(self) -> CostFacts:
