@@ -222,3 +222,17 @@ def test_a_capture_that_is_cut_is_followed_by_the_next_one(many_calls: Path) -> 
     expected = replayed(many_calls)
     assert calls_of(found) == list(expected.calls)
     assert streams_of(found) == in_order(expected.streams)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_damaged_packets_are_counted_and_stop_nothing(seed: int) -> None:
+    rng = random.Random(seed)
+    for name in ("hold_resume.pcap", "outcomes.pcap"):
+        data = bytearray(next(path for path in SAMPLES if path.name == name).read_bytes())
+        for _ in range(200):
+            data[rng.randrange(24, len(data))] ^= 1 << rng.randrange(8)
+        engine = LiveEngine(LiveSettings(interval_s=1, rows=32, calls=4))
+        found = [*followed(engine, bytes(data), seed), engine.finish_live()]
+        assert engine.held()["streams"] == 0
+        assert len(calls_of(found)) < 1000
+        assert engine.counts().packets > 0
