@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ class ProcessSettings:
     """Address as HOST:PORT where Prometheus finds its metrics; empty: nowhere."""
 
 
+def stop_signals() -> tuple[signal.Signals, ...]:
+    """Signals that end a process in good order: also a hangup, where people watch it and their terminal closes."""
+    stops = (signal.SIGTERM, signal.SIGINT)
+    return (*stops, signal.SIGHUP) if sys.stderr.isatty() else stops
+
+
 class Beside:
     """Runs beside the work until cancelled. What fails in it is logged; the work goes on."""
 
@@ -62,7 +69,9 @@ class Beside:
     async def run(self) -> None:
         """Work until cancelled. ListenError where the metrics can have no such address."""
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
+        by_signal = signal.SIGHUP not in stop_signals()
+        if by_signal:
+            loop.add_signal_handler(signal.SIGHUP, self._reload_wanted.set)
         metrics = MetricsServer(lambda: self._health(False))
         try:
             if self._settings.metrics:
@@ -73,7 +82,10 @@ class Beside:
                 tasks.create_task(self._reload_when_told(), name="reload")
                 tasks.create_task(self._live(), name="watchdog")
         finally:
-            loop.remove_signal_handler(signal.SIGHUP)
+            if by_signal:
+                loop.remove_signal_handler(signal.SIGHUP)
+                # What is in hand is still being stored.
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
             await metrics.close()
 
     def last_word(self) -> None:

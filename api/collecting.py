@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from analytics.store.lake import Lake
 from analytics.store.schema import CALLS, INTERVALS, SITE_MINUTES, STREAMS, table
 from analytics.store.settings import LakeSettings, StoreError
 from analytics.store.site_minutes import append_minutes
-from api.beside import Beside, ProcessSettings
+from api.beside import Beside, ProcessSettings, stop_signals
 from api.lake_rows import NOWHERE, Minutes, Places, Row, Sides, call_key, call_rows, key64, stream_rows
 from api.notify import STOPPING, notify
 from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
@@ -371,7 +370,8 @@ async def collecting(
         for source in sources:
             source.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    signals = stop_signals()
+    for number in signals:
         loop.add_signal_handler(number, stop)
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -392,7 +392,7 @@ async def collecting(
     except* (StoreError, ValueError) as group:
         raise _first(group) from None
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals:
             loop.remove_signal_handler(number)
     return snapshot(sources, writer)
 

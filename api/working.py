@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from pathlib import Path
 
 from analytics.health import ProcessHealth
 from analytics.store.lake import Lake
 from analytics.store.settings import LakeSettings
-from api.beside import Beside, ProcessSettings
+from api.beside import Beside, ProcessSettings, stop_signals
 from api.notify import STOPPING, notify
 from api.path_health import intake_steps, process_health
 from collector.transport.centre import Centre, CentreSettings
@@ -58,7 +57,7 @@ async def _run(centre: Centre, beside: Beside) -> None:
         notify(STOPPING)
         centre.stop()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals():
         loop.add_signal_handler(number, stop)
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -52,9 +52,10 @@ class Running:
         return eventually(lambda: next((one for one in self.log() if one["event"] == event), None))
 
     def health(self) -> ProcessHealth:
-        (found,), problems = read_health(self.store)
+        found, problems = eventually(lambda: ((read := read_health(self.store))[0] and read) or None)
         assert not problems
-        return found
+        assert len(found) == 1
+        return found[0]
 
 
 def eventually(ask: Callable[[], T | None], seconds: float = 20) -> T:
@@ -158,6 +159,23 @@ def test_a_hangup_reads_the_estate_anew_and_a_fault_in_it_harms_nothing(tmp_path
         assert running.child.poll() is None
         running.child.send_signal(signal.SIGTERM)
         assert running.child.wait(40) == 0
+
+
+def test_a_terminal_that_closes_ends_a_collector_that_people_watch(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN, "collect", "--hep", "udp:127.0.0.1:0", "--store", "store"],
+        cwd=tmp_path, stderr=theirs, start_new_session=True,
+    ) as child:  # fmt: skip
+        os.close(theirs)
+        said = b""
+        while b"collecting from" not in said:
+            said += os.read(ours, 4096)
+        child.send_signal(signal.SIGHUP)
+        os.close(ours)
+        assert child.wait(40) == 0
+    (health,), _ = read_health(tmp_path / "store")
+    assert health.ended
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:70000", "256.1.1.1:80", "taken"])

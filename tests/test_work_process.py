@@ -23,7 +23,11 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HERE.parent)}
 
 
 def health_of(store: Path) -> ProcessHealth:
-    (found,), problems = read_health(store)
+    until = time.monotonic() + 20
+    while not (read := read_health(store))[0]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    (found,), problems = read
     assert not problems
     return found
 
