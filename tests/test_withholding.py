@@ -122,3 +122,10 @@ def test_few_lines_without_a_price_or_without_use_are_not_told() -> None:
         assert [cells for texts, cells in rows.items() if "recording" in texts] == [["<5", "*"]]
         assert [cells for texts, cells in rows.items() if "consultation" in texts] == [["5", "62"]]
         assert section(document, "unrated").sentence.startswith("<5 lines have no price today")
+
+
+def test_calls_at_no_site_are_no_site_more() -> None:
+    usage = usage_of({("A", "geographic"): 50, ("B", "geographic"): 50, (None, "geographic"): 50})
+    document = costs_document(example_facts(usage), OCTOBER)
+    assert document.title == "Costs, 2 sites, October 2025"
+    assert ("(no site)", "geographic") in shown(document)

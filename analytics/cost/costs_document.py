@@ -33,7 +33,8 @@ def costs_document(facts: CostFacts, month: int, site: str | None = None) -> Doc
         _elements(book, sites, Side.LEGACY, totals["billed"]),
         unrated(book, facts.usage, {month}, site),
     )
-    where = site or f"{len(sites):,} site{'s' if len(sites) != 1 else ''}"
+    count = sum(one.site != NO_SITE for one in sites)
+    where = site or f"{count:,} site{'s' if count != 1 else ''}"
     return Document(
         name="costs",
         title=f"Costs, {where}, {spoken(month)}",
