@@ -206,6 +206,11 @@ def shell(arguments: list[str]) -> int:
         # The one broad handler: people get a line, not a traceback.
         if os.environ.get("CALLGAUGE_TRACEBACK"):
             raise
+        if type(error).__module__ == "_duckdb":
+            # Files of a store are read while rows are asked for. DuckDB is not imported here, for that takes long.
+            said = str(error).strip().partition("\n")[0]
+            complain(f"the store cannot be read: {said} (callgauge store check --deep says which file is damaged)")
+            return UNUSABLE
         complain(
             f"internal error, {type(error).__name__}: {error}. CALLGAUGE_TRACEBACK=1 shows where; please report it"
         )

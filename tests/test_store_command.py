@@ -103,6 +103,25 @@ def test_forgetting_in_a_damaged_table_says_which_file_and_forgets_nothing(
     assert said.count("\n") == 1
 
 
+def test_a_file_that_is_damaged_within_is_one_line_whatever_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "store"
+    with closing(Lake.open(root, create=True, settings=LakeSettings(durable=False))) as lake:
+        lake.append(
+            "usage", rows("usage", range(200), begin=datetime(2025, 10, 6, tzinfo=UTC), month=202510), batch="a"
+        )
+    for victim in (root / "usage").rglob("*.parquet"):
+        octets = bytearray(victim.read_bytes())
+        octets[4 : len(octets) // 3] = bytes(len(octets) // 3 - 4)
+        victim.write_bytes(octets)
+    example = ROOT / "examples" / "estate"
+    assert shell(["report", "sites", "--store", str(root), "--month", "2025-10", "--estate", str(example)]) == UNUSABLE
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("callgauge: the store cannot be read: ")
+    assert "internal error" not in said
+
+
 def test_folders_that_commands_keep_in_a_store_are_no_strangers(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
