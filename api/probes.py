@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from api.settings import SECRETS, Settings
+from api.wording import plural
 
 if TYPE_CHECKING:
     from analytics.health import ProcessHealth
@@ -203,7 +204,9 @@ def store(settings: Settings) -> Iterator[Found]:
         advice = f"callgauge store check --store {root}"
         yield Found("store", "problem", f"The store in {root} is not whole: {wrong[0].sentence}.", advice)
     else:
-        yield Found("store", "ok", f"The store in {root} is whole: {rows:,} rows in {len(checked)} tables.")
+        yield Found(
+            "store", "ok", f"The store in {root} is whole: {plural(rows, 'row')} in {plural(len(checked), 'table')}."
+        )
     yield from _room(root)
 
 
@@ -318,9 +321,11 @@ def estate(settings: Settings) -> Iterator[Found]:
     sites = len({site.site for site in found.sites})
     advice = f"callgauge estate check {root}"
     if errors:
-        yield Found("estate", "problem", f"The estate in {root} has {len(errors)} errors: {errors[0]}.", advice)
+        yield Found(
+            "estate", "problem", f"The estate in {root} has {plural(len(errors), 'error')}: {errors[0]}.", advice
+        )
     elif problems:
-        sentence = f"The estate in {root} has {sites} sites, and {len(problems)} warnings: {problems[0]}."
+        sentence = f"The estate in {root} has {sites} sites, and {plural(len(problems), 'warning')}: {problems[0]}."
         yield Found("estate", "warning", sentence, advice)
     else:
         yield Found("estate", "ok", f"The estate in {root} has {sites} sites and no fault.")
