@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from analytics.cost.costs_document import costs_document
 from analytics.cost.document import Ref
 from analytics.cost.elements import Baseline, Costs, Element, ElementKind, Invoice, KeyValue, PaysFor, Side
-from analytics.cost.figures import Evidence
+from analytics.cost.figures import Evidence, evaluate
 from analytics.cost.money import Rounding, to_atoms
 from analytics.cost.months import months_after
 from analytics.cost.savings import TOTAL, WHOLE, Savings, make_savings, month_prefix
@@ -416,6 +416,9 @@ def test_call_charges_are_rounded_by_the_version_at_the_end_of_the_month() -> No
     line = document.book[f"{OCTOBER}.A.ip_calls"]
     assert line.value == D("11.00")  # 11.005 to the even penny
     assert line.label.endswith("rounded half_even by ip@2025-10-15")
+    assert dict(document.facts)["Rounding"] == (
+        "call charges half even by ip@2025-10-15, half up by legacy@2025-01-01; all else half up"
+    )
     parts = [document.book.value(f"{line.key}.{name}") for name in ("geographic", "mobile")]
     assert sum(filter(None, parts), D(0)) == D("11.00")
     usage = [replace(one, month=202509) for one in usage]
@@ -444,6 +447,38 @@ def test_elements_count_for_the_days_on_which_their_site_is_open() -> None:
     assert value(savings, f"{TOTAL}.ip") == D(30) + D(150) + D(5) + D(10)
     told = dict(savings_document(facts, [OCTOBER]).facts)["Open for a part"]
     assert told == "B (15 of 31 days of October 2025): cost elements count for these days"
+    assert dict(costs_document(facts, OCTOBER).facts)["Open for a part"] == told
+
+
+def test_every_figure_is_what_its_formula_gives_whatever_is_in_doubt() -> None:
+    rows = Rows()
+    for name in "ABC":
+        rows.plain_site(name)
+    rows.add(Side.LEGACY, "A", "50.00", pays_for=PaysFor.NETWORK)
+    rows.add(Side.IP, "B", None, low=D(10), high=D(60))
+    usage = [
+        calls("A", ip="10.005", legacy="99.995", unrated=7),
+        calls("A", number_class="intersite", legacy="30.00", ip="0.00", minutes=200),
+        calls("B", number_class="mobile", unrated=2),
+        calls("C", ip="0", legacy="0", unrated=100, minutes=100),
+        calls(None, ip="7.00", legacy="70.00", unrated=1),
+    ]
+    facts = facts_of(rows, [site("A"), site("B"), site("C", Validity(None, date(2025, 10, 9)))], usage)
+    document = savings_document(with_tariffs(facts, tariffs(rounding=Rounding.HALF_EVEN)), [OCTOBER])
+    book = document.book
+    assert "at the 1 of 3 sites" in document.sentence
+    for figure in book:
+        assert figure.formula or figure.source or figure.why, figure.key
+        if figure.formula and figure.value is not None:
+            assert evaluate(figure.formula, {key: book.value(key) or D(0) for key in figure.inputs}) == figure.value
+    for prefix in (TOTAL, WHOLE):
+        for name in ("ip", "m1", "m2", "s1", "s2"):
+            low, high = book.value(f"{prefix}.{name}.low"), book.value(f"{prefix}.{name}.high")
+            assert low is not None
+            assert high is not None
+            assert low <= high
+            if prefix == TOTAL:
+                assert low <= (book.value(f"{TOTAL}.{name}") or D(0)) <= high
 
 
 def test_a_key_whose_weights_are_all_0_is_the_reason_that_is_given() -> None:

@@ -11,8 +11,8 @@ from analytics.cost.figures import Book
 from analytics.cost.lines import NO_SITE, Line
 from analytics.cost.months import spoken
 from analytics.cost.names import key_of, sum_of
-from analytics.cost.statement import CostFacts, SiteMonth, month_statement
-from analytics.cost.terms import said_mix
+from analytics.cost.statement import CostFacts, SiteMonth, month_statement, open_parts
+from analytics.cost.terms import TARIFFS, rounding_of, said_mix
 from analytics.cost.usage_sections import NO_SITE_NAME, class_charges, unrated
 from analytics.cost.words import said_list, said_money
 
@@ -54,7 +54,16 @@ def _facts(book: Book, facts: CostFacts, sites: Sequence[SiteMonth], totals: dic
     lines = sum(unpriced_lines(site.usage, "ip") for site in sites)
     if lines:
         calls += f", but for {said_lines(lines)}"
-    return [("VAT", mix or "all amounts are without it"), ("Calls", calls)]
+    told = [("VAT", mix or "all amounts are without it"), ("Calls", calls)]
+    if sites:
+        rounded = [rounding_of(facts.costs, facts.settings, tariff, sites[0].month) for tariff in TARIFFS]
+        said = [f"{rounding.name.lower().replace('_', ' ')} by {version}" for rounding, version in rounded if version]
+        if said:
+            told.append(("Rounding", f"call charges {', '.join(said)}; all else half up"))
+    parts = open_parts(facts, sites)
+    if parts:
+        told.append(("Open for a part", f"{said_list(parts)}: cost elements count for these days"))
+    return told
 
 
 def _enter_totals(book: Book, sites: Sequence[SiteMonth]) -> dict[str, str]:

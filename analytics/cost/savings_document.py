@@ -10,10 +10,9 @@ from analytics.cost.bounds import private_circuits
 from analytics.cost.charges import unpriced_lines
 from analytics.cost.claim import CLAIM
 from analytics.cost.document import Document
-from analytics.cost.months import days_held, days_of, spoken
 from analytics.cost.savings import YEAR, Savings, make_savings
 from analytics.cost.savings_sections import HEADLINE, enter_headline, range_of_all, said_gap
-from analytics.cost.statement import CostFacts, Standing, chargeable
+from analytics.cost.statement import CostFacts, Standing, chargeable, open_parts
 from analytics.cost.terms import TARIFFS, said_mix
 from analytics.cost.usage_sections import unrated
 from analytics.cost.verdict import Outcome
@@ -120,7 +119,7 @@ def _facts(savings: Savings) -> list[tuple[str, str]]:
     if today or legacy:
         said = f"{today:,} lines today, {legacy:,} under the legacy tariff: not in the result"
         facts.append(("No price", f"{said}; in the range at most the highest price of the tariff, an assumption"))
-    parts = parts_of_months(savings)
+    parts = open_parts(savings.facts, savings.sites(Standing.COMPARED, Standing.INCOMPLETE))
     if parts:
         facts.append(("Open for a part", f"{said_list(parts)}: cost elements count for these days"))
     facts.append(("Calls between sites", _intersite(savings)))
@@ -145,17 +144,6 @@ def _unpriced(savings: Savings) -> tuple[int, int]:
     sums = [one for site in savings.sites(*Standing) for one in site.usage]
     legacy = chargeable(sums, savings.facts.settings.intersite_calls)
     return unpriced_lines(sums, "ip"), unpriced_lines(legacy, "legacy")
-
-
-def parts_of_months(savings: Savings) -> list[str]:
-    """Return the sites that were open on some days of a month alone, e.g. `B (15 of 31 days of October 2025)`."""
-    found = []
-    for site in savings.sites(Standing.COMPARED, Standing.INCOMPLETE):
-        rows = [one.valid for one in savings.facts.sites if one.site == site.site]
-        days, whole = sum(days_held(valid, site.month) for valid in rows), days_of(site.month)
-        if rows and days < whole:
-            found.append(f"{site.site} ({days} of {whole} days of {spoken(site.month)})")
-    return found
 
 
 def _intersite(savings: Savings) -> str:

@@ -18,7 +18,7 @@ from analytics.cost.elements import Baseline, Costs, ElementKind, Side
 from analytics.cost.figures import Book, Evidence
 from analytics.cost.lines import NO_SITE, Line, element_lines
 from analytics.cost.money import ATOMS_PER_UNIT
-from analytics.cost.months import days_held, last_day, spoken
+from analytics.cost.months import days_held, days_of, last_day, spoken
 from analytics.cost.names import key_of, one_part, sum_of
 from analytics.cost.number_classes import INTERSITE
 from analytics.cost.terms import said_mix, with_vat
@@ -140,6 +140,17 @@ def _open_sites(sites: Sequence[Site], month: int) -> dict[str, bool]:
     for site in sites:
         opened[site.site] = opened.get(site.site, False) or days_held(site.valid, month) > 0
     return opened
+
+
+def open_parts(facts: CostFacts, sites: Iterable[SiteMonth]) -> list[str]:
+    """Return those that are open on some days of their month alone, e.g. `B (15 of 31 days of October 2025)`."""
+    found = []
+    for site in sites:
+        rows = [one.valid for one in facts.sites if one.site == site.site]
+        days, whole = sum(days_held(valid, site.month) for valid in rows), days_of(site.month)
+        if 0 < days < whole:
+            found.append(f"{site.site} ({days} of {whole} days of {spoken(site.month)})")
+    return found
 
 
 def _standing(

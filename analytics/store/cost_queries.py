@@ -46,9 +46,6 @@ class UsageSum:
     ip_unrated_seconds: int
     legacy_unrated_lines: int
     legacy_unrated_seconds: int
-    ip_dearest: int = 0
-    """Highest price of one line [atoms]."""
-    legacy_dearest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +121,7 @@ SELECT month, site, kind, number_class, count(*), count(*) FILTER (answered), su
     count(*) FILTER (ip_cost IS NULL AND {chargeable}),
     coalesce(sum(seconds) FILTER (ip_cost IS NULL AND {chargeable}), 0),
     count(*) FILTER (legacy_cost IS NULL AND {chargeable}),
-    coalesce(sum(seconds) FILTER (legacy_cost IS NULL AND {chargeable}), 0),
-    coalesce(max(ip_cost), 0), coalesce(max(legacy_cost), 0)
+    coalesce(sum(seconds) FILTER (legacy_cost IS NULL AND {chargeable}), 0)
 FROM {view} WHERE month IN ({months}) AND excluded IS NULL
 GROUP BY ALL ORDER BY ALL
 """
