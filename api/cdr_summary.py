@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from api.layout import clean
+
 if TYPE_CHECKING:
     from analytics.usage.derive import Derived
     from collector.cdr.importing import Summary
@@ -31,7 +33,7 @@ def lines(summary: Summary, rejects: Rejects, dry_run: bool) -> Iterator[str]:
     if summary.first is not None and summary.last is not None:
         yield _line("", f"from {summary.first:%Y-%m-%d %H:%M:%S} to {summary.last:%Y-%m-%d %H:%M:%S} UTC")
     if summary.calls:
-        yield _line("calls", f"{summary.calls:,}")
+        yield _line("calls", f"{summary.calls:,} by the numbers that the exchange gave them; usage joins their parts")
     if summary.copies:
         yield _line("copies", f"{summary.copies:,} records that another one repeats; usage counts them once")
     yield from _rejected(summary, rejects)
@@ -64,11 +66,11 @@ def _skipped(summary: Summary) -> Iterator[str]:
         every = list(group)
         yield _line("skipped", f"{len(every):,} {reason}")
         for skip in every[:SHOWN]:
-            yield _line("", f"{skip.path}: {skip.sentence}")
+            yield _line("", f"{clean(str(skip.path))}: {clean(skip.sentence)}")
         if len(every) > SHOWN:
             yield _line("", f"and {len(every) - SHOWN:,} more")
     for path, sentence in sorted(summary.refused.items()):
-        yield _line("broken", f"{path}: {sentence}")
+        yield _line("broken", f"{clean(str(path))}: {clean(sentence)}")
 
 
 def _rejected(summary: Summary, rejects: Rejects) -> Iterator[str]:
@@ -76,7 +78,7 @@ def _rejected(summary: Summary, rejects: Rejects) -> Iterator[str]:
         return
     yield _line("rejected", f"{summary.rejected.total():,}")
     for reason, count in summary.rejected.most_common():
-        yield _line("", f"{count:,} {reason}")
+        yield _line("", f"{count:,} {clean(reason)}")
     where = f"written with file and line to {rejects.path}"
     more = f", the first {rejects.written:,} of them" if rejects.written < summary.rejected.total() else ""
     yield _line("", where + more)
@@ -90,7 +92,8 @@ def _missing(gaps: list[Gap]) -> Iterator[str]:
     for gap in gaps[:SHOWN]:
         numbers = f"{gap.first}" if gap.files == 1 else f"{gap.first} to {gap.last}"
         yield _line(
-            "", f"{gap.node} {gap.record}: {numbers}, between {gap.after:%Y-%m-%d %H:%M} and {gap.before:%H:%M} UTC"
+            "",
+            f"{clean(gap.node)} {gap.record}: {numbers}, between {gap.after:%Y-%m-%d %H:%M} and {gap.before:%H:%M} UTC",
         )
     if len(gaps) > SHOWN:
         yield _line("", f"and {len(gaps) - SHOWN:,} more gaps")
@@ -106,6 +109,6 @@ def _silent(silences: list[Silence]) -> Iterator[str]:
     )
     for silence in silences[:SHOWN]:
         span = f"{silence.first:%Y-%m-%d %H:%M}" + (f" to {silence.last:%H:%M}" if silence.minutes > 1 else "")
-        yield _line("", f"{silence.node} {silence.record}: {span} UTC")
+        yield _line("", f"{clean(silence.node)} {silence.record}: {span} UTC")
     if len(silences) > SHOWN:
         yield _line("", f"and {len(silences) - SHOWN:,} more")

@@ -39,7 +39,7 @@ def test_folders_are_searched_and_files_come_in_order_of_name(tmp_path: Path) ->
         path.write_text("x")
     found = discover([tmp_path], NOW)
     assert [path.name for path in found.files] == ["1", "2", "3"]
-    assert [(skip.path.name, skip.reason) for skip in found.skipped] == [(".5", "hidden")]
+    assert [(skip.path.name, skip.reason) for skip in found.skipped] == [(".git", "hidden"), (".5", "hidden")]
 
 
 def test_a_path_twice_is_one_file_and_a_missing_one_an_error(tmp_path: Path) -> None:

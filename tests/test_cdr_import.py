@@ -293,6 +293,31 @@ def test_names_of_files_may_be_any_octets(here: Path) -> None:
     assert [name for name, *_ in imports_of(here / "store")] == ["M\\udcfcller ☎\n.csv"]
 
 
+def test_folders_that_are_left_alone_are_counted(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    feed(here / "in", 1)
+    feed(here / "in" / ".old", 2)
+    feed(here / "elsewhere", 3)
+    (here / "in" / "round").symlink_to(here / "in")
+    (here / "in" / "away").symlink_to(here / "elsewhere")
+    (here / "in" / "itself").symlink_to("itself")
+    assert run(here / "in") == 1
+    said = capsys.readouterr().out
+    assert "5 found, 1 imported (1 cucm cdr)" in said
+    assert f"skipped   1 hidden\n          {here}/in/.old: is a hidden folder\n" in said
+    assert "skipped   2 linked_folder\n" in said
+    assert "skipped   1 unreadable\n" in said
+
+
+def test_a_name_of_a_file_takes_one_line_of_the_summary(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "in").mkdir()
+    (here / "in" / "a\nmissing   9 files\x1b[31m\u202e").write_bytes(b"nothing")
+    assert run(here / "in") == 1
+    said = capsys.readouterr().out
+    assert "\nmissing" not in said
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

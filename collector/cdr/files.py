@@ -43,7 +43,8 @@ class Skipped(NamedTuple):
 
     path: Path
     reason: str
-    """unfinished, changing, hidden, empty, not_a_file, unreadable, unknown_format, unknown_columns, missing_column."""
+    """unfinished, changing, hidden, linked_folder, empty, not_a_file, unreadable, unknown_format, unknown_columns or
+    missing_column."""
     sentence: str
 
 
@@ -188,10 +189,23 @@ def _walk(paths: Iterable[Path], ours: set[Path], skipped: dict[Path, Skipped]) 
         inside: list[Path] = []
         for folder, folders, names in os.walk(path, onerror=skip):
             here = Path(folder).resolve()
-            folders[:] = sorted(name for name in folders if not name.startswith(".") and here / name not in ours)
+            folders[:] = sorted(name for name in folders if here / name not in ours)
+            left = [one for name in folders if (one := _leave_folder(Path(folder, name))) is not None]
+            skipped.update((one.path, one) for one in left)
+            folders[:] = [name for name in folders if Path(folder, name) not in skipped]
             inside += [Path(folder, name) for name in names if here / name not in ours]
         for each in sorted(inside, key=_order):
             yield each, False
+
+
+def _leave_folder(path: Path) -> Skipped | None:
+    """Why a folder within another is left alone with all in it."""
+    if path.name.startswith("."):
+        return Skipped(path, "hidden", "is a hidden folder")
+    if path.is_symlink():
+        # It may lead back to where it lies.
+        return Skipped(path, "linked_folder", "is a link to a folder: name the folder itself")
+    return None
 
 
 def _leave(path: Path, named: bool) -> Skipped | os.stat_result:
