@@ -21,9 +21,7 @@ D = Decimal
 
 def used(site: str, number_class: str, pounds: str) -> UsageSum:
     atoms = to_atoms(D(pounds))
-    return UsageSum(
-        OCTOBER, site, "outbound", number_class, 20, 20, 600, atoms, 600, atoms, 600, 600, 0, 0, 0, 0, atoms, atoms
-    )
+    return UsageSum(OCTOBER, site, "outbound", number_class, 20, 20, 600, atoms, 600, atoms, 600, 600, 0, 0, 0, 0)
 
 
 def covered(site: str, tariff: str, number_class: str, pounds: str) -> CoveredSum:
