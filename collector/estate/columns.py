@@ -126,7 +126,7 @@ SETTINGS_KEYS: dict[str, dict[str, str]] = {
     },
     "legacy": {
         "intersite_calls": "calls between sites under the old system: charged (billed, the default) or carried "
-        "(private circuits carried them)",
+        "(private circuits carried them); not stated, the range of a saving holds both",
     },
     "claim": {
         "percent": 'saving that is claimed [%], "30" by default',
