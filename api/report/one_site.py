@@ -13,7 +13,7 @@ SITE = "Site"
 
 SITES = "sites"
 """Name of the section with a line a site."""
-_OF_ANY = frozenset({"VAT", "Calls between sites", "Small counts"})
+_OF_ANY = frozenset({"VAT", "Rounding", "Calls between sites", "Small counts"})
 """Facts that hold of one site as of all."""
 
 
