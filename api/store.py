@@ -193,13 +193,14 @@ def forget(
             if one.rows or one.quarantined or one.files_removed:
                 typer.echo(
                     f"{one.table}: {one.rows:,} rows {verb}, {one.quarantined:,} in quarantine; "
-                    f"{one.files_rewritten} files rewritten, {one.files_removed} removed from the disk"
+                    f"{one.files_rewritten} files {'to be ' if dry_run else ''}rewritten, "
+                    f"{one.files_removed} {'to be ' if dry_run else ''}removed from the disk"
                 )
         typer.echo(f"{sum(one.rows + one.quarantined for one in done):,} rows {verb}")
         unfinished = sum(one.unfinished for one in done)
-        if unfinished:
+        if unfinished and not dry_run:
             say(f"{unfinished} files that are being written, or were left unfinished, hold such rows too: forget again")
-        return FOUND if unfinished else 0
+        return FOUND if unfinished and not dry_run else 0
 
     return _guarded(work)
 
@@ -267,6 +268,18 @@ def as_of(
     return _guarded(work)
 
 
+def _harmless(table: Table) -> str:
+    """SQL of texts that a spreadsheet does not compute: an apostrophe stands before those that begin as a formula."""
+    from analytics.store.files import identifier
+    from analytics.store.schema import Kind
+
+    names = [identifier(column.name) for column in table.columns if column.kind is Kind.TEXT]
+    return ", ".join(
+        f"CASE WHEN regexp_matches({name}, '^[=+@\\t\\r\\n-]') THEN '''' || {name} ELSE {name} END AS {name}"
+        for name in names
+    )
+
+
 def _write_rows(lake: Lake, table: Table, version: int, format_: Format, out: Path | None, show_numbers: bool) -> int:
     """Write the rows of a version, times as ISO 8601; return how many."""
     import shutil
@@ -289,6 +302,9 @@ def _write_rows(lake: Lake, table: Table, version: int, format_: Format, out: Pa
         name = lake.view(connection, table.name, version=version)
         order = ", ".join(identifier(one) for one in (table.partition, *table.sort))
         query = f"SELECT *{masked} FROM {name} ORDER BY {order}"  # noqa: S608 - quoted
+        harmless = _harmless(table)
+        if format_ is Format.CSV and harmless:
+            query = f"SELECT * REPLACE ({harmless}) FROM ({query})"  # noqa: S608 - quoted
         options = {
             Format.CSV: "FORMAT csv, HEADER, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%fZ'",
             Format.JSON: "FORMAT json, TIMESTAMPFORMAT '%Y-%m-%dT%H:%M:%S.%fZ'",

@@ -105,14 +105,17 @@ def forget(lake: Lake, table: Table, wanted: Wanted, *, now: datetime, dry_run: 
             return Forgotten(table.name, 0, 0, 0, aside)
         if dry_run:
             held = _holding(lake, table, connection, where)
-            return Forgotten(table.name, sum(held.values()), len(held), 0, aside)
+            doomed, unfinished = _doomed(lake, table, connection, where, now)
+            # Files that are rewritten go from the disk too.
+            return Forgotten(table.name, sum(held.values()), len(held), len(held) + len(doomed), aside, unfinished)
         for _ in range(ATTEMPTS):
             done = _rewrite(lake, table, connection, where)
             if done is not None:
                 break
         else:
             raise StoreError(f"table {table.name} is changed all the time by others: nothing was forgotten")
-        removed, unfinished = _wipe(lake, table, connection, where, now)
+        doomed, unfinished = _doomed(lake, table, connection, where, now)
+        removed = remove_files(doomed, lake.folder(table.name))[0]
         return Forgotten(table.name, done[0], done[1], removed, aside, unfinished)
     finally:
         connection.close()
@@ -187,12 +190,12 @@ def _without(
     return write_file(folder, table, connection, kept, file.partition, durable=lake.settings.durable)
 
 
-def _wipe(
+def _doomed(
     lake: Lake, table: Table, connection: duckdb.DuckDBPyConnection, where: str, now: datetime
-) -> tuple[int, int]:
-    """Remove every file that the newest version does not name and that holds such rows.
+) -> tuple[list[Path], int]:
+    """Find every file that the newest version does not name and that holds such rows.
 
-    Return how many, and how many are too young: an append that is about to be committed needs its files.
+    Return them, and how many are too young: an append that is about to be committed needs its files.
     """
     folder = lake.folder(table.name)
     left = set(unnamed(lake, table))
@@ -204,7 +207,7 @@ def _wipe(
             unfinished += 1
         else:
             doomed.append(path)
-    return remove_files(doomed, folder)[0], unfinished
+    return doomed, unfinished
 
 
 def _may_hold(path: Path, folder: Path, table: Table, connection: duckdb.DuckDBPyConnection, where: str) -> bool:
