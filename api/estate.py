@@ -390,6 +390,8 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: set
 
     if not rows:
         return
-    headings = [Heading(name, right=index in right) for index, name in enumerate(heads)]
+    # Names come from packets and records, of any length; an address of either family stays whole.
+    least = {"name": 45}
+    headings = [Heading(name, right=index in right, least=least.get(name)) for index, name in enumerate(heads)]
     screen = Screen(width=shutil.get_terminal_size((100, 24)).columns)
     _print(table(headings, [[clean(cell) for cell in row] for row in rows], screen, indent=0))

@@ -59,7 +59,8 @@ class Store:
         hashes = sorted({content.sha256 for content in capture.contents})
         present = self._present(hashes)
         if hashes and present.issuperset(hashes):
-            return Kept(f"{self._root} holds this capture already; nothing was stored", True)
+            sites = "" if self._estate is None else ", and its calls keep the sites that they were stored with"
+            return Kept(f"{self._root} holds this capture already; nothing was stored{sites}", True)
         if present:
             names = ", ".join(content.name for content in capture.contents if content.sha256 in present)
             return Kept(

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from contextlib import closing
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,18 @@ def test_unmapped_as_csv_is_no_formula_for_a_spreadsheet(
         ["device", "'=SEP", "1", "1", "2025-10-02 09:15", "2025-10-02 09:15", "cdr_rows", ""],
         ["number", "700x", "1", "1", "2025-10-02 09:15", "2025-10-02 09:15", "cdr_rows", ""],
     ]
+
+
+def test_a_very_long_name_does_not_widen_the_table(
+    estate: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = record(1, 1, (1, 2), T, 60, "7001", "6001", orig_device="X" * 5_000 + "\u202e", dest_device="SEP_B")
+    with closing(Lake.open(tmp_path / "other", create=True)) as lake:
+        lake.append("cdr_rows", records(long), batch="cdr")
+    assert shell(["estate", "unmapped", "--estate", str(estate), "--store", str(tmp_path / "other")]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) < 200
+    assert "\u202e" not in said
 
 
 def test_unmapped_by_local_days_and_all(estate: Path, store: Path, capsys: pytest.CaptureFixture[str]) -> None:

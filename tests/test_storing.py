@@ -170,6 +170,17 @@ def test_the_rows_are_what_the_report_says(tmp_path: Path, capsys: pytest.Captur
     assert sorted(str(stream["lost"]) for stream in rows(store, "streams")) == reported
 
 
+def test_a_capture_that_is_stored_keeps_its_sites_and_that_is_said(
+    tmp_path: Path, estate: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    assert replay(CLEAN, "--store", store) == 0
+    assert replay(CLEAN, "--store", store, "--estate", estate) == 0
+    said = last_line(capsys)
+    assert said.endswith("nothing was stored, and its calls keep the sites that they were stored with")
+    assert len(rows(store, "calls")) == 1
+
+
 def test_the_same_capture_counts_once_packed_renamed_or_through_a_pipe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
