@@ -214,6 +214,16 @@ def test_directions_answers_constants_and_keys_come_from_the_mapping(tmp_path: P
     assert first["dest_leg"] == 0
 
 
+@pytest.mark.parametrize(
+    ("unit", "written", "meant"),
+    [("seconds", "65.9", 65), ("milliseconds", "65999", 65), ("minutes", "1.099", 65), ("seconds", "0.9", 0)],
+)
+def test_what_is_left_of_a_second_is_cut_off(tmp_path: Path, unit: str, written: str, meant: int) -> None:
+    mapping = mapping_of(tmp_path, f'{MAPPING}\n[duration]\nunit = "{unit}"\n')
+    (row,), _ = through(mapping, FILE.replace(b";65;", f";{written};".encode()))
+    assert row["seconds"] == meant
+
+
 def test_a_file_without_the_heading_is_rejected_line_by_line(tmp_path: Path) -> None:
     mapping = mapping_of(tmp_path, MAPPING)
     data = FILE.replace(b"Length", b"Duration")
