@@ -97,7 +97,8 @@ class Store:
                 columns = arrow_table(SITE_MINUTES, of_sites).drop_columns(["month", "step"])
                 append_minutes(self._lake, columns, batch=batch)
             told = f", {plural(len(of_sites), 'minute')} of sites"
-        self._lake.append(IMPORTS.name, arrow_table(IMPORTS, import_rows(rated, now)), batch=batch)
+        if self._lake.append(IMPORTS.name, arrow_table(IMPORTS, import_rows(rated, now)), batch=batch).already:
+            return Kept(f"{self._root} holds this capture already: another replay stored it meanwhile", True)
         calls, streams = plural(len(rated.calls), "call"), plural(len(rated.streams), "stream")
         return Kept(f"stored in {self._root}: {calls}, {streams}{told}", True)
 

@@ -181,6 +181,20 @@ def test_a_capture_that_is_stored_keeps_its_sites_and_that_is_said(
     assert len(rows(store, "calls")) == 1
 
 
+def test_of_replays_at_once_one_says_that_it_stored(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "api.main", "replay", str(CLEAN), "--store", str(store)]
+    several = [
+        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        for _ in range(3)
+    ]
+    said = [one.communicate()[0] for one in several]
+    assert [one.returncode for one in several] == [0] * 3
+    assert sum(f"stored in {store}: 1 call" in one for one in said) == 1
+    assert sum("holds this capture already" in one for one in said) == 2
+    assert len(rows(store, "calls")) == 1
+
+
 def test_the_same_capture_counts_once_packed_renamed_or_through_a_pipe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
