@@ -51,12 +51,13 @@ MARKS: Mapping[Evidence, str] = {
     Evidence.ALLOCATED: "◐",
     Evidence.ESTIMATED: "○",
     Evidence.MODELLED: "○",
-    Evidence.MISSING: "",
+    Evidence.MISSING: "◌",
 }
 MARK_WORDS: Mapping[str, str] = {
     "●": "measured",
     "◐": "reported by a device, or allocated by a stated key",
     "○": "estimated or modelled",
+    "◌": "a part is missing: the figure holds what is known",
 }
 MOST_LABELS = 3
 """Figures that are named with the reason why they are missing."""
@@ -126,7 +127,8 @@ def to_places(figure: Figure, most: int) -> str:
 
 def mark(figure: Figure) -> str:
     """Sign of a figure's evidence; empty where it is missing."""
-    return MARKS[figure.evidence] if figure.value is not None or figure.shown else ""
+    is_told = figure.value is not None or (figure.shown and figure.evidence is not Evidence.MISSING)
+    return MARKS[figure.evidence] if is_told else ""
 
 
 def figure_of(cell: Cell, document: Document) -> Figure | None:
