@@ -67,7 +67,13 @@ def test_what_is_lost_is_said_and_gives_status_1(folder: Path, capsys: pytest.Ca
     assert err == f"callgauge: the file {victim} is gone, which version 2 of table calls needs\n"
 
 
-def test_a_table_that_is_gone_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_table_that_is_gone_is_said(folder: Path, capsys: pytest.CaptureFixture[str], earlier: bool) -> None:
+    if earlier:
+        # The store is of a version that noted no tables, and this one has written to it since.
+        shutil.rmtree(folder / "_tables")
+        with closing(Lake.open(folder, settings=LakeSettings(durable=False))) as lake:
+            lake.append("calls", rows("calls", [9], begin=datetime.now(UTC)), batch="c")
     shutil.rmtree(folder / "calls")
     assert store(folder, "check") == 1
     assert "WRONG: table calls was made in this store and is gone\n" in capsys.readouterr().out

@@ -373,10 +373,11 @@ class Lake:
         handle = self._newest(table)
         if handle is None:
             create_table(self.root, table, self.settings)
-            note_made(self.root, table)
             handle = self._newest(table)
         if handle is None:
             raise StoreError(f"table {table.name} cannot be made in {self.root}")
+        if not (self.root / MADE / table.name).exists():
+            note_made(self.root, table)
         return handle
 
     def commit(
