@@ -16,6 +16,7 @@ from deltalake import DeltaTable, QueryBuilder
 from lake_rows import BEGIN, rows
 
 from analytics.store import schema
+from analytics.store.delta import first_line
 from analytics.store.lake import Appended, Lake
 from analytics.store.settings import StoreError
 
@@ -272,3 +273,21 @@ def test_a_full_disk_is_said_with_the_table_and_its_folder(lake: Lake) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, before)
     assert len(lake.files("calls")) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "Generic LocalFileSystem error: Unable to open file /srv/store/calls/_delta_log/3.json: "
+            "Read-only file system (os error 30)\nstack backtrace",
+            "/srv/store/calls/_delta_log/3.json: Read-only file system",
+        ),
+        ("[Errno 28] Error writing bytes to file", "No space left on device"),
+        ("Kernel error: Generic delta kernel error: no such thing\nmore", "no such thing"),
+        ("x" * 5_000, "x" * 300 + "…"),
+        ("", "OSError"),
+    ],
+)
+def test_errors_of_other_libraries_are_passed_on_in_one_line_of_words(said: str, sentence: str) -> None:
+    assert first_line(OSError(said)) == sentence
