@@ -75,8 +75,8 @@ _EVERY = "(SELECT rowid AS rid, * FROM records)"
 
 _HEAD = (
     "rid", "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
-    "original_called", "called", "last_redirect", "hunt_pilot", "orig_device", "dest_device", "orig_cause",
-    "dest_cause", "o_site", "o_evidence", "o_trunk", "d_site", "d_evidence", "d_trunk", "number", "o_out", "d_out",
+    "original_called", "called", "last_redirect", "hunt_pilot", "o_name", "d_name", "orig_cause",
+    "dest_cause", "o_site", "o_place", "o_trunk", "d_site", "d_place", "d_trunk", "number", "o_out", "d_out",
 )  # fmt: skip
 """What a line has of the record that heads it."""
 
@@ -150,12 +150,9 @@ _COLUMNS = f"""
         WHEN o_site IS NOT NULL AND d_site IS NOT NULL THEN 'intersite' END END AS inner_class,
     CASE WHEN way = 'out' THEN l.number END AS number,
     CASE WHEN o_out AND d_out THEN b.site WHEN way = 'in' THEN d_site ELSE o_site END AS site,
-    CASE WHEN o_out AND d_out THEN coalesce(b.evidence, 'none') WHEN way = 'in' THEN d_evidence
-        ELSE o_evidence END AS site_evidence,
+    coalesce(CASE WHEN o_out AND d_out THEN b.evidence ELSE pl.evidence END, 'none') AS site_evidence,
     CASE way WHEN 'net' THEN d_site END AS other_site,
-    CASE way WHEN 'in' THEN dest_device ELSE orig_device END AS device,
-    CASE way WHEN 'in' THEN CASE WHEN o_trunk IS NOT NULL THEN orig_device END
-        WHEN 'out' THEN CASE WHEN d_trunk IS NOT NULL THEN dest_device END END AS trunk,
+    own.device AS device, far.device AS trunk,
     CASE way WHEN 'in' THEN coalesce(p1.listed, p2.listed, p3.listed, hunt_pilot) END AS public_number,
     CASE WHEN way = 'in' AND up IS NOT NULL THEN d_site END AS answered_by,
     ((last_redirect IS NOT NULL)::INT
@@ -243,6 +240,10 @@ def of_days(zone: ZoneInfo, days: Sequence[date]) -> str:
         LEFT JOIN public p2 ON p2.number = CASE WHEN l.way = 'in' THEN l.hunt_pilot END AND p2.lday = l.lday
         LEFT JOIN public p3 ON p3.number = CASE WHEN l.way = 'in' THEN l.called END AND p3.lday = l.lday
         LEFT JOIN redialled n ON n.rid = l.rid
+        LEFT JOIN places pl ON pl.place = CASE l.way WHEN 'in' THEN l.d_place ELSE l.o_place END
+        LEFT JOIN names own ON own.name = CASE l.way WHEN 'in' THEN l.d_name ELSE l.o_name END
+        LEFT JOIN names far ON far.name = CASE WHEN l.way = 'in' AND l.o_trunk IS NOT NULL THEN l.o_name
+            WHEN l.way = 'out' AND l.d_trunk IS NOT NULL THEN l.d_name END
     """
 
 

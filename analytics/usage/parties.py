@@ -59,11 +59,12 @@ def _offset(zone: ZoneInfo, moment: datetime) -> int:
 
 
 _DAY_OF = ("lday", pa.date32())
-_FOUND = [("site", pa.string()), ("evidence", pa.string())]
-_KNOWN = ("known", pa.bool_())
-_DEVICE = pa.schema([("device", pa.string()), _DAY_OF, *_FOUND, ("trunk", pa.string()), _KNOWN])
-_ADDRESS = pa.schema([("address", pa.string()), _DAY_OF, *_FOUND, _KNOWN])
-_NUMBER = pa.schema([("number", pa.string()), ("partition", pa.string()), _DAY_OF, *_FOUND, _KNOWN])
+_FOUND = [("site", pa.string()), ("place", pa.int32()), ("known", pa.bool_())]
+_DEVICE = pa.schema([("device", pa.string()), _DAY_OF, ("name", pa.int32()), *_FOUND, ("trunk", pa.string())])
+_ADDRESS = pa.schema([("address", pa.string()), _DAY_OF, *_FOUND])
+_NUMBER = pa.schema([("number", pa.string()), ("partition", pa.string()), _DAY_OF, *_FOUND])
+_PLACE = pa.schema([("place", pa.int32()), ("evidence", pa.string())])
+_NAME = pa.schema([("name", pa.int32()), ("device", pa.string())])
 
 
 def sides(
@@ -75,12 +76,15 @@ def sides(
         CREATE OR REPLACE TEMP VIEW keyed AS
         SELECT *, CAST(make_timestamp(epoch_us(origination) + {offset}) AS DATE) AS lday FROM once
     """)
-    if _devices(connection, attributor):
-        _addresses(connection, attributor)
-        _numbers(connection, attributor)
+    # Millions of records hold an index of what is said of each side, and not its words.
+    places: dict[str, int] = {}
+    if _devices(connection, attributor, places):
+        _addresses(connection, attributor, places)
+        _numbers(connection, attributor, places)
     else:
         _fill(connection, "by_address", _columns(_ADDRESS.names, ()), _ADDRESS)
         _fill(connection, "by_number", _columns(_NUMBER.names, ()), _NUMBER)
+    _fill(connection, "places", {"place": list(places.values()), "evidence": list(places)}, _PLACE)
     connection.execute("""
         CREATE OR REPLACE TEMP TABLE systems AS
         SELECT source, system, row_number() OVER (ORDER BY source, system)::SMALLINT AS sid
@@ -102,12 +106,12 @@ _WHERE = ("device", "address", "number")
 
 def _side(short: str) -> str:
     """Columns of one side."""
-    found = {name: f"{short}_{name}" for name in _WHERE}
-    site = ", ".join(f"{table}.site" for table in found.values())
-    evidence = ", ".join(f"{table}.evidence" for table in found.values())
-    known = " OR ".join(f"{table}.known IS NOT NULL" for table in found.values())
+    found = [f"{short}_{name}" for name in _WHERE]
+    site = ", ".join(f"{table}.site" for table in found)
+    place = ", ".join(f"{table}.place" for table in found)
+    known = " OR ".join(f"{table}.known IS NOT NULL" for table in found)
     return (
-        f"coalesce({site}) AS {short}_site, coalesce({evidence}, 'none') AS {short}_evidence, "
+        f"{short}_device.name AS {short}_name, coalesce({site}) AS {short}_site, coalesce({place}) AS {short}_place, "
         f"{short}_device.trunk AS {short}_trunk, ({known}) AS {short}_known"
     )
 
@@ -138,65 +142,80 @@ def _said(found: Attribution) -> str:
     return f"{found.evidence} {found.origin}" if found.origin else found.evidence
 
 
-def _devices(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> bool:
-    """Fill `by_device` with the devices and trunks that the estate knows; return whether there are others."""
+def _devices(connection: duckdb.DuckDBPyConnection, attributor: Attributor, places: dict[str, int]) -> bool:
+    """Fill `by_device` and `names` with all devices; return whether the estate does not know some of them."""
     rows = connection.execute(
         "SELECT orig_device AS device, lday FROM keyed UNION SELECT dest_device, lday FROM keyed"
     ).fetchall()
     kept: list[tuple[object, ...]] = []
+    names: dict[str, int] = {}
+    all_known = True
     for device, day in rows:
         if device is None:
+            all_known = False
             continue
+        name = names.setdefault(device, len(names))
         trunk = attributor.trunk(device, day)
         if trunk is not None:
-            kept.append((device, day, trunk.site, f"trunk {trunk.origin}", trunk.kind.value, True))
+            kept.append(
+                (device, day, name, trunk.site, _place(places, f"trunk {trunk.origin}"), True, trunk.kind.value)
+            )
             continue
         found = attributor.attribute(device=device, address=None, number=None, partition=None, day=day)
-        if found.site is not None:
-            kept.append((device, day, found.site, _said(found), None, True))
+        if found.site is None:
+            all_known = False
+            kept.append((device, day, name, None, None, None, None))
+        else:
+            kept.append((device, day, name, found.site, _place(places, _said(found)), True, None))
     _fill(connection, "by_device", _columns(_DEVICE.names, kept), _DEVICE)
-    return len(kept) < len(rows)
+    _fill(connection, "names", {"name": list(names.values()), "device": list(names)}, _NAME)
+    return not all_known
+
+
+def _place(places: dict[str, int], said: str) -> int:
+    """Index of what is said of a side."""
+    return places.setdefault(said, len(places))
 
 
 def _columns(names: Sequence[str], rows: Sequence[tuple[object, ...]]) -> dict[str, Sequence[object]]:
     return {name: [row[index] for row in rows] for index, name in enumerate(names)}
 
 
-def _addresses(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
+def _addresses(connection: duckdb.DuckDBPyConnection, attributor: Attributor, places: dict[str, int]) -> None:
     """Fill `by_address` for sides whose device is not known."""
     rows = connection.execute("""
         SELECT DISTINCT orig_ip, k.lday FROM keyed k
-        ANTI JOIN by_device d ON d.device = k.orig_device AND d.lday = k.lday
+        ANTI JOIN (FROM by_device WHERE known) d ON d.device = k.orig_device AND d.lday = k.lday
         WHERE orig_ip IS NOT NULL
         UNION
         SELECT DISTINCT dest_ip, k.lday FROM keyed k
-        ANTI JOIN by_device d ON d.device = k.dest_device AND d.lday = k.lday
+        ANTI JOIN (FROM by_device WHERE known) d ON d.device = k.dest_device AND d.lday = k.lday
         WHERE dest_ip IS NOT NULL
     """).fetchall()
     kept = []
     for address, day in rows:
         found = attributor.attribute(device=None, address=address, number=None, partition=None, day=day)
         if found.site is not None:
-            kept.append((address, day, found.site, _said(found), True))
+            kept.append((address, day, found.site, _place(places, _said(found)), True))
     _fill(connection, "by_address", _columns(_ADDRESS.names, kept), _ADDRESS)
 
 
-def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor) -> None:
+def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor, places: dict[str, int]) -> None:
     """Fill `by_number` for sides whose device and address are not known."""
     rows = connection.execute("""
         SELECT DISTINCT calling, calling_partition, k.lday FROM keyed k
-        ANTI JOIN by_device d ON d.device = k.orig_device AND d.lday = k.lday
+        ANTI JOIN (FROM by_device WHERE known) d ON d.device = k.orig_device AND d.lday = k.lday
         WHERE calling IS NOT NULL AND NOT EXISTS (FROM by_address a WHERE a.address = k.orig_ip AND a.lday = k.lday)
         UNION
         SELECT DISTINCT called, called_partition, k.lday FROM keyed k
-        ANTI JOIN by_device d ON d.device = k.dest_device AND d.lday = k.lday
+        ANTI JOIN (FROM by_device WHERE known) d ON d.device = k.dest_device AND d.lday = k.lday
         WHERE called IS NOT NULL AND NOT EXISTS (FROM by_address a WHERE a.address = k.dest_ip AND a.lday = k.lday)
     """).fetchall()
     kept = []
     for number, partition, day in rows:
         found = attributor.attribute(device=None, address=None, number=number, partition=partition, day=day)
         if found.site is not None:
-            kept.append((number, partition or "", day, found.site, _said(found), True))
+            kept.append((number, partition or "", day, found.site, _place(places, _said(found)), True))
     _fill(connection, "by_number", _columns(_NUMBER.names, kept), _NUMBER)
 
 

@@ -24,8 +24,8 @@ _COPY_KEY = (
 
 NEEDED = (
     "day", "source", "system", "file_key", "line", "row_key", "call_ref", "orig_leg", "dest_leg", "origination",
-    "connect", "seconds", "calling", "original_called", "called", "outpulsed_called", "last_redirect", "hunt_pilot",
-    "orig_device", "dest_device", "orig_cause", "dest_cause", "redirect_reason", "redirect_behalf", "direction", "mos",
+    "seconds", "calling", "original_called", "called", "outpulsed_called", "last_redirect", "hunt_pilot",
+    "orig_cause", "dest_cause", "redirect_reason", "redirect_behalf", "direction", "mos",
 )  # fmt: skip
 """Columns of `cdr_rows` that lines are made of, beside those that say where a party is."""
 
