@@ -13,6 +13,8 @@ from api.progress import say
 from api.settings_command import Config
 
 if TYPE_CHECKING:
+    from api.outlets import OutletSettings
+    from api.settings import Settings
     from collector.live.child import PacketSettings
     from collector.live.engine import LiveSettings
     from collector.live.source import Source
@@ -83,6 +85,16 @@ def collect(
         str | None,
         typer.Option("--program", metavar="NAME", help="dumpcap or tcpdump; the first of them that is there."),
     ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            "--broker", metavar="HOST[:PORT]", envvar="CALLGAUGE_BROKER", help="Publish rows by this MQTT v5 broker."
+        ),
+    ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option("--site", metavar="NAME", help="Publish rows as this site's; stored too if --store is given."),
+    ] = None,
     metrics: Annotated[
         str | None, typer.Option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus here.")
     ] = None,
@@ -116,6 +128,7 @@ def collect(
     )
     keys = {"certificate": certificate, "key": certificate_key, "client_authority": client_authority}
     try:
+        outlets = _outlets(settings, broker, site)
         sources = _packet_sources(packets, settings.live)
         if hep or settings.wants("hep"):
             received = with_given(settings.hep, auth_key=hep_key.encode() if hep_key else None, **keys)
@@ -125,11 +138,35 @@ def collect(
         if not sources:
             say("nothing to collect from: name an interface with -i, or an address with --hep or --publish")
             return UNUSABLE
-        kept = Collection(agent, store or settings.store, estate or settings.estate, settings.lake_settings())
+        root: Path | None = store or settings.store
+        if outlets.agent is not None and store is None and "store" not in settings.origins:
+            root = None
+        kept = Collection(agent, root, estate or settings.estate, settings.lake_settings(), outlets)
         return 0 if collect_from(sources, kept, agent, process) else PARTLY
-    except (StoreError, EstateError, CaptureError, ListenError) as error:
+    except (StoreError, EstateError, CaptureError, ListenError, SettingsError) as error:
         say(str(error))
         return UNUSABLE
+
+
+def _outlets(settings: Settings, broker: str | None, site: str | None) -> OutletSettings:
+    """Where rows go beside the store; SettingsError where that cannot be."""
+    from api.outlets import OutletSettings
+    from api.settings import SettingsError, with_given
+    from api.work import with_address
+    from collector.transport.notes import STATUS, topic
+
+    agent = None
+    if site or settings.wants("agent"):
+        try:
+            agent = with_given(settings.agent, site=site, broker=with_address(settings.broker, broker))
+            for name in (agent.site, agent.agent or agent.site):
+                topic(name, STATUS)
+        except ValueError as error:
+            raise SettingsError(str(error)) from error
+    elif broker:
+        raise SettingsError("rows are published as those of a site: name it with --site")
+    influx = settings.influx if settings.wants("influx") else None
+    return OutletSettings(agent, influx, max(1, round(settings.live.interval_s)))
 
 
 def _packet_sources(packets: PacketSettings, live: LiveSettings) -> list[Source]:

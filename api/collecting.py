@@ -23,6 +23,7 @@ from analytics.store.site_minutes import append_minutes
 from api.beside import Beside, ProcessSettings, stop_signals
 from api.lake_rows import NOWHERE, Minutes, Places, Row, Sides, call_key, call_rows, key64, stream_rows
 from api.notify import STOPPING, notify
+from api.outlets import OutletHealth, Outlets, OutletSettings
 from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
 from api.rated import RECEIVER_CONCEALS, RatedCall, RatedStream, rate, rate_call
 from api.wording import plural
@@ -38,6 +39,7 @@ REPORT_S = 60.0
 LAST_TRIES_S = 20.0
 """How long a store that fails is asked once more after everything else has stopped [s]."""
 NS = 1_000_000_000
+HOUR_US = 3_600_000_000
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -60,6 +62,8 @@ class StoreHealth:
     """What was found up to then is in the store [ns since the epoch]."""
     made: Mapping[str, int] = field(default_factory=dict)
     """Rows that were to be stored, by table: stored, put aside, given up or waiting."""
+    unpointed: int = 0
+    """Rows given up that were to become points, for their spool took nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,9 @@ class CollectHealth:
 
     sources: tuple[SourceHealth, ...]
     store: StoreHealth
+    outlets: OutletHealth = OutletHealth()  # noqa: RUF009  # immutable
+    has_store: bool = True
+    """Whether rows are stored here, and not only published."""
 
 
 class _Known(NamedTuple):
@@ -89,7 +96,7 @@ class LiveRows:
     """Makes rows of deliveries; `source` is the agent's name."""
 
     def __init__(self, source: str, places: Places | None) -> None:
-        self._source = source
+        self.source = source
         self._places = places
         self._next_places: Places | None = None
         self._calls: OrderedDict[str, int] = OrderedDict()
@@ -108,7 +115,7 @@ class LiveRows:
         rated = rate_found(found.streams, found.calls)
         minutes = Minutes()
         made: dict[str, list[Row]] = {
-            CALLS.name: list(call_rows(rated, self._source, self._places, minutes)),
+            CALLS.name: list(call_rows(rated, self.source, self._places, minutes)),
             STREAMS.name: self._stream_rows(rated, minutes),
             INTERVALS.name: list(self._interval_rows(found)),
             SITE_MINUTES.name: minutes.rows() if self._places is not None else [],
@@ -120,8 +127,8 @@ class LiveRows:
     def _stream_rows(self, rated: RatedFound, minutes: Minutes) -> list[Row]:
         for call in rated.calls:
             for leg in call.call.legs:
-                _remember(self._calls, leg.call_id, call_key(self._source, call))
-        rows = list(stream_rows(rated, self._source, self._places, minutes))
+                _remember(self._calls, leg.call_id, call_key(self.source, call))
+        rows = list(stream_rows(rated, self.source, self._places, minutes))
         for row, each in zip(rows, rated.streams, strict=True):
             if row["call_key"] is None and each.stream.call_id is not None:
                 # Its call was delivered before it: a sender that did not stop.
@@ -133,7 +140,7 @@ class LiveRows:
             known = self._known(stream)
             yield {
                 "stream_key": known.key,
-                "source": self._source,
+                "source": self.source,
                 "start": interval.start // 1_000,
                 "seconds": (interval.end - interval.start) / 1e9,
                 **known.sides._asdict(),
@@ -152,7 +159,7 @@ class LiveRows:
                 NOWHERE if self._places is None else self._places.of_ends(stream.src.ip, stream.dst.ip, stream.first)
             )
             ends = str(stream.src), str(stream.dst)
-            named = key64("stream", self._source, *ends, str(stream.ssrc), str(stream.first))
+            named = key64("stream", self.source, *ends, str(stream.ssrc), str(stream.first))
             known = _Known(named, sides, _mos(stream, 0.0, None))
             _remember(self._streams, key, known)
         return known
@@ -204,12 +211,14 @@ def _mos(stream: StreamNow, loss_percent: float, ratio: float | None) -> float |
 
 
 class LakeWriter:
-    """Appends deliveries to the lake, each once: batches are named by process and numbered."""
+    """Appends deliveries to the lake, each once, and hands them on: batches are named by process and numbered."""
 
-    def __init__(self, lake: Lake, rows: LiveRows, batch: str) -> None:
+    def __init__(self, lake: Lake | None, rows: LiveRows, batch: str, outlets: Outlets) -> None:
+        """Without `lake` rows go to the outlets alone."""
         self._lake = lake
         self._rows = rows
         self._batch = batch
+        self.outlets = outlets
         self._number = 0
         self._stored: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
@@ -217,6 +226,9 @@ class LakeWriter:
         self._quarantined = self._retries = 0
         self._problem: str | None = None
         self._up_to: int | None = None
+        self._last_try: float | None = None
+        self._unpointed = 0
+        self.has_store = lake is not None
         self.stopping = asyncio.Event()
         """Set when nothing more will come: a store that fails is then asked only for a little longer."""
 
@@ -225,38 +237,62 @@ class LakeWriter:
         rows = await asyncio.to_thread(self._rows.rows, found)
         self._made.update({name: len(of_table) for name, of_table in rows.items()})
         self._number += 1
-        wait, last_try = 1.0, None
         for name, of_table in rows.items():
-            while True:
-                try:
-                    await asyncio.to_thread(self._append, name, of_table, self._number)
-                    self._problem = None
-                    break
-                except (StoreError, OSError) as error:
-                    self._problem = str(error)
-                    self._retries += 1
-                if self.stopping.is_set():
-                    last_try = time.monotonic() + LAST_TRIES_S if last_try is None else last_try
-                    if time.monotonic() >= last_try:
-                        self._lost[name] += len(of_table)
-                        break
-                try:
-                    async with asyncio.timeout(wait if last_try is None else 1.0):
-                        await self.stopping.wait()
-                        await asyncio.sleep(wait)
-                except TimeoutError:
-                    pass
-                wait = min(2 * wait, 30.0)
+            await self.outlets.publish(name, of_table, self.stopping)
+        self._last_try = None
+        for name, of_table in rows.items():
+            if self._lake is not None and not await self._tried(self._store, self._lake, name, of_table):
+                self._lost[name] += len(of_table)
+            if self.outlets.pointing and not await self._tried(self._point, name, self._believed(name, of_table)):
+                self._unpointed += len(of_table)
         self._up_to = found.at
 
-    def _append(self, name: str, rows: Sequence[Row], number: int) -> None:
+    async def _tried(self, attempt: Callable[..., Coroutine[None, None, None]], *words: object) -> bool:
+        """Try until it is done; False where it was given up, for we have to stop."""
+        wait = 1.0
+        while True:
+            try:
+                await attempt(*words)
+            except (StoreError, OSError) as error:
+                self._problem = str(error)
+                self._retries += 1
+            else:
+                self._problem = None
+                return True
+            if self.stopping.is_set():
+                self._last_try = self._last_try or time.monotonic() + LAST_TRIES_S
+                if time.monotonic() >= self._last_try:
+                    return False
+            try:
+                async with asyncio.timeout(wait if self._last_try is None else 1.0):
+                    await self.stopping.wait()
+                    await asyncio.sleep(wait)
+            except TimeoutError:
+                pass
+            wait = min(2 * wait, 30.0)
+
+    async def _store(self, lake: Lake, name: str, rows: Sequence[Row]) -> None:
+        await asyncio.to_thread(self._append, lake, name, rows, self._number)
+
+    async def _point(self, name: str, rows: Sequence[Row]) -> None:
+        await self.outlets.point(name, rows, self._rows.source, self._batch, self._number)
+
+    def _believed(self, name: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """Rows whose time can be right, as the store judges it: InfluxDB gets what it gets."""
+        if name != INTERVALS.name:
+            return rows
+        limits, now = LakeSettings() if self._lake is None else self._lake.settings, time.time_ns() // 1_000
+        earliest, latest = now - limits.quarantine_past_hours * HOUR_US, now + limits.quarantine_future_hours * HOUR_US
+        return [row for row in rows if earliest <= row["start"] <= latest]
+
+    def _append(self, lake: Lake, name: str, rows: Sequence[Row], number: int) -> None:
         now = datetime.now(UTC)
         columns = arrow_table(table(name), rows)
         if name == SITE_MINUTES.name:
-            append_minutes(self._lake, columns.drop_columns(["month", "step"]), batch=self._batch, sequence=number)
+            append_minutes(lake, columns.drop_columns(["month", "step"]), batch=self._batch, sequence=number)
             self._stored[name] += len(rows)
             return
-        done = self._lake.append(name, columns, batch=self._batch, sequence=number, live_now=now)
+        done = lake.append(name, columns, batch=self._batch, sequence=number, live_now=now)
         # After a commit whose answer was lost the rows are there already.
         self._stored[name] += len(rows) if done.already else done.rows
         self._quarantined += done.quarantined
@@ -271,24 +307,42 @@ class LakeWriter:
             self._problem,
             self._up_to,
             dict(self._made),
+            self._unpointed,
         )
 
 
 class Collection:
-    """A store that live sources are going to be kept in, opened before they begin."""
+    """What live sources are going to be kept in, opened before they begin: a store, or a centre's, and InfluxDB."""
 
-    def __init__(self, agent: str, root: Path, estate: Path | None, settings: LakeSettings | None = None) -> None:
-        """Open it, made if absent. Raises StoreError, and EstateError where the estate has a fault."""
+    def __init__(
+        self,
+        agent: str,
+        root: Path | None,
+        estate: Path | None,
+        settings: LakeSettings | None = None,
+        outlets: OutletSettings = OutletSettings(),  # noqa: B008  # immutable
+    ) -> None:
+        """Open it, the store made if absent; without `root` there is none, and rows go to the outlets alone.
+
+        Raises StoreError, EstateError where the estate has a fault, ValueError where a name fits in no topic.
+        """
         places = None if estate is None else Places(Attributor(load_estate(estate)))
         self.root = root
-        self._lake = Lake.open(root, create=True, settings=settings)
+        self.beside = root or (outlets.agent.spool if outlets.agent else Path("callgauge-store"))
+        """Folder of the process's health."""
+        self.outlets = Outlets(outlets, agent)
+        try:
+            self._lake = None if root is None else Lake.open(root, create=True, settings=settings)
+        except StoreError:
+            self.outlets.close()
+            raise
         self._rows = LiveRows(agent, places)
         self._estate = estate
         self._batch = f"collect {agent} {os.getpid()}.{time.time_ns()}"
 
     def writer(self) -> LakeWriter:
         """What appends to it."""
-        return LakeWriter(self._lake, self._rows, self._batch)
+        return LakeWriter(self._lake, self._rows, self._batch, self.outlets)
 
     def reload(self) -> str:
         """Read the estate anew; what to say of it. EstateError where it has a fault: the one before stays."""
@@ -300,7 +354,9 @@ class Collection:
 
     def close(self) -> None:
         """Let go of it."""
-        self._lake.close()
+        self.outlets.close()
+        if self._lake is not None:
+            self._lake.close()
 
 
 def collect_from(
@@ -316,25 +372,49 @@ def collect_from(
     def health(ended: bool) -> ProcessHealth:
         return health_of(snapshot(sources, writer), agent, began, time.time_ns(), process.health_seconds, ended)
 
-    beside = Beside(process, kept.root, health, lambda: all(source.health().running for source in sources), kept.reload)
+    beside = Beside(
+        process, kept.beside, health, lambda: all(source.health().running for source in sources), kept.reload
+    )
     try:
         found = asyncio.run(collecting(sources, writer, beside.report, beside.run))
         beside.last_word()
     finally:
         kept.close()
-    rows = sum(found.store.stored.values())
-    beside.report(f"stored in {kept.root}: {plural(rows, 'row')} ({_by_table(found.store.stored)})")
+    if kept.root is not None:
+        rows = sum(found.store.stored.values())
+        beside.report(f"stored in {kept.root}: {plural(rows, 'row')} ({_by_table(found.store.stored)})")
+    for line in outlet_lines(found.outlets):
+        beside.report(line)
     for source in found.sources:
         beside.report(last_line(source))
     if found.store.lost:
         beside.report(f"not stored: {_by_table(found.store.lost)}")
+    sent = found.outlets.agent
+    if found.store.unpointed or (sent is not None and sent.queue_dropped + sent.unfit):
+        return False
     return not found.store.lost and not any(name.endswith("_not_stored") for s in found.sources for name in s.lost)
 
 
 def snapshot(sources: Sequence[Source], writer: LakeWriter) -> CollectHealth:
     """How it goes; the end of the way is asked first, so that no step passed more than came to it."""
+    outlets = writer.outlets.health()
     store = writer.health()
-    return CollectHealth(tuple(source.health() for source in sources), store)
+    return CollectHealth(tuple(source.health() for source in sources), store, outlets, writer.has_store)
+
+
+def outlet_lines(found: OutletHealth) -> list[str]:
+    """What is said at the end of rows that went elsewhere."""
+    lines = []
+    if found.agent is not None and found.spool is not None:
+        line = (
+            f"for the centre: {plural(found.agent.spooled, 'row')}, {found.spool.waiting:,} messages wait in the spool"
+        )
+        dropped = found.agent.queue_dropped + found.agent.unfit
+        lines.append(f"{line}; {dropped:,} rows were dropped" if dropped else line)
+    if found.influx is not None:
+        waiting = f"{found.influx.spool.waiting:,} batches wait in the spool"
+        lines.append(f"for InfluxDB: {plural(found.influx.put, 'point')}, {waiting}")
+    return lines
 
 
 def health_of(
@@ -348,7 +428,11 @@ def health_of(
         now,
         every,
         collect_steps(found),
-        notes={**source_notes(found.sources), "store_retries": found.store.retries},
+        notes={
+            **source_notes(found.sources),
+            "store_retries": found.store.retries,
+            "rows_without_points": found.store.unpointed + found.outlets.unfit,
+        },
         gauges=collect_gauges(found),
         problems=collect_problems(found),
         ended=ended,
@@ -377,6 +461,7 @@ async def collecting(
         async with asyncio.TaskGroup() as tasks:
             reporting = tasks.create_task(_report(sources, writer, report), name="report")
             running_beside = None if beside is None else tasks.create_task(beside(), name="beside")
+            tasks.create_task(writer.outlets.run(), name="outlets")
             writing = tasks.create_task(_write(queue, writer), name="store")
             try:
                 async with asyncio.TaskGroup() as running:
@@ -387,6 +472,7 @@ async def collecting(
                 reporting.cancel()
             await queue.put(None)
             await writing
+            writer.outlets.stop()
             if running_beside is not None:
                 running_beside.cancel()
     except* (StoreError, ValueError) as group:

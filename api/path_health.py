@@ -64,7 +64,11 @@ def process_health(
 def collect_steps(health: CollectHealth) -> list[StepCounts]:
     """Steps from the wire to the store."""
     steps = [step for source in health.sources for step in source_steps(source)]
-    return [*steps, rated_step(health), stored_step(health.store, health.sources)]
+    steps += [rated_step(health), stored_step(health.store if health.has_store else None, health.sources)]
+    outlets = health.outlets
+    if outlets.agent is not None and outlets.spool is not None:
+        steps += agent_steps(outlets.agent, outlets.spool)
+    return steps if outlets.influx is None else [*steps, *influx_steps(outlets.influx)]
 
 
 def source_steps(source: SourceHealth) -> list[StepCounts]:
@@ -105,9 +109,11 @@ def rated_step(health: CollectHealth) -> StepCounts:
     return balanced("rated", "facts", came, passed, lost=lost, rest="waiting")
 
 
-def stored_step(store: StoreHealth, sources: Sequence[SourceHealth] = ()) -> StepCounts:
-    """Rows on their way into the store."""
+def stored_step(store: StoreHealth | None, sources: Sequence[SourceHealth] = ()) -> StepCounts:
+    """Rows on their way into the store; without one those alone that never came to be rows."""
     dropped = sum(source.lost.get(name, 0) for source in sources for name in _ROWS)
+    if store is None:
+        return balanced("stored", "rows", dropped, 0, lost={"reports_dropped": dropped}, rest="waiting")
     lost = {f"{table}_not_stored": count for table, count in store.lost.items()} | {"reports_dropped": dropped}
     aside = {"time_not_believed": store.quarantined}
     came = sum(store.made.values()) + dropped
@@ -145,7 +151,10 @@ def collect_gauges(health: CollectHealth) -> dict[str, float]:
 def collect_problems(health: CollectHealth) -> list[str]:
     """What does not work now."""
     found = [f"{source.name}: {source.problem}" for source in health.sources if source.problem]
-    return found + ([f"the store takes nothing: {health.store.problem}"] if health.store.problem else [])
+    if health.store.problem:
+        found.append(f"the store takes nothing: {health.store.problem}")
+    found += [f"agent: {health.outlets.problem}"] if health.outlets.problem else []
+    return found + ([health.outlets.influx.trouble] if health.outlets.influx and health.outlets.influx.trouble else [])
 
 
 def agent_steps(agent: AgentCounts, spool: SpoolCounts) -> list[StepCounts]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ from api.settings_command import Config
 
 if TYPE_CHECKING:
     from collector.transport.agents import AgentSeen
+    from collector.transport.session import BrokerSettings
 
 UNUSABLE = 2
 
@@ -83,10 +85,7 @@ def work(
         settings = load(config)
         given = {"tls": tls or None, "authority": authority, "certificate": certificate, "key": key}
         connection = with_given(settings.broker, **given, user=user, password_file=password_file)
-        if broker is not None:
-            by_tls = connection.tls or connection.authority or connection.certificate
-            host, port = _address(broker, 8883 if by_tls else 1883)
-            connection = with_given(connection, host=host, port=port)
+        connection = with_address(connection, broker)
     except SettingsError as error:
         for line in str(error).splitlines():
             say(line)
@@ -99,7 +98,8 @@ def work(
     process = with_given(settings.process, metrics=metrics)
     log_to_stderr(process.log, process.log_level)
     try:
-        run_worker(centre, store or settings.store, settings.lake_settings(), process)
+        influx = settings.influx if settings.wants("influx") else None
+        run_worker(centre, store or settings.store, settings.lake_settings(), process, influx)
     except (StoreError, TransportError, ListenError) as error:
         say(str(error))
         return UNUSABLE
@@ -154,6 +154,15 @@ def _agent_row(one: AgentSeen, now: int) -> tuple[str, ...]:
     # Rows that the queue dropped are rows, messages are batches of them: shown side by side they would be added up.
     numbers = (one.rows, one.waiting, one.lost, one.aside, one.refused)
     return (one.site, one.agent, state, heard, clock, *(f"{number:,}" for number in numbers))
+
+
+def with_address(connection: BrokerSettings, given: str | None) -> BrokerSettings:
+    """Return settings of a connection to HOST[:PORT], where it is given; ValueError where it is none."""
+    if given is None:
+        return connection
+    by_tls = connection.tls or connection.authority or connection.certificate
+    host, port = _address(given, 8883 if by_tls else 1883)
+    return replace(connection, host=host, port=port)
 
 
 def _address(text: str, port: int) -> tuple[str, int]:

@@ -269,6 +269,7 @@ def test_what_is_shown_is_a_settings_file_again(tmp_path: Path, capsys: pytest.C
     text = """name = "it's \\"mine\\""
 store = "/var/lib/store"
 agent.spool = "/var/lib/spool"
+influx.spool = "/var/lib/points"
 [lake]
 keep_days = { calls = 30, usage = "forever" }
 [hep]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.store.settings import StoreError
@@ -61,6 +62,8 @@ class InfluxSettings:
     """Longest wait between tries [s]."""
     dead_letter_octets: int = 64 << 20
     """Most disk for points that the server refused; further ones are only counted [octets]."""
+    spool: Path = Path("callgauge-influx")
+    """Folder in which each process that writes keeps its spool, by its name."""
 
     def name(self, kept: Kept) -> str:
         """Return the name of a bucket."""

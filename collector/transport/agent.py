@@ -146,6 +146,16 @@ class Agent:
             return
         await self._queue.put(_Queued(kind, rows, self._clock()))
 
+    @property
+    def full(self) -> bool:
+        """Whether rows offered now would be dropped, for the queue to the spool is full."""
+        return self._queue.full()
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing gets to the centre now, as it was last said; empty where it does."""
+        return self._said
+
     def stop(self) -> None:
         """End gracefully: what was taken goes to the spool, and as far as the time allows to the centre."""
         self._stopping.set()

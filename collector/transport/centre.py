@@ -12,18 +12,19 @@ import logging
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiomqtt
+import pyarrow as pa
 from paho.mqtt.reasoncodes import ReasonCode
 
 from analytics.store.lake import Lake
 from analytics.store.settings import StoreError
 from collector.transport.agents import Agents, AgentSeen, read_noted, write_agents
-from collector.transport.intake import Arrived, Done, Intake, IntakeCounts, IntakeSettings
+from collector.transport.intake import Arrived, Done, Intake, IntakeCounts, IntakeSettings, Stored
 from collector.transport.notes import (
     ROOT,
     STATUS,
@@ -84,11 +85,25 @@ class _Held(NamedTuple):
     """None for a status or a receipt: dealt with, but to be acknowledged in its turn (MQTT v5, 4.6)."""
 
 
+Beside = Callable[[str, pa.Table, str, str, int], Coroutine[Any, Any, None]]
+"""Takes table, rows, name of the agent, and what the message is numbered by; StoreError where it cannot."""
+
+
 class Centre:
     """One worker: `run` works until `stop` or cancellation."""
 
-    def __init__(self, settings: CentreSettings, lake: Lake, *, clock: Callable[[], int] = time.time_ns) -> None:
-        """`clock` is ns since 1970. TransportError where a name fits in no topic, StoreError where the store fails."""
+    def __init__(
+        self,
+        settings: CentreSettings,
+        lake: Lake,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        beside: Beside | None = None,
+    ) -> None:
+        """`clock` is ns since 1970; `beside` gets what is stored.
+
+        TransportError where a name fits in no topic, StoreError where the store fails.
+        """
         for name in (settings.worker, settings.group or settings.worker):
             if not NAME.fullmatch(name):
                 raise TransportError(f"{name!r} is no name for a worker: letters, digits, - . _ only")
@@ -96,7 +111,10 @@ class Centre:
         self._lake = lake
         self._clock = clock
         self._agents = Agents(read_noted(lake.root, settings.worker))
-        self._intake = Intake(lake, settings.worker, settings.intake, self._agents)
+        self._beside = beside
+        self._loop: asyncio.AbstractEventLoop | None = None
+        known = None if beside is None else self._hand_on
+        self._intake = Intake(lake, settings.worker, settings.intake, self._agents, known)
         self._inbox: asyncio.Queue[_Held | None] = asyncio.Queue(settings.receive_maximum)
         self._stopping = asyncio.Event()
         self._stored_all = asyncio.Event()
@@ -123,6 +141,7 @@ class Centre:
 
     async def run(self) -> None:
         """Work until `stop`. TransportError where the broker lets it not in at the start; later it is asked again."""
+        self._loop = asyncio.get_running_loop()
         try:
             async with asyncio.TaskGroup() as tasks:
                 notes = tasks.create_task(self._note_agents(), name="centre: agents")
@@ -136,6 +155,13 @@ class Centre:
             if isinstance(error, TransportError):
                 raise error from None
             raise
+
+    def _hand_on(self, stored: Stored) -> None:
+        """Hand rows on from the thread that stores; StoreError where they were not taken."""
+        assert self._beside is not None
+        assert self._loop is not None
+        put = self._beside(stored.kind, stored.rows, stored.agent, stored.source, stored.sequence)
+        asyncio.run_coroutine_threadsafe(put, self._loop).result()
 
     def _say(self, sentence: str) -> None:
         if sentence and sentence != self._said:

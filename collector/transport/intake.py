@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -103,10 +103,31 @@ class _Read(NamedTuple):
         return f"{self.arrived.site}/{self.batch.identity}"
 
 
+class Stored(NamedTuple):
+    """Rows of a message that are in the lake, perhaps since it came before."""
+
+    kind: str
+    rows: pa.Table
+    agent: str
+    """Site and name."""
+    source: str
+    """Names the agent's numbers."""
+    sequence: int
+
+
 class Intake:
     """The way into one lake; one thread at a time."""
 
-    def __init__(self, lake: Lake, worker: str, settings: IntakeSettings, agents: Agents) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        worker: str,
+        settings: IntakeSettings,
+        agents: Agents,
+        beside: Callable[[Stored], None] | None = None,
+    ) -> None:
+        """`beside` gets rows before their agent may forget them, again where they come again; it raises StoreError."""
+        self._beside = beside
         self._lake = lake
         self._settings = settings
         self._agents = agents
@@ -140,6 +161,10 @@ class Intake:
             added = append_received(self._lake, kind, parts)
             again |= {(kind, *number) for number in added.already}
             self.counts.commits += len(added.already) < len(parts)
+        if self._beside is not None:
+            for (kind, source, sequence), one in once.items():
+                name = f"{one.arrived.site}/{one.batch.agent}"
+                self._beside(Stored(kind, one.believed, name, source, sequence))
         self.letters.write(letters)
         # Counted only now: a group that failed comes again as a whole.
         self.counts.messages += len(messages)
