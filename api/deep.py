@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -145,6 +146,11 @@ def frames(path: str, chosen: str, hints: dict[str, str]) -> Iterator[Packet]:
     import pyshark
     from pyshark.capture.capture import TSharkCrashException
 
+    # pyshark takes the thread's event loop, and there is none once another was run and closed in it.
+    try:
+        asyncio.get_event_loop_policy().get_event_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())
     capture = pyshark.FileCapture(path, display_filter=chosen, decode_as=hints, keep_packets=False)
     try:
         try:

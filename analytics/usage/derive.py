@@ -6,7 +6,8 @@ and does not depend on how the records were split into files or in which order t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
@@ -247,8 +248,18 @@ def rated_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the lines of consecutive days with their prices, as `usage` has them."""
     far = _Far([(found.number_class, found.number) for found in destinations], (book.ip, book.legacy))
-    for batch in connection.sql(lines.of_days(book.zone, days)).to_arrow_reader(BATCH_ROWS):
-        yield _priced(batch, book, far)
+    drawn = connection.sql(lines.of_days(book.zone, days)).to_arrow_reader(BATCH_ROWS)
+    yield from _ahead(_priced(batch, book, far) for batch in drawn)
+
+
+def _ahead(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches, the next one being made in a thread while the caller works on the last."""
+    left = iter(batches)
+    with ThreadPoolExecutor(1, thread_name_prefix="usage-lines") as pool:
+        coming = pool.submit(next, left, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, left, None)
+            yield batch
 
 
 class _Far:
