@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +16,8 @@ import typer
 from api.progress import Bar, say
 
 if TYPE_CHECKING:
+    import duckdb
+
     from analytics.store.lake import Lake
     from analytics.usage.changes import Changes
     from analytics.usage.derive import Book, Derived
@@ -53,14 +55,21 @@ def tariff_digest(root: Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def roomy(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with the memory that joining and rating takes."""
+    with closing(lake.connect()) as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+        yield connection
+
+
 def rate_pending(
     lake: Lake, book: Book, estate: Path, now: datetime, progress: Callable[[int, int], None] | None = None
 ) -> Derived:
     """Rate the days whose records are not in `usage` yet. Nobody else may import meanwhile."""
     from analytics.usage.derive import derive, pending
 
-    with closing(lake.connect()) as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+    with roomy(lake) as connection:
         days = pending(lake, connection)
         made = derive(lake, connection, book, days, now, progress)
     _keep_elements(lake, book, days, estate)
@@ -146,8 +155,7 @@ def _days(lake: Lake, first: date | None, last: date | None) -> list[date]:
 def _derive(lake: Lake, book: Book, days: Sequence[date]) -> None:
     from analytics.usage.derive import derive
 
-    with closing(lake.connect()) as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+    with roomy(lake) as connection:
         derive(lake, connection, book, days, datetime.now(UTC))
 
 
@@ -159,8 +167,7 @@ def _changes(lake: Lake, book: Book, days: Sequence[date]) -> Changes:
     from analytics.usage.derive import chunks, held_days, kept_batches, prepare, rated_batches
 
     found = Changes()
-    with closing(lake.connect()) as connection:
-        connection.execute(f"SET memory_limit = '{MEMORY_MB}MB'")
+    with roomy(lake) as connection:
         usage = lake.view(connection, "usage", name="usage_before")
         for chunk in chunks(days, held_days(lake)):
             window = prepare(lake, connection, book, chunk)

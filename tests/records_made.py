@@ -8,23 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from analytics.store.schema import CDR_ROWS, PHONE_REPORTS, Kind, Table
-
-TYPES = {
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.SHORT: pa.int16(),
-    Kind.INTEGER: pa.int32(),
-    Kind.LONG: pa.int64(),
-    Kind.DOUBLE: pa.float64(),
-    Kind.TEXT: pa.string(),
-    Kind.DATE: pa.date32(),
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-}
+from analytics.store.arrow_rows import ARROW
+from analytics.store.schema import CDR_ROWS, PHONE_REPORTS, Table
 
 
 def arrow(table: Table, rows: Sequence[dict[str, Any]]) -> pa.Table:
     """Rows as the lake takes them; what a row does not name is NULL."""
-    kinds = {column.name: TYPES[column.kind] for column in table.columns}
+    kinds = {column.name: ARROW[column.kind] for column in table.columns}
     columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in kinds.items()}
     unknown = {name for row in rows for name in row} - set(kinds)
     assert not unknown, f"no such columns: {unknown}"

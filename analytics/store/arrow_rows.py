@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -12,7 +12,7 @@ from analytics.store.schema import Grain, Kind, Table
 
 ROWS_AT_ONCE = 50_000
 DAY_US = 86_400_000_000
-_TYPES: Mapping[Kind, pa.DataType] = {
+ARROW: Final[Mapping[Kind, pa.DataType]] = {
     Kind.BOOLEAN: pa.bool_(),
     Kind.SHORT: pa.int16(),
     Kind.INTEGER: pa.int32(),
@@ -22,11 +22,12 @@ _TYPES: Mapping[Kind, pa.DataType] = {
     Kind.DATE: pa.date32(),
     Kind.TIME: pa.timestamp("us", tz="UTC"),
 }
+"""Arrow type of each kind of column."""
 
 
 def arrow_schema(table: Table) -> pa.Schema:
     """Return the table's columns as Arrow has them."""
-    return pa.schema([(column.name, _TYPES[column.kind]) for column in table.columns])
+    return pa.schema([(column.name, ARROW[column.kind]) for column in table.columns])
 
 
 def arrow_table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:

@@ -18,22 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from analytics.store.arrow_rows import ARROW
 from analytics.store.delta import nullable, partition_columns, pruned_columns, synchronise
 from analytics.store.files import WrittenFile, check_partition
 from analytics.store.schema import Kind, Table
 from analytics.store.settings import StoreError
 
-ARROW: Final[Mapping[Kind, pa.DataType]] = {
-    Kind.BOOLEAN: pa.bool_(),
-    Kind.SHORT: pa.int16(),
-    Kind.INTEGER: pa.int32(),
-    Kind.LONG: pa.int64(),
-    Kind.DOUBLE: pa.float64(),
-    Kind.TEXT: pa.string(),
-    Kind.DATE: pa.date32(),
-    Kind.TIME: pa.timestamp("us", tz="UTC"),
-}
-"""Arrow type of each kind of column."""
 ROW_GROUP: Final = 122_880
 """Rows of a row group, DuckDB's own size."""
 GATHERED: Final = 4 * ROW_GROUP

@@ -75,8 +75,8 @@ _EVERY = "(SELECT rowid AS rid, * FROM records)"
 
 _HEAD = (
     "rid", "sid", "lday", "source", "system", "file_key", "line", "row_key", "origination", "began", "calling",
-    "original_called", "called", "last_redirect", "hunt_pilot", "o_name", "d_name", "orig_cause",
-    "dest_cause", "o_site", "o_place", "o_trunk", "d_site", "d_place", "d_trunk", "number", "o_out", "d_out",
+    "original_called", "called", "last_redirect", "hunt_pilot", "o_name", "d_name",
+    "o_site", "o_place", "o_trunk", "d_site", "d_place", "d_trunk", "number", "o_out", "d_out",
 )  # fmt: skip
 """What a line has of the record that heads it."""
 
