@@ -57,7 +57,9 @@ class Truth:
 
 
 @dataclass(frozen=True, slots=True)
-class _Phone:
+class Phone:
+    """A telephone of the estate."""
+
     device: str
     extension: str
     site: str
@@ -75,7 +77,7 @@ class RecordSimulator:
         self._zone = ZoneInfo(estate.settings.timezone)
         self._calls = calls_a_day
         self._phones = list(_phones(estate))
-        self._by_site: dict[str, list[_Phone]] = {}
+        self._by_site: dict[str, list[Phone]] = {}
         for phone in self._phones:
             self._by_site.setdefault(phone.site, []).append(phone)
         self._poor = frozenset(phone.device for phone in self._by_site.get(poor_site or "", ()))
@@ -106,9 +108,7 @@ class RecordSimulator:
         phone, number = self._dice.choice(self._phones), self._far()
         yield from self._call_out(at, trunk, phone, number, self._talk())
 
-    def _call_out(
-        self, at: int, trunk: str, phone: _Phone, number: str, talk: int, cause: int = 16
-    ) -> Iterator[Record]:
+    def _call_out(self, at: int, trunk: str, phone: Phone, number: str, talk: int, cause: int = 16) -> Iterator[Record]:
         self.truth.outbound_calls[phone.site] += 1
         self.truth.outbound_seconds[phone.site] += talk
         record = self._record(at, talk, phone.extension, self._dialled(phone, number), phone.device, trunk)
@@ -118,7 +118,7 @@ class RecordSimulator:
         if phone.recorded:
             yield from self._recording(record, phone)
 
-    def _recording(self, recorded: Record, phone: _Phone) -> Iterator[Record]:
+    def _recording(self, recorded: Record, phone: Phone) -> Iterator[Record]:
         """Both extra records of a call that a telephone's built-in bridge sends to the recorder."""
         for leg in (recorded["origLegCallIdentifier"], recorded["destLegIdentifier"]):
             self.truth.recordings += 1
@@ -245,14 +245,14 @@ class RecordSimulator:
         missing = LENGTHS.get(start, len(start)) - len(start)
         return start + "".join(self._dice.choices("0123456789", k=missing))
 
-    def _dialled(self, phone: _Phone, number: str) -> str:
+    def _dialled(self, phone: Phone, number: str) -> str:
         return self._access.get(phone.site, self._access.get(None, "")) + number
 
     def _talk(self) -> int:
         return max(1, min(7_200, round(self._dice.lognormvariate(0, 1.0) * MEDIAN_TALK_S)))
 
 
-def _phones(estate: Estate) -> Iterator[_Phone]:
+def _phones(estate: Estate) -> Iterator[Phone]:
     """A telephone for each device that stands at a site for ever, with an extension of that site."""
     sites = {pool.pool: pool.site for pool in estate.pools if pool.valid == Validity()}
     control = {site.site for site in estate.sites if site.priority == "control_room"}
@@ -267,7 +267,7 @@ def _phones(estate: Estate) -> Iterator[_Phone]:
         if extension > last:
             continue
         used[site] += 1
-        yield _Phone(device.device, extension, site, site in control)
+        yield Phone(device.device, extension, site, site in control)
 
 
 def write_month(simulator: RecordSimulator, first: date, days: int, folder: Path) -> list[Path]:
