@@ -344,9 +344,10 @@ def _same_jitter(stream: Stream, truth: StreamTruth) -> None:
 def _same_delays(stream: Stream, truth: StreamTruth) -> None:
     _same_jitter(stream, truth)
     assert stream.ipdv_ms is not None
-    assert stream.ipdv_ms.max == pytest.approx(max(map(abs, truth.ipdv_ms)), abs=1e-6)
+    # delays wait in 32 bits: exact to a microsecond up to 8 s
+    assert stream.ipdv_ms.max == pytest.approx(max(map(abs, truth.ipdv_ms)), abs=1e-3)
     assert stream.pdv_ms is not None
-    assert stream.pdv_ms.max == pytest.approx(max(truth.pdv_ms), abs=1e-6)
+    assert stream.pdv_ms.max == pytest.approx(max(truth.pdv_ms), abs=1e-3)
     assert stream.max_delta_ms == pytest.approx(max(truth.deltas_ms), abs=1e-6)
     assert stream.mean_delta_ms == pytest.approx(sum(truth.deltas_ms) / len(truth.deltas_ms), abs=1e-6)
 

@@ -111,7 +111,8 @@ def assert_same_delays(report: StreamReport, truth: Measured) -> None:
     assert report.jitter == pytest.approx(truth.jitter, abs=1e-6)
     for spread, values in ((report.ipdv, truth.ipdv), (report.pdv, truth.pdv)):
         assert spread is not None
-        assert spread.max == pytest.approx(max(values), abs=1e-6)
+        # delays wait in 32 bits: exact to a microsecond up to 8 s
+        assert spread.max == pytest.approx(max(values), abs=1e-3)
         for share, found in ((50, spread.p50), (95, spread.p95), (99, spread.p99)):
             # classes are 8 µs wide, then a sixteenth of their value
             assert found == pytest.approx(nearest_rank(values, share), rel=1 / 16, abs=0.009)

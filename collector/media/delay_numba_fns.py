@@ -53,7 +53,7 @@ from collector.media.columns import (
 from collector.media.table import StreamArrays
 
 Integers = NDArray[np.int64]
-Floats = NDArray[np.float64]
+Delays = NDArray[np.float32]
 Counts = NDArray[np.int32]
 
 BITS_OF_16 = 0x403 << 4
@@ -103,7 +103,7 @@ def close_delays(table: StreamArrays, row: int) -> None:
 
 
 @njit_inline
-def neighbours_apart(recent: Floats, ipdv: Counts, seq: int, delay: float, most: float) -> float:
+def neighbours_apart(recent: Delays, ipdv: Counts, seq: int, delay: float, most: float) -> float:
     """RFC 5481 4.1: the difference to the packets next to it in sequence, also when it came late; the largest yet."""
     for neighbour in (seq - 1) & 0xFFFF, (seq + 1) & 0xFFFF:
         slot = 2 * (neighbour & (RECENT - 1))
@@ -118,7 +118,7 @@ def neighbours_apart(recent: Floats, ipdv: Counts, seq: int, delay: float, most:
 
 
 @njit_inline
-def forget_delays(recent: Floats) -> None:
+def forget_delays(recent: Delays) -> None:
     """From here on delays count from another base."""
     for slot in range(0, 2 * RECENT, 2):
         recent[slot] = 0.0

@@ -12,6 +12,8 @@ from collector.media import columns as media
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Delays = NDArray[np.float32]
+"""Exact to a microsecond up to 8 s [ms]; they are most of what a stream takes."""
 
 
 class StreamArrays(NamedTuple):
@@ -23,8 +25,8 @@ class StreamArrays(NamedTuple):
     types: Integers
     dscp: Integers
     samples: Integers
-    delays: Floats
-    recent: Floats
+    delays: Delays
+    recent: Delays
     ipdv: NDArray[np.int32]
     pdv: NDArray[np.int32]
     log: Integers
@@ -45,8 +47,8 @@ def stream_arrays(rows: int, interval_ns: int = 0) -> StreamArrays:
         types=np.zeros((rows, media.TYPE_COLUMNS), np.int64),
         dscp=np.zeros((rows, 64), np.int64),
         samples=np.zeros((rows, 2 * media.SAMPLES_PER_ROW), np.int64),
-        delays=np.zeros((rows, media.DELAYS_PER_ROW), np.float64),
-        recent=np.zeros((rows, 2 * media.RECENT), np.float64),
+        delays=np.zeros((rows, media.DELAYS_PER_ROW), np.float32),
+        recent=np.zeros((rows, 2 * media.RECENT), np.float32),
         ipdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         pdv=np.zeros((rows, media.DELAY_BINS), np.int32),
         log=np.zeros((media.EVENT_ROWS, media.LOG_COLUMNS), np.int64),
