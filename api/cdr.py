@@ -159,10 +159,13 @@ def _run(
             run.try_out(connection, files)
         return run.summary, None
     from analytics.store.lake import Lake
-    from api.usage import rate_pending
+    from api.usage import influx_settings, rate_pending, tell_influx
     from collector.cdr.journal import sole_import
 
+    influx = influx_settings()
     with closing(Lake.open(store, create=True)) as lake, sole_import(lake.root, bar.note) as journal:
         run.into(lake, journal, files, datetime.now(UTC))
         rated = None if book is None or estate is None else rate_pending(lake, book, estate, datetime.now(UTC))
+        if rated is not None:
+            tell_influx(lake, influx, rated.made)
     return run.summary, rated

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from api.progress import Bar, say
 if TYPE_CHECKING:
     import duckdb
 
+    from analytics.store.influx import InfluxSettings
     from analytics.store.lake import Lake
     from analytics.usage.changes import Changes
     from analytics.usage.derive import Book, Derived
@@ -115,6 +116,7 @@ def rerate(
     from collector.estate.problems import EstateError
 
     bar = Bar(sys.stderr.isatty(), "days")
+    influx = influx_settings()
     try:
         first, last = _day(since, "--since"), _day(until, "--until")
         book = load_book(estate)
@@ -125,8 +127,9 @@ def rerate(
                 return UNUSABLE
             changes = _changes(lake, book, days)
             if not dry_run:
-                _derive(lake, book, days)
+                made = _derive(lake, book, days)
                 _keep_elements(lake, book, days, estate)
+                tell_influx(lake, influx, made.made)
     except (StoreError, EstateError, CdrError, ValueError) as error:
         say(str(error))
         return UNUSABLE
@@ -152,11 +155,34 @@ def _days(lake: Lake, first: date | None, last: date | None) -> list[date]:
     return [day for day in held_days(lake) if (first is None or first <= day) and (last is None or day <= last)]
 
 
-def _derive(lake: Lake, book: Book, days: Sequence[date]) -> None:
+def _derive(lake: Lake, book: Book, days: Sequence[date]) -> Derived:
     from analytics.usage.derive import derive
 
     with roomy(lake) as connection:
-        derive(lake, connection, book, days, datetime.now(UTC))
+        return derive(lake, connection, book, days, datetime.now(UTC))
+
+
+def influx_settings() -> InfluxSettings | None:
+    """Where costs go beside the store, as the settings say. SettingsError where they are wrong."""
+    from api.settings import load
+
+    settings = load()
+    return settings.influx if settings.wants("influx") else None
+
+
+def tell_influx(lake: Lake, influx: InfluxSettings | None, days: Collection[date]) -> None:
+    """Write the cost of days that were rated to InfluxDB, where one is set; the store has them whatever comes of it."""
+    if influx is None or not days:
+        return
+    from analytics.store.settings import StoreError
+    from api.cost_outlet import send_costs
+
+    try:
+        said = send_costs(lake, influx, days, datetime.now(UTC).date())
+    except StoreError as error:
+        said = f"the cost of days was not handed to InfluxDB (callgauge rerate does it again): {error}"
+    if said:
+        say(said)
 
 
 def _changes(lake: Lake, book: Book, days: Sequence[date]) -> Changes:

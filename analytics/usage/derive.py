@@ -67,6 +67,8 @@ class Derived:
     copies: int = 0
     joined: int = 0
     lines: int = 0
+    made: frozenset[date] = frozenset()
+    """UTC days whose lines were made."""
 
     def __add__(self, other: Derived) -> Derived:
         return Derived(
@@ -75,6 +77,7 @@ class Derived:
             self.copies + other.copies,
             self.joined + other.joined,
             self.lines + other.lines,
+            self.made | other.made,
         )
 
 
@@ -170,7 +173,8 @@ def derive_chunk(
     held = dict(connection.execute("SELECT day, count(*) FROM records GROUP BY day").fetchall())
     told = _ratings([(day, held.get(day, 0)) for day in days], book, now)
     lake.append("ratings", told, batch=f"ratings {days[0]} {days[-1]} {now.isoformat()}")
-    counts = Derived(len(days), sum(held.get(day, 0) for day in days), window.copies, window.joined, made)
+    records = sum(held.get(day, 0) for day in days)
+    counts = Derived(len(days), records, window.copies, window.joined, made, frozenset(days))
     return counts, further_days(connection, days, asked)
 
 
