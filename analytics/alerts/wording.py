@@ -1,0 +1,80 @@
+"""What is said of an alert: numerator, denominator, window, and a link with absolute times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import urlencode
+
+from analytics.alerts.facts import NS, PAIR, Alert, Rule, Sample, Test
+
+PAGES: Final = {
+    "site_poor": "calls",
+    "site_loss": "streams",
+    "site_jitter": "streams",
+    "pair_poor": "pairs",
+    "one_way": "calls",
+    "setup_failures": "calls",
+    "no_traffic": "site",
+    "feed_silent": "data-path",
+    "capture": "data-path",
+    "cost": "savings",
+    "savings": "savings",
+    "evaluation": "alerts",
+    "delivery": "alerts",
+}
+"""Page of the dashboards that shows the evidence, by the rule's kind."""
+_ASKED: Final[tuple[str, ...]] = ("site", *PAIR, "direction", "feed", "collector")
+
+
+def number(value: float) -> str:
+    """Return a number with as many digits as people need."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
+
+
+def measured(rule: Rule, sample: Sample) -> str:
+    """Say what was measured: always of how many."""
+    numerator, denominator = sample.numerator or 0.0, sample.denominator or 0.0
+    if rule.test is Test.SHARE:
+        return (
+            f"{number(numerator)} of {number(denominator)} {rule.counted} ({number(100 * numerator / denominator)} %)"
+        )
+    unit = f" {rule.unit}" if rule.unit else ""
+    note = f"; {sample.note}" if sample.note else ""
+    value = numerator if sample.value is None else sample.value
+    if rule.unit == "%":
+        return f"{number(value)} % ({number(numerator)} of {number(denominator)} {rule.counted}){note}"
+    return f"{number(value)}{unit} over {number(denominator)} {rule.counted}{note}"
+
+
+def window(sample: Sample) -> str:
+    """Return the span of a sample, absolute and in UTC."""
+    return f"{stamp(sample.since)} to {stamp(sample.until)}"
+
+
+def stamp(at: int) -> str:
+    """Return a time [ns] as RFC 3339 has it, whole seconds."""
+    return datetime.fromtimestamp(at // NS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def summary(rule: Rule, sample: Sample) -> str:
+    """Return the rule's line with the labels put in."""
+    text = rule.summary
+    for name, value in sample.labels:
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def described(alert: Alert) -> str:
+    """Return what people read of an alert."""
+    return f"{alert.reason}. Measured from {window(alert.sample)}."
+
+
+def link(rule: Rule, sample: Sample, base: str = "") -> str:
+    """Return the address of the evidence; its times are absolute [ms since 1970], so that it never drifts."""
+    labels = dict(sample.labels)
+    asked: dict[str, str] = {name: labels[name] for name in _ASKED if name in labels}
+    asked |= {"from": str(sample.since // 1_000_000), "to": str(sample.until // 1_000_000)}
+    return f"{base.rstrip('/')}/{PAGES[rule.kind.value]}?{urlencode(asked)}"
