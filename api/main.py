@@ -25,6 +25,7 @@ from api.influx import app as influx
 from api.mos import mos
 from api.progress import say
 from api.report.command import report as report_command
+from api.serve import serve, token_app, user_app
 from api.settings_command import app as settings_app
 from api.settings_command import defaults_of
 from api.settings_error import SettingsError
@@ -147,6 +148,7 @@ app.command()(health)
 app.command()(rerate)
 app.command()(work)
 app.command()(agents)
+app.command()(serve)
 app.command("report")(report_command)
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
@@ -154,6 +156,8 @@ app.add_typer(influx, name="influx")
 app.add_typer(settings_app, name="settings")
 app.add_typer(store_app, name="store")
 app.add_typer(tariff, name="tariff")
+app.add_typer(token_app, name="token")
+app.add_typer(user_app, name="user")
 
 
 def complain(sentence: str) -> None:

@@ -19,6 +19,7 @@ from analytics.store.settings import LakeSettings
 from analytics.store.spool import SpoolSettings
 from api.beside import ProcessSettings
 from api.settings_error import SettingsError
+from api.web.settings import OidcSettings, ServeSettings
 from collector.live.child import PacketSettings
 from collector.live.engine import LiveSettings
 from collector.receivers.hep import HepSettings
@@ -68,6 +69,8 @@ class Settings:
     broker: BrokerSettings = field(default_factory=BrokerSettings)
     centre: CentreSettings = field(default_factory=CentreSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
+    serve: ServeSettings = field(default_factory=ServeSettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Where each setting comes from that is no default, e.g. `callgauge.toml:12` or `CALLGAUGE_STORE`."""
 
@@ -81,14 +84,22 @@ class Settings:
 
 
 ASKED_BY: Final = MappingProxyType(
-    {"packets": "interfaces", "hep": "listen", "publish": "listen", "influx": "url", "agent": "site", "broker": "host"}
+    {
+        "packets": "interfaces",
+        "hep": "listen",
+        "publish": "listen",
+        "influx": "url",
+        "agent": "site",
+        "broker": "host",
+        "oidc": "issuer",
+    }
 )
 """A part works when this setting of its section is given."""
 SHARED: Final = MappingProxyType({"agent.broker": "broker", "centre.broker": "broker", "agent.spool_settings": "spool"})
 """Parts of sections that are sections of their own, for others share them."""
 RENAMED: Final = MappingProxyType({"hep.auth_key": "hep.key", "hep.key": "hep.certificate_key"})
 """Settings that are called otherwise than their field."""
-SECRETS: Final = frozenset({"influx.token", "hep.key"})
+SECRETS: Final = frozenset({"influx.token", "hep.key", "oidc.client_secret"})
 """Settings that stand in the environment, or in a file that the setting with `_file` behind its name names."""
 MOST_SECRET_OCTETS: Final = 65_536
 

@@ -35,7 +35,7 @@ class Shown(StrEnum):
     JSON = "json"
 
 
-READ_IT_THEMSELVES = frozenset({"collect", "doctor", "settings", "work"})
+READ_IT_THEMSELVES = frozenset({"collect", "doctor", "serve", "settings", "work"})
 """Commands that take --config."""
 
 

@@ -30,6 +30,9 @@ _MOST: Final[Mapping[str, int]] = {"broker.port": 65_535, "packets.snaplen": 262
 _MOST_NUMBER: Final = 1 << 53
 _PATTERNS: Final[Mapping[str, tuple[str, str]]] = {
     "influx.url": (r"https?://[^\s/@]+(?:/\S*)?", "must be like http://HOST:8086, without user or password"),
+    "serve.listen": (r"(?:[\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}", "must be HOST:PORT"),
+    "serve.public_url": (r"|https?://[^\s/@?#]+(?:/[^\s?#]*)?", "must be like https://HOST, without user or query"),
+    "oidc.issuer": (r"|https?://[^\s/@?#]+(?:/[^\s?#]*)?", "must be like https://HOST/PATH, without user or query"),
     "process.metrics": (r"|(?:[\w.-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}", "must be HOST:PORT, or empty"),
     "name": (r"[^\x00-\x1f]{0,128}", "must be one short line"),
 }

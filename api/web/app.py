@@ -1,0 +1,110 @@
+"""The application: API, sign-in and dashboards put together."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import pkgutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
+
+from api import __version__
+from api.web import problems, routes, sign_in
+from api.web.access import rights_of, roles_with
+from api.web.context import Context
+from api.web.envelope import Envelope
+from api.web.limits import Limits
+from api.web.problems import ProblemDetails
+
+PREFIX: Final = "/api/v1"
+
+
+def build(context: Context, *, dashboards: bool = True) -> FastAPI:
+    """Return the application. ValueError where an operation names no right."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(context.hub.run(), name="live view")]
+            try:
+                yield
+            finally:
+                for task in running:
+                    task.cancel()
+
+    app = FastAPI(
+        title="Callgauge",
+        version=__version__,
+        summary="Voice quality and cost of an estate, from its own traffic and records.",
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,  # the pages of FastAPI load their scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.context = context
+    app.state.limits = limits = Limits(context.settings.serve.requests_per_minute)
+    problems.install(app)
+    for router in routers():
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(sign_in.router)
+    _check_rights(app)
+    app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    if dashboards:
+        with suppress(ModuleNotFoundError):
+            importlib.import_module("dashboards.shell").mount(app, context)
+    app.add_middleware(Envelope, context=context, limits=limits)
+    return app
+
+
+def routers() -> Iterator[APIRouter]:
+    """Yield the router of each module of `api.web.routes`, by name."""
+    for module in sorted(pkgutil.iter_modules(routes.__path__), key=lambda each: each.name):
+        found = getattr(importlib.import_module(f"{routes.__name__}.{module.name}"), "router", None)
+        if isinstance(found, APIRouter):
+            yield found
+
+
+def _operations(app: FastAPI) -> Iterator[Any]:
+    for found in iter_route_contexts(app.routes):
+        if isinstance(found.original_route, APIRoute) and found.path and found.path.startswith(PREFIX):
+            yield found
+
+
+def _check_rights(app: FastAPI) -> None:
+    for found in _operations(app):
+        if not list(rights_of(found.dependant)):
+            raise ValueError(f"{found.path} names no right: see api.web.routes")
+
+
+def _described(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        app.openapi_schema = made = get_openapi(
+            title=app.title, version=app.version, summary=app.summary, routes=app.routes
+        )
+        for found in _operations(app):
+            _describe(made, found)
+    return app.openapi_schema
+
+
+def _describe(made: dict[str, Any], found: Any) -> None:
+    schemas = made.setdefault("components", {}).setdefault("schemas", {})
+    schemas.setdefault("ProblemDetails", ProblemDetails.model_json_schema())
+    for method in found.methods:
+        operation = made["paths"][found.path].get(method.lower())
+        if operation is None:
+            continue
+        rights = [right.value for right in rights_of(found.dependant)]
+        operation["x-rights"] = rights
+        operation["x-roles"] = [
+            role.value for role in roles_with(next(rights_of(found.dependant)))
+            if all(role in roles_with(each) for each in rights_of(found.dependant))
+        ]  # fmt: skip
+        content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+        answers = operation["responses"]
+        answers.pop("422", None)
+        answers["default"] = {"description": "An error (RFC 9457)", "content": content}

@@ -1,0 +1,69 @@
+"""What is looked up for the live view: sites as they are, and what collectors say of this very second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from analytics.questions.sites import SiteNow, sites_now
+from analytics.sites import Estate
+from analytics.store.lake import Lake
+from analytics.store.schema import SITE_MINUTES
+from analytics.store.series import SiteSeries
+
+FOLDER: Final = "live"
+STALE: Final = timedelta(seconds=10)
+"""What a collector said longer ago is not so now."""
+AGAIN_NS: Final = 5_000_000_000
+"""Sites are looked up anew when so much time has passed, or when something new was stored."""
+MOST_OCTETS: Final = 4_194_304
+
+
+class LiveNow(NamedTuple):
+    """What is so now."""
+
+    sites: tuple[SiteNow, ...]
+    live: Mapping[str, Mapping[str, Any]]
+    """What each collector wrote last, by its name; without those that fell silent."""
+
+
+@dataclass(slots=True)
+class Look:
+    """Looks; what has not changed is not looked up again."""
+
+    lake: Lake
+    series: SiteSeries
+    estate: Callable[[], Estate]
+    _sites: tuple[SiteNow, ...] = ()
+    _of: tuple[int, int | None] = field(default=(0, None))
+
+    def __call__(self, now: int) -> LiveNow:
+        """Return what is so at `now` [ns since 1970]."""
+        version = self.lake.version(SITE_MINUTES.name)
+        at, of = self._of
+        if now - at >= AGAIN_NS or version != of:
+            moment = datetime.fromtimestamp(now / 1e9, UTC)
+            self._sites = sites_now(self.lake, self.series, self.estate(), moment)
+            self._of = (now, version)
+        return LiveNow(self._sites, live_files(self.lake.root / FOLDER, now))
+
+
+def live_files(folder: Path, now: int) -> dict[str, Mapping[str, Any]]:
+    """Return what collectors wrote into `folder` lately, by name; what cannot be read is left out."""
+    found: dict[str, Mapping[str, Any]] = {}
+    oldest = now / 1e9 - STALE.total_seconds()
+    for path in sorted(folder.glob("*.json")):
+        try:
+            stat = path.stat()
+            if stat.st_mtime < oldest or stat.st_size > MOST_OCTETS:
+                continue
+            stated = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            continue  # it was just replaced or taken away; the next second has it
+        if isinstance(stated, dict):
+            found[path.stem] = stated
+    return found
