@@ -31,6 +31,8 @@ ASKING_S: Final = 5.0
 LEAST_FREE: Final = 1 << 30
 """Free disk below which the store is about to stand still [octets]."""
 LITTLE_FREE: Final = 0.1
+FULL_SPOOL: Final = 0.8
+"""Part of its bound above which a spool is about to drop what it holds."""
 WORST_CLOCK_S: Final = 1.0
 BAD_CLOCK_S: Final = 0.1
 CAP_NET_RAW: Final = 13
@@ -248,6 +250,59 @@ def influx(settings: Settings) -> Iterator[Found]:
     yield Found("influxdb", "ok", f"InfluxDB {server.version} at {settings.influx.url} takes the token.")
 
 
+def spools(settings: Settings) -> Iterator[Found]:
+    """The spools on disk of what waits for the centre and for InfluxDB: writable, with room, and what waits in them."""
+    from analytics.store.spool import POSITION, SpoolSettings
+
+    folders: list[tuple[Path, int]] = []
+    if settings.wants("agent"):
+        folders.append((settings.agent.spool, settings.spool.octets))
+    if settings.wants("influx"):
+        root = settings.influx.spool
+        there = sorted(path.parent for path in root.glob(f"*/{POSITION}")) or [root]
+        folders += [(folder, SpoolSettings().octets) for folder in there]
+    if not folders:
+        yield Found("spools", "ok", "No spool is needed: rows go into the store alone.")
+    for folder, bound in folders:
+        if (folder / POSITION).exists():
+            yield from _spool(folder.absolute(), bound)
+            continue
+        parent = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+        if os.access(parent, os.W_OK | os.X_OK):
+            yield Found("spools", "ok", f"There is no spool in {folder.absolute()} yet: whoever needs it makes it.")
+        else:
+            sentence = f"No spool can be made in {folder.absolute()}: {parent} cannot be written to."
+            yield Found("spools", "problem", sentence, "Set another folder, or have somebody make it for this user.")
+
+
+def _spool(folder: Path, bound: int) -> Iterator[Found]:
+    from analytics.store.influx_writer import DEAD_LETTERS
+    from analytics.store.spool import SpoolError, look
+
+    try:
+        counts = look(folder)
+    except SpoolError as error:
+        yield Found("spools", "problem", _sentence(str(error)), f"See who owns {folder}.")
+        return
+    held = f"{counts.octets / 1e6:,.1f} of at most {bound / 1e6:,.0f} MB"
+    said = f"In the spool {folder} wait {plural(counts.waiting, 'record')}, {held}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Found("spools", "problem", f"The spool in {folder} cannot be written to.", f"See who owns {folder}.")
+    elif counts.octets > FULL_SPOOL * bound:
+        advice = "See why its server takes nothing; beyond the bound the oldest goes, and is counted."
+        yield Found("spools", "problem", f"{said}: it is nearly full.", advice)
+    else:
+        yield Found("spools", "ok", f"{said}.")
+    if shutil.disk_usage(folder).free < LEAST_FREE:
+        yield Found(
+            "spools", "warning", f"The disk of {folder} is nearly full.", "Make room: a full one takes no more."
+        )
+    letters = folder / DEAD_LETTERS
+    if letters.exists():
+        sentence = f"InfluxDB refused points: {letters} holds them and the reasons."
+        yield Found("spools", "warning", sentence, "Remove it once it was looked at.")
+
+
 def broker(settings: Settings) -> Iterator[Found]:
     """The MQTT broker, where an agent or a centre is set."""
     if not (settings.wants("broker") or settings.wants("agent")):
@@ -436,6 +491,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "tshark": tshark,
     "store": store,
     "influxdb": influx,
+    "spools": spools,
     "broker": broker,
     "clock": clock,
     "estate": estate,

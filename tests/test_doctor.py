@@ -27,6 +27,7 @@ if __name__ == "__main__":
 from analytics.health import ProcessHealth, balanced, write_health  # noqa: E402
 from analytics.store.influx_setup import set_up  # noqa: E402
 from analytics.store.lake import Lake  # noqa: E402
+from analytics.store.spool import Spool, look  # noqa: E402
 from api import probes  # noqa: E402
 from api.doctor import examined, told  # noqa: E402
 from api.main import shell  # noqa: E402
@@ -268,6 +269,29 @@ def test_an_influxdb_takes_the_token_or_refuses_it(tmp_path: Path, influxd: Infl
     (one,) = probes.influx(settings(tmp_path, text, CALLGAUGE_INFLUX_TOKEN="wrong"))
     assert one.verdict == "problem"
     assert "refuses the token" in one.sentence
+
+
+def test_spools_tell_what_waits_in_them_also_while_another_process_has_them(tmp_path: Path) -> None:
+    assert verdicts(probes.spools(settings(tmp_path))) == [("spools", "ok")]
+    text = f'[influx]\nurl = "http://127.0.0.1:9"\nspool = "{tmp_path}/points"\n[agent]\nsite = "york"\n'
+    text += f'spool = "{tmp_path}/sent"\n[spool]\noctets = 20000\nsegment_octets = 10000\n'
+    given = settings(tmp_path, text)
+    assert verdicts(probes.spools(given)) == [("spools", "ok"), ("spools", "ok")]
+    with Spool.open(tmp_path / "points" / "work-centre") as points, Spool.open(tmp_path / "sent") as sent:
+        points.append([b"x" * 10] * 7)
+        points.acknowledge(2)
+        sent.append([b"x" * 900] * 10)
+        assert look(tmp_path / "points" / "work-centre") == points.counts()
+        of_agent, of_influx = probes.spools(given)
+        assert (of_agent.verdict, of_influx.verdict) == ("ok", "ok")
+        assert "wait 10 records" in of_agent.sentence
+        assert "wait 5 records" in of_influx.sentence
+        sent.append([b"x" * 900] * 8)
+        (tmp_path / "points" / "work-centre" / "dead-letters.jsonl").write_text("{}\n")
+        found = list(probes.spools(given))
+    assert [one.verdict for one in found] == ["problem", "ok", "warning"]
+    assert "nearly full" in found[0].sentence
+    assert "refused points" in found[2].sentence
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

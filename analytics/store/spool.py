@@ -380,6 +380,32 @@ class Spool:
             self._indices.pop(segment.first, None)
 
 
+def look(root: Path) -> SpoolCounts:
+    """Return the counts of a spool that another process may have, as they lie on the disk; nothing is changed.
+
+    SpoolError where there is none, or it cannot be read.
+    """
+    try:
+        kept = decode_positions((root / POSITION).read_bytes())
+        cursor = kept.cursor if kept is not None else 0
+        newest, octets, torn = cursor, 0, 0
+        for first, path in sorted(
+            (first, path) for path in root.iterdir() if (first := first_of(path.name)) is not None
+        ):
+            try:
+                data = path.read_bytes()
+            except FileNotFoundError:
+                # It was read to its end meanwhile.
+                continue
+            placed, end = scan(data, after=first - 1)
+            newest = max([newest, *(one.sequence for one in placed[-1:])])
+            octets, torn = octets + len(data), len(data) - end
+    except OSError as error:
+        raise SpoolError(f"the spool in {root} cannot be read: {error.strerror}") from error
+    done = kept or Position(0, b"")
+    return SpoolCounts(newest, done.acknowledged, done.dropped, done.damaged, newest - cursor, octets, torn)
+
+
 def _read(path: Path, placed: Sequence[Placed]) -> list[Spooled]:
     """Return records that lie one after the other, with one read."""
     if not placed:
