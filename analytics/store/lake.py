@@ -81,6 +81,7 @@ class Lake:
         self._committed: dict[str, DeltaTable] = {}
         self._snapshots: dict[str, Snapshot] = {}
         self._connection: duckdb.DuckDBPyConnection | None = None
+        self._reader: duckdb.DuckDBPyConnection | None = None
 
     @classmethod
     def open(cls, root: Path, *, create: bool = False, settings: LakeSettings | None = None) -> Lake:
@@ -429,12 +430,34 @@ class Lake:
                 self._connection = self.connect()
             yield self._connection
 
+    @contextmanager
+    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Lend a connection for one question, from any thread; all share one bounded memory and what is known of files.
+
+        Nothing may be made in it that has a name: ask `query` for SQL and not `view`.
+        """
+        with self._lock:
+            if self._reader is None:
+                self._reader = self.connect()
+                # The files of a table never change: what their footers say is read once.
+                self._reader.execute("SET parquet_metadata_cache = true")
+            connection = self._reader.cursor()
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield connection
+        finally:
+            connection.close()
+
     def close(self) -> None:
-        """Let go of the private connection."""
+        """Let go of the private connections."""
         with self._appending:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+        with self._lock:
+            if self._reader is not None:
+                self._reader.close()
+                self._reader = None
 
 
 def _in_words(error: Exception) -> str:

@@ -7,7 +7,6 @@ to the same facts; sums of floats may differ in their last digit, for their orde
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,7 +56,7 @@ class LakeSeries:
         self, sites: Sequence[str] | None, since: datetime, until: datetime, step: str, *, zone: str = "UTC"
     ) -> pa.Table:
         """See `SiteSeries`."""
-        with closing(self.lake.connect()) as connection:
+        with self.lake.reading() as connection:
             return site_series(self.lake, connection, sites, since, until, step, zone=zone).cast(SERIES)
 
     def totals(self, sites: Sequence[str] | None, since: datetime, until: datetime) -> pa.Table:
@@ -67,16 +66,11 @@ class LakeSeries:
     def latest(self, sites: Sequence[str] | None, since: datetime, until: datetime) -> pa.Table:
         """See `SiteSeries`."""
         only: dict[str, Sequence[str]] = {"step": ["minute"]} | ({} if sites is None else {"site": sites})
-        with closing(self.lake.connect()) as connection:
-            view = self.lake.view(
-                connection,
-                SITE_MINUTES.name,
-                name="minutes",
-                since=since.astimezone(UTC),
-                until=until.astimezone(UTC),
-                only=only,
+        with self.lake.reading() as connection:
+            minutes = self.lake.query(
+                connection, SITE_MINUTES.name, since=since.astimezone(UTC), until=until.astimezone(UTC), only=only
             )
-            newest = f"SELECT * FROM {view} QUALIFY start = max(start) OVER (PARTITION BY site)"  # noqa: S608
+            newest = f"SELECT * FROM ({minutes}) QUALIFY start = max(start) OVER (PARTITION BY site)"  # noqa: S608
             columns = ", ".join(SERIES.names)
             found = connection.sql(f"SELECT {columns} FROM ({merged(newest)}) ORDER BY start, site")  # noqa: S608
             return found.to_arrow_table().cast(SERIES)
