@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
@@ -246,7 +247,7 @@ def element(side: str, site: str, name: str, pays_for: str, amount: str, source:
     return row
 
 
-def elements(sites: Sequence[Place]) -> Iterator[Sequence[object]]:
+def elements(sites: Sequence[Place], prices: Prices) -> Iterator[Sequence[object]]:
     """What each side costs a month."""
     rows = []
     for place in sites:
@@ -258,22 +259,25 @@ def elements(sites: Sequence[Place]) -> Iterator[Sequence[object]]:
             rows.append(element("legacy", place.site, "ISDN30 channels", "access", amount, f"{channels} at 13.20"))
         system = "520.00" if place.is_station else "95.00"
         rows.append(element("legacy", place.site, "PBX maintenance", "system", system, "maintenance contract"))
-        calls = "318.40" if place.is_station else "19.20"
+        calls = f"{Decimal('318.40' if place.is_station else '19.20') * prices.old_bills:.2f}"
         bill = element("legacy", place.site, "Call charges", "", calls, "bill of the baseline month", kind="usage")
         rows.append(bill)
     by_handset = {"key": "handsets"}
+    licences, capital = (f"{Decimal(amount) * prices.new_system:.2f}" for amount in (3_400, 360_000))
     rows += [
         element("legacy", "*", "Private circuits", "network", "6150.00", "30 circuits at 205.00", **by_handset),
         element("legacy", "*", "Moves and changes", "changes", "3600.00", "80 at 45.00", **by_handset),
         element("ip", "*", "WAN, share of voice", "network", "24000.00", "WAN contract", evidence="allocated",
                 key="busy_hour_mbit", alternatives="handsets", share="0.12", share_low="0.08", share_high="0.16"),
         element("ip", "*", "SIP channels", "access", "2160.00", "360 at 6.00", **by_handset),
-        element("ip", "*", "Licences and support", "system", "3400.00", "support contract", **by_handset),
-        element("ip", "*", "Capital", "system", "360000.00", "project account", key="handsets", amortise_months="60",
+        element("ip", "*", "Licences and support", "system", licences, "support contract", **by_handset),
+        element("ip", "*", "Capital", "system", capital, "project account", key="handsets", amortise_months="60",
                 valid_from=_YEAR_FROM),
         element("ip", "*", "Moves and changes", "changes", "600.00", "own time sheets", evidence="estimated",
                 key="handsets", low="400.00", high="900.00"),
     ]  # fmt: skip
+    if prices.dear_site:
+        rows.append(element("ip", prices.dear_site, "Line to the site", "network", "340.00", "carrier contract"))
     return (tuple(row[name] for name in ELEMENTS_HEAD) for row in rows)
 
 
@@ -288,7 +292,21 @@ def write(path: Path, head: Sequence[str], rows: Rows, remark: str = "") -> None
         writer.writerows(rows)
 
 
-def make(folder: Path) -> None:
+class Prices(NamedTuple):
+    """Factors on what things cost, for an estate with more calls than that of the example."""
+
+    old_bills: Decimal = Decimal(1)
+    """Call charges under the system it replaced."""
+    new_system: Decimal = Decimal(1)
+    """Capital, licences and support."""
+    dear_site: str = ""
+    """A site that costs more than before: its line is dear."""
+
+
+AS_IT_IS = Prices()
+
+
+def make(folder: Path, prices: Prices = AS_IT_IS) -> None:
     """Write the whole estate into a folder."""
     sites = places()
     folder.mkdir(parents=True, exist_ok=True)
@@ -306,17 +324,17 @@ def make(folder: Path) -> None:
     public = ("number", "label", "site", "target_seconds", "target_share", *dated)
     write(folder / "public_numbers.csv", public, public_numbers(sites))
     write(folder / "holidays.csv", ("date", "name"), HOLIDAYS, "Bank holidays of England and Wales.")
-    write_costs(folder, sites)
+    write_costs(folder, sites, prices)
 
 
-def write_costs(folder: Path, sites: Sequence[Place]) -> None:
+def write_costs(folder: Path, sites: Sequence[Place], prices: Prices) -> None:
     """Write what things cost: tariffs, elements, keys, baseline."""
     for name, rates in (("ip", ip_rates()), ("legacy", legacy_rates())):
         version = folder / "tariffs" / name / date(2025, 4, 1).isoformat()
         write(version / "rates.csv", RATES, rates, "All prices are invented.")
         write(version / "bands.csv", ("band", "days", "from", "to"), BANDS)
         write(version / "terms.csv", ("key", "value"), TERMS)
-    write(folder / "elements.csv", ELEMENTS_HEAD, elements(sites), "All amounts are invented.")
+    write(folder / "elements.csv", ELEMENTS_HEAD, elements(sites, prices), "All amounts are invented.")
     keys = [("handsets", one.site, str(one.telephones), one.since, "") for one in sites]
     keys += [("busy_hour_mbit", one.site, "1.6" if one.is_station else "0.2", one.since, "") for one in sites]
     write(folder / "keys.csv", ("key", "site", "value", "valid_from", "valid_to"), keys)

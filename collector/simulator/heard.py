@@ -78,6 +78,9 @@ class HeardSimulator(RecordSimulator):
         self.heard: list[Heard] = []
         """Calls since the list was last emptied."""
         self._faults = faults
+        self._by_place: dict[tuple[FaultKind, str], list[Fault]] = {}
+        for fault in faults:
+            self._by_place.setdefault((fault.kind, fault.place), []).append(fault)
         self._addresses = dict(_addresses(estate, self._by_site))
         self._site_of = {phone.device: phone.site for phone in self._phones}
         self._trunks = [trunk for trunk in estate.trunks if trunk.kind is TrunkKind.PSTN]
@@ -219,13 +222,16 @@ class HeardSimulator(RecordSimulator):
             marked = BEST_EFFORT
             if dice.random() < 0.10:
                 loss, run, jitter = dice.uniform(0.01, 0.06), 2.0, dice.uniform(15, 45)
-        if any(site is not None and self._is(FaultKind.CONGESTED_WAN, site, at) for site in sites):
+        if self._is(FaultKind.CONGESTED_WAN, sites[0] or "", at) or self._is(
+            FaultKind.CONGESTED_WAN, sites[1] or "", at
+        ):
             loss, run, jitter = dice.uniform(0.03, 0.11), 3.0, dice.uniform(25, 70)
         lost = min(expected, round(expected * loss))
         return Direction(expected, lost, max(1, round(lost / run)) if lost else 0, round(jitter, 3), marked)
 
     def _is(self, kind: FaultKind, place: str, at: int) -> bool:
-        return any(fault.kind is kind and fault.place == place and fault.holds(at) for fault in self._faults)
+        there = self._by_place.get((kind, place))
+        return there is not None and any(fault.holds(at) for fault in there)
 
     def _address(self, device: str) -> str:
         found = self._addresses.get(device)

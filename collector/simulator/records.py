@@ -291,7 +291,13 @@ def cucm_text(record: str, rows: Sequence[Mapping[str, int | str]]) -> str:
         ",".join(f'"{name}"' for name, _ in columns),
         ",".join("VARCHAR(50)" if is_text else "INTEGER" for _, is_text in columns),
     ]
+    # Most columns are the same in every row: only those that it names are written anew.
+    places = {name: (place, is_text) for place, (name, is_text) in enumerate(columns)}
+    bare = ['""' if is_text else "0" for _, is_text in columns]
     for row in rows:
-        cells = (f'"{row.get(name, "")}"' if is_text else str(row.get(name, 0)) for name, is_text in columns)
+        cells = list(bare)
+        for name, value in row.items():
+            place, is_text = places[name]
+            cells[place] = f'"{value}"' if is_text else str(value)
         lines.append(",".join(cells))
     return "\n".join(lines) + "\n"
