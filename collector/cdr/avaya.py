@@ -112,7 +112,8 @@ def stage(
     settings: ReadSettings = UNTOLD,
 ) -> Mapping[int, Staged]:
     """Stage files for the lake."""
-    return stage_batches(connection, files, rejects, settings, read)
+    # Where a segment begins is told by those before it.
+    return stage_batches(connection, files, rejects, settings, read, head=None)
 
 
 def _records(stream: BinaryIO, settings: ReadSettings, clock: LocalClock) -> Iterator[tuple[int, Parsed | Reject]]:

@@ -26,4 +26,6 @@ def detect(head: bytes, name: str, formats: Sequence[str] = FORMATS) -> Layout |
 def _sniff(format_: str, head: bytes) -> Layout | None:
     module = importlib.import_module(f"collector.cdr.{format_}")
     columns: tuple[str, ...] | None = module.sniff(head)
-    return None if columns is None else Layout(format_, "cdr", columns)
+    # mod_json_cdr writes a file for each call; all the others add lines to one.
+    is_added_to = columns != getattr(module, "JSON", None)
+    return None if columns is None else Layout(format_, "cdr", columns, is_added_to=is_added_to)

@@ -60,6 +60,8 @@ class Layout:
     """Names of its columns in the file's order; empty where the format has none."""
     first_line: int = 1
     """Line of the first record, from 1."""
+    is_added_to: bool = False
+    """Whether systems add lines to such a file as calls end."""
 
 
 Detect = Callable[[bytes, str], Layout | None]
@@ -89,7 +91,13 @@ class CdrFile:
     minute: datetime | None = None
     """CUCM: UTC minute in the name."""
     stamp: tuple[int, int] | None = None
-    """Octets on disk and time of change [ns] when it was hashed."""
+    """Octets on disk and time of change [ns] when it was hashed; None where it may grow meanwhile."""
+    is_added_to: bool = False
+    """Whether its writer adds lines to it: then a longer file with the same begin is the same file later."""
+    start: int = 0
+    """Octets at its begin that were read before, when it was shorter; unpacked, up to the end of a line."""
+    lines_before: int = 0
+    """Lines in them."""
 
     @property
     def is_unchanged(self) -> bool:
@@ -233,46 +241,96 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_size, status.st_mtime_ns
 
 
-def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFile | Skipped:
-    """Hash a file and tell what it holds; `stamp` is its size and time of change when it was found.
+class Watched(NamedTuple):
+    """What was seen of a file while it was watched."""
 
-    A packed file that breaks off is left alone as a whole: half of a file would be another file, with another hash.
-    """
+    is_settled: bool
+    """It has not changed for as long as a whole file takes to be whole."""
+    is_over: bool
+    """It has not changed for so long that nothing more is to come, whether its last line has an end or not."""
+
+
+class _Hashed(NamedTuple):
+    """A file that was read once."""
+
+    whole: str
+    size: int
+    in_lines: str
+    """Hash of it up to the end of its last line that has one."""
+    size_in_lines: int
+    head: bytes
+    tail: bytes
+    """Its last octet that is no white space."""
+
+
+def _hash(path: Path, size: int) -> _Hashed | Skipped:
+    """Hash a file of about `size` octets; unpacked."""
     try:
         source = open_source(str(path))
     except CaptureError as error:
         return Skipped(path, "unreadable", str(error).removeprefix(f"{path}: "))
-    digest, size, head = hashlib.sha256(), 0, b""
+    digest, read, head, tail = hashlib.sha256(), 0, b"", b""
+    lines, in_lines = digest.copy(), 0
     with source:
-        buffer = bytearray(min(PIECE, max(HEAD, (stamp[0] if stamp else PIECE) + 1)))
+        buffer = bytearray(min(PIECE, max(HEAD, size + 1)))
         view = memoryview(buffer)
         while count := source.read_into(view):
-            digest.update(view[:count])
-            size += count
+            end = buffer.rfind(b"\n", 0, count) + 1
+            digest.update(view[:end])
+            if end:
+                lines, in_lines = digest.copy(), read + end
+            digest.update(view[end:count])
+            read += count
             if len(head) < HEAD:
                 head += bytes(view[: min(count, HEAD - len(head))])
+            tail = bytes(view[max(0, count - HEAD) : count]).rstrip()[-1:] or tail
         problem = source.problem
     if problem is not None:
         return Skipped(path, "unreadable", problem)
-    if stamp is not None and _stamp(path) != stamp:
+    return _Hashed(digest.hexdigest(), read, lines.hexdigest(), in_lines, head, tail)
+
+
+def identify(
+    path: Path, stamp: tuple[int, int] | None, detect: Detect, watched: Watched | None = None
+) -> CdrFile | Skipped:
+    """Hash a file and tell what it holds; `stamp` is its size and time of change when it was found.
+
+    A packed file that breaks off is left alone as a whole: half of a file would be another file, with another hash.
+    A file that is `watched` is taken up to the end of its last line where lines are added to it; where it comes whole,
+    not before it seems to be.
+    """
+    hashed = _hash(path, stamp[0] if stamp else PIECE)
+    if isinstance(hashed, Skipped):
+        return hashed
+    is_changed = stamp is not None and _stamp(path) != stamp
+    if is_changed and watched is None:
         return Skipped(path, "changing", "changed while it was read; left for the next time")
-    if not size:
+    if not hashed.size:
         return Skipped(path, "empty", "is empty")
     try:
-        layout = detect(head, path.name)
+        layout = detect(hashed.head, path.name)
     except MissingColumnError as error:
         return Skipped(path, "missing_column", str(error))
     except LayoutError as error:
         return Skipped(path, "unknown_columns", str(error))
     if layout is None:
         return Skipped(path, "unknown_format", "is of no format that is known")
+    sha256, size = hashed.whole, hashed.size
+    if watched is not None:
+        why = _not_yet(hashed, layout, watched, is_changed)
+        if why is not None:
+            return Skipped(path, *why)
+        if layout.is_added_to:
+            stamp = None
+            if not watched.is_over or is_changed:
+                sha256, size = hashed.in_lines, hashed.size_in_lines
     parts = name_parts(path.name)
     return CdrFile(
         path=path,
         name=path.name.encode("utf-8", "backslashreplace").decode("utf-8"),  # names are octets, not always UTF-8
         format=layout.format,
         record=layout.record,
-        sha256=digest.hexdigest(),
+        sha256=sha256,
         size=size,
         columns=layout.columns,
         first_line=layout.first_line,
@@ -280,4 +338,20 @@ def identify(path: Path, stamp: tuple[int, int] | None, detect: Detect) -> CdrFi
         sequence=parts.sequence if parts else None,
         minute=parts.minute if parts else None,
         stamp=stamp,
+        is_added_to=layout.is_added_to,
     )
+
+
+def _not_yet(hashed: _Hashed, layout: Layout, watched: Watched, is_changed: bool) -> tuple[str, str] | None:
+    """Why a watched file is not read yet."""
+    if layout.is_added_to:
+        if not hashed.size_in_lines and not watched.is_over:
+            return "cut_row", "has no whole line yet"
+        return None
+    if is_changed or not watched.is_settled:
+        return "changing", "is being written to"
+    closing = {b"{": b"}", b"[": b"]"}.get(hashed.head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1])
+    is_whole = hashed.size_in_lines == hashed.size if closing is None else hashed.tail == closing
+    if not is_whole and not watched.is_over:
+        return "cut_row", "ends within a record: the rest is still to come"
+    return None

@@ -25,11 +25,13 @@ from analytics.store.schema import CDR_ROWS, IMPORTS, PHONE_REPORTS
 from collector.cdr import asterisk, avaya, cucm, freeswitch, mapped
 from collector.cdr.cutting import WINDOW, FileChangedError, Tally
 from collector.cdr.detect import FORMATS, detect
-from collector.cdr.files import CdrFile, Found, Layout, Skipped, identify
+from collector.cdr.files import CdrFile, Found, Layout, Skipped, Watched, identify
+from collector.cdr.grown import unread
 from collector.cdr.journal import Journal
 from collector.cdr.ledger import (
     calls_and_copies,
     connected,
+    imported_ends,
     imported_keys,
     imports_table,
     missing,
@@ -106,6 +108,7 @@ class Summary:
 
 FAILURES: Final = frozenset({"unknown_format", "unknown_columns", "missing_column", "unreadable", "changed"})
 """Reasons for a skipped file that are somebody's mistake; the others are as they should be."""
+CHANGED: Final = "changed while it was read; it and what was read with it are left for the next time"
 
 
 @dataclass(slots=True)
@@ -130,8 +133,10 @@ class Import:
         self._report = report
         self.progress = Progress()
         self.summary = Summary()
+        self.in_lake: set[str] = set()
+        """SHA-256 of files all of which is imported, now or before."""
 
-    def identify(self, found: Found) -> list[CdrFile]:
+    def identify(self, found: Found, watched: Mapping[Path, Watched] | None = None) -> list[CdrFile]:
         """Hash files and tell what they hold, each content once; two at a time, for hashing takes a core."""
         self.summary.found = len(found.files) + len(found.skipped)
         self.summary.skipped += found.skipped
@@ -139,7 +144,8 @@ class Import:
         told = partial(_detect, self._settings)
         files: dict[str, CdrFile] = {}
         with ThreadPoolExecutor(2, thread_name_prefix="cdr-hash") as pool:
-            looked = pool.map(lambda path: identify(path, found.stamps[path], told), found.files)
+            seen = watched or {}
+            looked = pool.map(lambda path: identify(path, found.stamps[path], told, seen.get(path)), found.files)
             for path, each in zip(found.files, looked, strict=True):
                 self._advance(found.stamps[path][0])
                 if isinstance(each, Skipped):
@@ -151,9 +157,10 @@ class Import:
     def into(self, lake: Lake, journal: Journal, files: Sequence[CdrFile], now: datetime) -> None:
         """Bring files into the lake that are not there, group by group."""
         known = imported_keys(lake, [file.file_key for file in files])
-        wanted = [file for file in files if file.file_key not in known]
-        self.summary.already += len(files) - len(wanted)
+        self.in_lake.update(file.sha256 for file in files if file.file_key in known)
         journal.forget(journal.pending & known)
+        wanted = self._unread(lake, journal, [file for file in files if file.file_key not in known])
+        self.summary.already += len(self.in_lake)
         for group in self._groups(wanted):
             keys = [file.file_key for file in group]
             half_done = present(lake, journal.pending.intersection(keys))
@@ -165,6 +172,24 @@ class Import:
             self._acknowledge(lake, group, staged, now)
             journal.forget(keys)
         self._look_back(lake, wanted)
+
+    def _unread(self, lake: Lake, journal: Journal, files: Sequence[CdrFile]) -> list[CdrFile]:
+        """Of files that grow, the parts that were not read when they were shorter; the others as they are."""
+        found = [file for file in files if not file.is_added_to]
+        added_to = [file for file in files if file.is_added_to]
+        half_done = frozenset().union(*present(lake, journal.pending).values()) if added_to else frozenset()
+        for source in sorted({file.format for file in added_to}):
+            of_source = [file for file in added_to if file.format == source]
+            ends = imported_ends(lake, source, max(file.size for file in of_source))
+            for file in of_source:
+                parts = unread(file, ends, half_done) if ends or half_done else [file]
+                if parts is None:
+                    self.summary.skipped.append(Skipped(file.path, "changed", CHANGED))
+                elif not parts:
+                    self.in_lake.add(file.sha256)
+                else:
+                    found += parts
+        return found
 
     def try_out(self, connection: duckdb.DuckDBPyConnection, files: Sequence[CdrFile]) -> None:
         """Read files and say what would be kept, without keeping it."""
@@ -209,8 +234,7 @@ class Import:
             return append(lake, group, half_done)
         except FileChangedError as error:
             self._rejects.undo(mark)
-            sentence = "changed while it was read; it and what was read with it are left for the next time"
-            self.summary.skipped.append(Skipped(error.file.path, "changed", sentence))
+            self.summary.skipped.append(Skipped(error.file.path, "changed", CHANGED))
             return None
 
     def _append_cut(
@@ -277,6 +301,7 @@ class Import:
         lake.append(IMPORTS.name, imports_table(rows, now), batch=f"imports {_batch_name(group)}")
         for file in group:
             self._count(file, staged[file.file_key])
+            self.in_lake.add(file.sha256)
 
     def _count(self, file: CdrFile, staged: Staged) -> None:
         summary = self.summary
@@ -312,7 +337,8 @@ def _detect(settings: ImportSettings, head: bytes, name: str) -> Layout | None:
     if settings.mapping is None:
         return detect(head, name, settings.formats)
     columns = mapped.sniff(head, settings.mapping)
-    return None if columns is None else Layout(settings.mapping.source, "cdr", columns)
+    is_added_to = "\n".encode(settings.mapping.encoding) == b"\n"
+    return None if columns is None else Layout(settings.mapping.source, "cdr", columns, is_added_to=is_added_to)
 
 
 def _batch_name(group: Sequence[CdrFile]) -> str:

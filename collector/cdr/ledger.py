@@ -49,6 +49,17 @@ def imported_keys(lake: Lake, keys: Iterable[int]) -> set[int]:
         return {key for (key,) in connection.execute(sql).fetchall()}
 
 
+def imported_ends(lake: Lake, source: str, most: int) -> dict[int, set[int]]:
+    """Lengths of imported files of a format that are at most so long [octets], and the keys of those files."""
+    found: dict[int, set[int]] = {}
+    with connected(lake) as connection:
+        view = lake.view(connection, IMPORTS.name)
+        sql = f"SELECT octets, file_key FROM {view} WHERE source = $1 AND octets <= $2"  # noqa: S608 - own names
+        for octets, key in connection.execute(sql, [source, most]).fetchall():
+            found.setdefault(octets, set()).add(key)
+    return found
+
+
 def present(lake: Lake, keys: Collection[int]) -> dict[str, frozenset[int]]:
     """Those files, of some that may be half imported, whose rows are in each table."""
     found: dict[str, frozenset[int]] = {CDR_ROWS.name: frozenset(), PHONE_REPORTS.name: frozenset()}
@@ -82,6 +93,7 @@ def imports_table(files: Sequence[tuple[CdrFile, Staged, int]], now: datetime) -
             "last": staged.last,
             "node": file.node,
             "sequence": file.sequence,
+            "octets": file.size,
         }
         for file, staged, rejected in files
     ]

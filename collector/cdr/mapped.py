@@ -86,7 +86,8 @@ def stage(
     settings: ReadSettings = UNTOLD,
 ) -> Mapping[int, Staged]:
     """Stage files for the lake."""
-    return stage_batches(connection, files, rejects, settings, lambda stream, told: read(stream, mapping, told))
+    head = mapping.skip_lines + int(mapping.header)
+    return stage_batches(connection, files, rejects, settings, lambda stream, told: read(stream, mapping, told), head)
 
 
 def places(mapping: FileMapping, fields: Sequence[str]) -> dict[str, int]:
