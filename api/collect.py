@@ -30,6 +30,10 @@ def collect(
         list[str] | None,
         typer.Option("--interface", "-i", metavar="IFACE", help="Capture on this interface; may be given again."),
     ] = None,
+    read: Annotated[
+        str | None,
+        typer.Option("--read", metavar="PIPE", help="Read a capture that is being written; - is standard input."),
+    ] = None,
     bpf: Annotated[str | None, typer.Option("--bpf", metavar="EXPR", help="Capture filter, as tcpdump has it.")] = None,
     hep: Annotated[
         list[str] | None,
@@ -130,13 +134,15 @@ def collect(
     try:
         outlets = _outlets(settings, broker, site)
         sources = _packet_sources(packets, settings.live)
+        if read is not None:
+            sources.append(_piped_source(read, settings.live))
         if hep or settings.wants("hep"):
             received = with_given(settings.hep, auth_key=hep_key.encode() if hep_key else None, **keys)
             sources.append(_hep_source(hep, received, agent))
         if publish or settings.wants("publish"):
             sources.append(_publish_source(publish, settings.publish, agent))
         if not sources:
-            say("nothing to collect from: name an interface with -i, or an address with --hep or --publish")
+            say("nothing to collect from: name an interface with -i, a pipe with --read, or an address with --hep or --publish")
             return UNUSABLE
         root: Path | None = store or settings.store
         if outlets.agent is not None and store is None and "store" not in settings.origins:
@@ -174,6 +180,13 @@ def _packet_sources(packets: PacketSettings, live: LiveSettings) -> list[Source]
     from collector.live.packets import PacketSource
 
     return [PacketSource(packets, live)] if packets.interfaces else []
+
+
+def _piped_source(path: str, live: LiveSettings) -> Source:
+    """A source that reads a capture of another program; CaptureError where there is none."""
+    from collector.live.piped import PipedSource
+
+    return PipedSource(path, live)
 
 
 def _hep_source(addresses: list[str] | None, settings: HepSettings, agent: str) -> Source:

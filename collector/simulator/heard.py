@@ -81,9 +81,12 @@ class HeardSimulator(RecordSimulator):
         self._by_place: dict[tuple[FaultKind, str], list[Fault]] = {}
         for fault in faults:
             self._by_place.setdefault((fault.kind, fault.place), []).append(fault)
-        self._addresses = dict(_addresses(estate, self._by_site))
-        self._site_of = {phone.device: phone.site for phone in self._phones}
+        self.addresses = dict(_addresses(estate, self._by_site))
+        """Address of each telephone, by its device."""
+        self._site_of = {phone.device: phone.site for phone in self.phones}
         self._trunks = [trunk for trunk in estate.trunks if trunk.kind is TrunkKind.PSTN]
+        self.trunks = [trunk.device for trunk in self._trunks if trunk.valid.last is None]
+        """Trunks to the public network that are still there."""
         self._reference = seed * 10_000_000
         self._leg = seed * 20_000_000
 
@@ -139,7 +142,7 @@ class HeardSimulator(RecordSimulator):
         if not self._is(FaultKind.DEAD_TRUNK, trunk, at):
             yield from super()._outbound(at, trunk)
             return
-        phone, number = self._dice.choice(self._phones), self._far()
+        phone, number = self._dice.choice(self.phones), self.far_number()
         self.truth.outbound_calls[phone.site] += 1
         failed = self._record(at, None, phone.extension, self._dialled(phone, number), phone.device, trunk, ringing=1)
         yield failed | {"destCause_value": NETWORK_OUT_OF_ORDER}
@@ -234,12 +237,17 @@ class HeardSimulator(RecordSimulator):
         return there is not None and any(fault.holds(at) for fault in there)
 
     def _address(self, device: str) -> str:
-        found = self._addresses.get(device)
-        return found if found is not None else f"{GATEWAYS}{10 + sum(device.encode()) % 200}"
+        found = self.addresses.get(device)
+        return found if found is not None else gateway(device)
 
     def _key(self) -> str:
         bits = f"{self._dice.getrandbits(128):032x}"
         return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-8{bits[17:20]}-{bits[20:]}"
+
+
+def gateway(trunk: str) -> str:
+    """Address of a trunk."""
+    return f"{GATEWAYS}{10 + sum(trunk.encode()) % 200}"
 
 
 def _addresses(estate: Estate, phones: Mapping[str, Sequence[Phone]]) -> Iterator[tuple[str, str]]:

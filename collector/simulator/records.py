@@ -76,9 +76,9 @@ class RecordSimulator:
         self._dice = random.Random(seed)
         self._zone = ZoneInfo(estate.settings.timezone)
         self._calls = calls_a_day
-        self._phones = list(_phones(estate))
+        self.phones = list(_phones(estate))
         self._by_site: dict[str, list[Phone]] = {}
-        for phone in self._phones:
+        for phone in self.phones:
             self._by_site.setdefault(phone.site, []).append(phone)
         self._poor = frozenset(phone.device for phone in self._by_site.get(poor_site or "", ()))
         self._access = {plan.site: plan.access_digits for plan in estate.plans}
@@ -105,7 +105,7 @@ class RecordSimulator:
         return records, reports
 
     def _outbound(self, at: int, trunk: str) -> Iterator[Record]:
-        phone, number = self._dice.choice(self._phones), self._far()
+        phone, number = self._dice.choice(self.phones), self.far_number()
         yield from self._call_out(at, trunk, phone, number, self._talk())
 
     def _call_out(self, at: int, trunk: str, phone: Phone, number: str, talk: int, cause: int = 16) -> Iterator[Record]:
@@ -132,40 +132,40 @@ class RecordSimulator:
             yield extra
 
     def _unanswered(self, at: int, trunk: str) -> Iterator[Record]:
-        phone, number = self._dice.choice(self._phones), self._far()
+        phone, number = self._dice.choice(self.phones), self.far_number()
         self.truth.outbound_calls[phone.site] += 1
         yield self._record(at, None, phone.extension, self._dialled(phone, number), phone.device, trunk)
 
     def _dropped(self, at: int, trunk: str) -> Iterator[Record]:
         """A call that the network ends, and its repetition half a minute later."""
-        phone, number, talk = self._dice.choice(self._phones), self._far(), self._dice.randint(20, 120)
+        phone, number, talk = self._dice.choice(self.phones), self.far_number(), self._dice.randint(20, 120)
         self.truth.redials[phone.site] += 1
         yield from self._call_out(at, trunk, phone, number, talk, cause=41)
         again = at + RINGING_S + talk + self._dice.randint(10, 40)
         yield from self._call_out(again, trunk, phone, number, self._talk())
 
     def _inner(self, at: int, _: str) -> Iterator[Record]:
-        one, other = self._dice.sample(self._phones, 2)
+        one, other = self._dice.sample(self.phones, 2)
         self.truth.inner_calls[one.site] += 1
         yield self._record(at, self._talk(), one.extension, other.extension, one.device, other.device)
 
     def _inbound(self, at: int, trunk: str) -> Iterator[Record]:
         public = self._dice.choice(self._estate.public_numbers) if self._dice.random() < 0.5 else None
         site = public.site if public is not None and public.site in self._by_site else None
-        phone = self._dice.choice(self._by_site[site] if site else self._phones)
+        phone = self._dice.choice(self._by_site[site] if site else self.phones)
         self.truth.inbound_calls[phone.site] += 1
         waited = min(180, round(self._dice.expovariate(1 / RINGING_S)))
         talk = None if self._dice.random() < ABANDONED else self._talk()
-        record = self._record(at, talk, self._far(), phone.extension, trunk, phone.device, waited)
+        record = self._record(at, talk, self.far_number(), phone.extension, trunk, phone.device, waited)
         if public is not None:
             record |= {"originalCalledPartyNumber": public.number, "huntPilotDN": public.number}
         yield record
 
     def _transfer(self, at: int, trunk: str) -> Iterator[Record]:
         """A call out, blind transferred to a colleague: three records, one leg on the trunk."""
-        phone = self._dice.choice(self._phones)
+        phone = self._dice.choice(self.phones)
         colleague = self._dice.choice(self._by_site[phone.site])
-        number, first, second = self._far(), max(10, self._talk()), self._talk()
+        number, first, second = self.far_number(), max(10, self._talk()), self._talk()
         self.truth.outbound_calls[phone.site] += 1
         self.truth.outbound_seconds[phone.site] += first + second
         split = {"origCause_value": 393216, "destCause_value": 393216}
@@ -240,7 +240,8 @@ class RecordSimulator:
                 "pkid": str(uuid.UUID(int=self._dice.getrandbits(128), version=4)),
             }
 
-    def _far(self) -> str:
+    def far_number(self) -> str:
+        """A number of the public network."""
         start = self._dice.choices(list(FAR), list(FAR.values()))[0]
         missing = LENGTHS.get(start, len(start)) - len(start)
         return start + "".join(self._dice.choices("0123456789", k=missing))
