@@ -64,6 +64,8 @@ class BatchWriter:
             "use_dictionary": [c.name for c in stored if c.name not in numbers],
             # Most numbers are near the one before: this takes less space than a dictionary and less time.
             "column_encoding": dict.fromkeys(numbers, "DELTA_BINARY_PACKED"),
+            # Row groups of one day hold all texts from the first to the last: what to pass over is told by numbers.
+            "write_statistics": [c.name for c in stored if c.kind is not Kind.TEXT],
         }
         self._pruned = pruned_columns(table)
         self._open: dict[tuple[str, ...], _Part] = {}
