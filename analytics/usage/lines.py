@@ -196,14 +196,14 @@ def lined_sql(source: str) -> str:
 def line_up(connection: duckdb.DuckDBPyConnection) -> None:
     """Fill `troubled` with the lines that were poor or dropped."""
     connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE suspected AS
+        SELECT rowid AS rid FROM records WHERE {_CAUSE} IN {DROPPED_CAUSES} AND up IS NOT NULL AND calling IS NOT NULL
+        UNION SELECT call FROM heard WHERE poor
+        UNION SELECT j.rid FROM joined j JOIN heard q ON q.call = j.call WHERE poor
+    """)
+    connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE suspects AS
-        SELECT rowid AS rid, * FROM records
-        WHERE up IS NOT NULL AND calling IS NOT NULL AND {_CAUSE} IN {DROPPED_CAUSES}
-        UNION
-        SELECT r.rid, r.* EXCLUDE (rid) FROM {_EVERY} r SEMI JOIN (
-            SELECT call AS rid FROM heard WHERE poor UNION
-            SELECT j.rid FROM joined j JOIN heard q ON q.call = j.call WHERE poor) USING (rid)
-        WHERE up IS NOT NULL AND calling IS NOT NULL
+        SELECT * FROM {_EVERY} SEMI JOIN suspected USING (rid) WHERE up IS NOT NULL AND calling IS NOT NULL
     """)
     connection.execute(f"""
         CREATE OR REPLACE TEMP TABLE troubled AS

@@ -1,7 +1,8 @@
 """Who is on each side of a record, and what class a dialled number has.
 
-Millions of records name a few thousand devices and numbers: each distinct one is looked up once a local day, in the
-stated order (device, subnet, number range), and joined back. Local days come from the zone's own changes of offset.
+Millions of records name a few thousand devices and numbers: each distinct one is looked up once for all local days on
+which the estate is the same, in the stated order (device, subnet, number range), and joined back. Local days come from
+the zone's own changes of offset.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from analytics.attribution import Attribution, Attributor
 from analytics.cost.number_classes import UNKNOWN
 from analytics.cost.numbers import Destination, NumberReader
 from analytics.sites import DialPlan, Estate
-from analytics.usage.records import NEEDED
+from analytics.usage.records import MOST_DAYS, NEEDED
 
 _DAY = timedelta(days=1)
+FURTHEST = MOST_DAYS + 2
+"""Days by which the local day of a record of a call that goes on over the window may lie outside it."""
 
 
 def offset_sql(zone: ZoneInfo, column: str, first: date, last: date) -> str:
@@ -52,6 +55,15 @@ def offset_sql(zone: ZoneInfo, column: str, first: date, last: date) -> str:
     return f"(CASE {cases} ELSE {base}000000 END)::BIGINT"
 
 
+def _same_day(changes: Sequence[date], column: str, first: date, last: date) -> str:
+    """Return SQL for the day that stands for a local day: the last one on which the estate changed, else the first."""
+    days = [day for day in changes if first < day <= last]
+    if not days:
+        return f"DATE '{first}'"
+    cases = " ".join(f"WHEN {column} >= DATE '{day}' THEN DATE '{day}'" for day in reversed(days))
+    return f"CASE {cases} ELSE DATE '{first}' END"
+
+
 def _offset(zone: ZoneInfo, moment: datetime) -> int:
     offset = moment.astimezone(zone).utcoffset()
     assert offset is not None  # an aware datetime has one
@@ -70,12 +82,14 @@ _NAME = pa.schema([("name", pa.int32()), ("device", pa.string())])
 def sides(
     connection: duckdb.DuckDBPyConnection, attributor: Attributor, zone: ZoneInfo, first: date, last: date
 ) -> None:
-    """Fill `records` from `once`: each with its local day, and site, evidence and trunk of both sides."""
+    """Fill `records` from `once`: each with its local day, and site, evidence and trunk of both sides.
+
+    For all days on which the estate is the same, the first of them stands: what it says of a party is looked up once.
+    """
     offset = offset_sql(zone, "origination", first, last)
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP VIEW keyed AS
-        SELECT *, CAST(make_timestamp(epoch_us(origination) + {offset}) AS DATE) AS lday FROM once
-    """)
+    local = f"CAST(make_timestamp(epoch_us(origination) + {offset}) AS DATE)"
+    day = _same_day(attributor.change_days, local, first - FURTHEST * _DAY, last + FURTHEST * _DAY)
+    connection.execute(f"CREATE OR REPLACE TEMP VIEW keyed AS SELECT *, {day} AS lday FROM once")
     # Millions of records hold an index of what is said of each side, and not its words.
     places: dict[str, int] = {}
     if _devices(connection, attributor, places):
