@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from analytics.store.arrow_rows import arrow_table
 from analytics.store.influx import InfluxError, InfluxSettings
 from analytics.store.influx_points import Points, site_minute_points, stream_interval_points
 from analytics.store.influx_writer import InfluxWriter, WriterCounts
-from analytics.store.schema import INTERVALS, SITE_MINUTES, table
+from analytics.store.schema import INTERVALS, SITE_MINUTES
 from analytics.store.settings import StoreError
 from analytics.store.spool import Spool, SpoolCounts
 from api import __version__
-from api.lake_rows import Row
 from collector.transport.agent import Agent, AgentCounts, AgentSettings
 
 LAST_POINTS_S = 10.0
@@ -29,17 +27,6 @@ LAST_POINTS_S = 10.0
 ROOM_S = 0.05
 AGAIN_S = 1.0
 _logger = logging.getLogger("callgauge.influx")
-
-
-def whole(name: str, rows: Sequence[Row]) -> pa.Table:
-    """Return rows with all columns of their table: also minutes of sites, which are counted without two of them."""
-    if name != SITE_MINUTES.name:
-        return arrow_table(table(name), rows)
-    made = []
-    for row in rows:
-        month = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=row["start"])).date().replace(day=1)
-        made.append({**row, "step": "minute", "month": month})
-    return arrow_table(SITE_MINUTES, made)
 
 
 class InfluxOutlet:
@@ -151,7 +138,7 @@ class Outlets:
         """Let go of the spools."""
         self._open.close()
 
-    async def publish(self, name: str, rows: Sequence[Row], stopping: asyncio.Event) -> None:
+    async def publish(self, name: str, rows: pa.Table, stopping: asyncio.Event) -> None:
         """Hand rows to the agent, and wait for room; not for ever once `stopping` is set: then they are dropped."""
         if self.agent is None:
             return
@@ -159,12 +146,12 @@ class Outlets:
         while self.agent.full and waited < LAST_POINTS_S:
             await asyncio.sleep(ROOM_S)
             waited += ROOM_S if stopping.is_set() else 0.0
-        self.agent.offer(name, await asyncio.to_thread(whole, name, rows))
+        self.agent.offer(name, rows)
 
-    async def point(self, name: str, rows: Sequence[Row], source: str, batch: str, sequence: int) -> None:
+    async def point(self, name: str, rows: pa.Table, source: str, batch: str, sequence: int) -> None:
         """Hand rows to InfluxDB's spool; SpoolError where the disk is full: they were not taken."""
         if self._influx is not None:
-            await self._influx.put(name, await asyncio.to_thread(whole, name, rows), source, batch, sequence)
+            await self._influx.put(name, rows, source, batch, sequence)
 
     async def run(self) -> None:
         """Send until `stop`."""

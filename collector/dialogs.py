@@ -16,7 +16,7 @@ from collector.media.book import MediaBook
 from collector.negotiation import CALLEE, CALLER, FormatTable, Negotiation, Party
 from collector.protocols.sip import SipMessage
 from collector.protocols.sip_values import parse_name_addr
-from collector.transactions import TIMER_B, Heard, Seen, heard_before
+from collector.transactions import TIMER_B, Heard, Seen, has_other_branches, heard_before, seen_key
 
 DIALOG_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
 """Methods that only a call has; all others may stand alone."""
@@ -369,9 +369,8 @@ class LegRecord:
         """
         if not self.invites or dst != self.src or not message.branch or self.seen is None:
             return False
-        hops = self.seen.get(("INVITE", message.cseq, 0, message.from_tag, ""), [])
-        branches = [hops[place + 1] for place in range(0, len(hops), 4) if hops[place] == dst]
-        return bool(branches) and all(branches) and message.branch not in branches
+        invite = seen_key("INVITE", message.cseq, 0, message.from_tag, "")
+        return has_other_branches(self.seen, invite, dst, message.branch)
 
     def _note_callee(self, message: SipMessage, own: bool) -> None:
         tag = message.to_tag

@@ -8,6 +8,7 @@ dialogs wants to see it once.
 from __future__ import annotations
 
 import enum
+from array import array
 
 from collector.facts import Endpoint
 from collector.protocols.sip import SipMessage
@@ -20,7 +21,16 @@ COPY_WINDOW = 50_000_000
 _SEEN_LIMIT = 512
 _HOPS_LIMIT = 16
 
-Seen = dict[tuple[str, int, int, str, str], list[object]]
+Seen = dict[int, "array[int]"]
+"""Messages of a Call-ID by what stays along the path; of each hop sender, branch, time [ns] and size.
+
+All of them by 64 bits of their hash, keyed anew in each process: as text they would be most of what a call takes.
+"""
+
+
+def seen_key(method: str, cseq: int, status: int, from_tag: str, to_tag: str) -> int:
+    """What a message is known by."""
+    return hash((method, cseq, status, from_tag, to_tag))
 
 
 class Heard(enum.Enum):
@@ -41,23 +51,30 @@ def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Hea
     Along a path Via and addresses change; method, CSeq, tags and status do not (RFC 3261 16.6). On one hop a
     retransmission has the same branch and sender (17.2.3). A provisional response that grew is a new one.
     """
-    key = (message.method or message.cseq_method, message.cseq, message.status, message.from_tag, message.to_tag)
+    method = message.method or message.cseq_method
+    key = seen_key(method, message.cseq, message.status, message.from_tag, message.to_tag)
     hops = seen.get(key)
     size = len(message.raw)
+    sender, branch = hash(src), hash(message.branch)
     if hops is None:
         if len(seen) >= _SEEN_LIMIT:
             seen.clear()
-        seen[key] = [src, message.branch, at, size]
+        seen[key] = array("q", (sender, branch, at, size))
         return Heard.FIRST
-    branch = message.branch
     for start in range(0, len(hops), 4):
-        if hops[start] == src and hops[start + 1] == branch:
+        if hops[start] == sender and hops[start + 1] == branch:
+            since, hops[start + 2] = hops[start + 2], at
             if hops[start + 3] != size and 100 < message.status < 200:
-                hops[start + 2 : start + 4] = [at, size]
+                hops[start + 3] = size
                 return Heard.FIRST
-            since = hops[start + 2]
-            hops[start + 2] = at
-            return Heard.AGAIN if isinstance(since, int) and at - since >= COPY_WINDOW else Heard.COPY
+            return Heard.AGAIN if at - since >= COPY_WINDOW else Heard.COPY
     if len(hops) < 4 * _HOPS_LIMIT:
-        hops += [src, branch, at, size]
+        hops.extend((sender, branch, at, size))
     return Heard.FURTHER_ON
+
+
+def has_other_branches(seen: Seen, key: int, sender: Endpoint, branch: str) -> bool:
+    """Whether a message was heard from this sender, with branches that are all known and none of them this one."""
+    hops = seen.get(key, ())
+    known = [hops[place + 1] for place in range(0, len(hops), 4) if hops[place] == hash(sender)]
+    return bool(known) and hash("") not in known and hash(branch) not in known

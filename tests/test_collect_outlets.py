@@ -22,7 +22,8 @@ from analytics.health import ProcessHealth, read_health
 from analytics.store.influx import InfluxSettings, opened
 from analytics.store.influx_setup import set_up
 from analytics.store.lake import Lake
-from api.outlets import influx_outlet, whole
+from api.collecting import minutes_table
+from api.outlets import influx_outlet
 
 ROOT = Path(__file__).resolve().parents[1]
 CLEAN = ROOT / "sample_pcaps" / "clean_pcma.pcap"
@@ -260,7 +261,7 @@ def test_a_row_that_no_point_can_be_made_of_stops_no_others(tmp_path: Path) -> N
     async def work() -> tuple[int, int]:
         with influx_outlet(InfluxSettings(spool=tmp_path), "work-w") as outlet:
             for number, site in enumerate(["York", "Y\\", "Leeds"]):
-                rows = whole("site_minutes", [{"site": site, "start": minute, "calls": 1}])
+                rows = minutes_table([{"site": site, "start": minute, "calls": 1}])
                 await outlet.put("site_minutes", rows, "york/a", "york/1", number)
             return outlet.counts().put, outlet.unfit
 

@@ -46,12 +46,12 @@ def arrow_table(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def arrow_reader(table: Table, rows: Iterable[Mapping[str, Any]]) -> pa.RecordBatchReader:
-    """Turn rows into batches of bounded size, each made when it is wanted."""
+def arrow_reader(table: Table, rows: Iterable[Mapping[str, Any]], at_once: int = ROWS_AT_ONCE) -> pa.RecordBatchReader:
+    """Turn rows into batches of at most `at_once`, each made when it is wanted."""
 
     def made() -> Iterator[pa.RecordBatch]:
         left = iter(rows)
-        while some := list(islice(left, ROWS_AT_ONCE)):
+        while some := list(islice(left, at_once)):
             yield from arrow_table(table, some).to_batches()
 
     return pa.RecordBatchReader.from_batches(arrow_schema(table), made())

@@ -111,6 +111,20 @@ class LiveCalls(CallAssembler):
             record.reported = True
         return self._call(records)
 
+    def waiting(self) -> dict[str, list[tuple[str, ...]]]:
+        """Keys of the legs of calls that were not handed out, by each of their Call-IDs."""
+        found: dict[str, list[tuple[str, ...]]] = {}
+        placed: set[str] = set()
+        for key, leg in self._legs.items():
+            if key in placed or leg.reported:
+                continue
+            legs = self._members(leg)
+            keys = tuple(each.key for each in legs)
+            placed.update(keys)
+            for call_id in dict.fromkeys(each.call_id for each in legs):
+                found.setdefault(call_id, []).append(keys)
+        return found
+
     def hand_out_all(self, now: int) -> list[Call]:
         """All calls that were not handed out, over or not, in the order of their beginning."""
         found = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
@@ -22,12 +22,14 @@ from collector.engine import Engine, EngineLimits
 from collector.facts import Call, Stream
 from collector.live.book import LiveBook
 from collector.live.calls import AFTER_BYE, LiveSignalling, OverCall
+from collector.live.slices import slices
 from collector.live.source import Found, Point, StreamNow
 from collector.live.streams import IntervalTotals, LiveStreamTable
 from collector.media import columns as m
 from collector.media.book import Negotiated
 from collector.media.describe import codec_of, context_of, describe, ptime_of
 from collector.media.findings import on_calls
+from collector.media.intervals import NO_INTERVALS
 from collector.media.missing import cause_of, missing_runs
 from collector.media.placement import same_medium, shared_calls
 from collector.media.plausibility import (
@@ -53,6 +55,25 @@ TICK_S = 0.25
 """How long to wait for packets at a time before the clock is looked at [s]."""
 
 
+ROWS_AT_ONCE = 1_000
+"""Rows of the table that are Python's numbers at a time (5 kB each)."""
+CALLS_AT_ONCE = 5_000
+"""Calls that one harvest hands out; the rest stay for the next one."""
+
+
+class Handing(NamedTuple):
+    """Calls that are handed out although they may go on."""
+
+    keys: tuple[tuple[str, ...], ...] = ()
+    """Keys of the legs of each."""
+    everybody: bool = False
+    """All calls that are left."""
+
+
+NOBODY = Handing()
+EVERYBODY = Handing(everybody=True)
+
+
 @dataclass(frozen=True, slots=True)
 class LiveSettings:
     """When things are over, and sizes that bound the memory."""
@@ -66,7 +87,7 @@ class LiveSettings:
     longest_hold_s: float = 3600.0
     """How long a stream that is over waits for another place where its medium is heard [s]."""
     rows: int = 24_576
-    """Streams measured at a time (11.5 kB each); beyond it the longest silent are closed."""
+    """Streams measured at a time (8.5 kB each); beyond it the longest silent are closed."""
     calls: int = 40_000
     """Call-IDs of calls; beyond it the oldest are counted and not kept."""
     other_call_ids: int = 10_000
@@ -197,17 +218,37 @@ class LiveEngine(Engine):
         table, context = self._live_table, self._walking
         cut = table.cut(context)
         table.take_out_groups(self._undivided(self._ripe(now), now), context)
-        return self._found(now, cut, last=False)
+        return self._found(now, cut, NOBODY)
 
-    def finish_live(self) -> Found:
-        """All that is left, over or not; the engine goes on empty."""
+    def finish_live(self) -> Iterator[Found]:
+        """All that is left, over or not, in slices of some calls with their streams; the engine goes on empty."""
         table, context = self._live_table, self._walking
         self._take_messages(self._tcp.finish())
-        cut = table.cut(context)
-        table.take_out_groups(table.groups(table.rows(context)), context)
-        return self._found(max(int(context[c.LAST]), self._last, 0), cut, last=True)
+        now = max(int(context[c.LAST]), self._last, 0)
+        yield self._found(now, table.cut(context), NOBODY)
+        groups = table.groups(table.rows(context))
+        calls = self._calls.waiting()
+        ties = [self._ties(group, calls) for group in groups]
+        for part in slices(ties, self._settings.at_once):
+            table.take_out_groups([groups[place] for place in part], context)
+            of_part = {call_id for place in part for kind, call_id in ties[place] if kind == "call"}
+            keys = dict.fromkeys(keys for call_id in of_part for keys in calls.get(str(call_id), ()))
+            yield self._found(now, NO_INTERVALS, Handing(tuple(keys)))
+        yield self._found(now, NO_INTERVALS, EVERYBODY)
 
-    def _found(self, now: int, cut: Integers, last: bool) -> Found:
+    def _ties(self, group: list[int], calls: Mapping[str, Sequence[tuple[str, ...]]]) -> set[tuple[str, int | str]]:
+        """What a stream has in common with those that are to be told of together with it."""
+        counts = self._live_table.counts[group]
+        ties: set[tuple[str, int | str]] = {("ssrc", int(counts[0, m.KEY_SSRC]))}
+        first, last = int(counts[:, m.FIRST_AT].min()), int(counts[:, m.LAST_AT].max())
+        negotiated = self._book.lookup(*self._table.ends(group[0]), first, last)
+        if negotiated is not None:
+            # Legs of one call have different Call-IDs: the keys of all of them are the tie.
+            ties.add(("call", negotiated.call_id))
+            ties.update(("leg", keys[0]) for keys in calls.get(negotiated.call_id, ()))
+        return ties
+
+    def _found(self, now: int, cut: Integers, handing: Handing) -> Found:
         table, context = self._live_table, self._walking
         # Rows that left give their last intervals and events only when they are settled.
         cut = np.concatenate([cut, table.written(context)])
@@ -216,7 +257,7 @@ class LiveEngine(Engine):
         streams = self._described(reports, events)
         points = list(self._points(cut, events))
         self._forget(reports)
-        calls, with_calls = self._calls_over(now, streams, last)
+        calls, with_calls = self._calls_over(now, streams, handing)
         self.counted.update(calls=len(calls), streams=len(with_calls), points=len(points))
         return Found(now, calls, sorted(with_calls, key=lambda each: each.first), points)
 
@@ -255,7 +296,9 @@ class LiveEngine(Engine):
             return
         self._find_out(cut[:, m.INTERVAL_SERIAL])
         rows: dict[int, int] | None = None
-        for row in cut.tolist():
+        for row in chain.from_iterable(
+            cut[some : some + ROWS_AT_ONCE].tolist() for some in range(0, len(cut), ROWS_AT_ONCE)
+        ):
             serial = row[m.INTERVAL_SERIAL]
             stream = self._known.get(serial)
             if stream is None:
@@ -280,8 +323,12 @@ class LiveEngine(Engine):
         table = self._live_table
         rows = table.rows(self._walking)
         rows = rows[np.isin(table.counts[rows, m.SERIAL], np.fromiter(wanted, np.int64, len(wanted)))]
-        ends = table.ends_of(rows)
-        for (src, dst), row in zip(ends, table.counts[rows].tolist(), strict=True):
+        for some in range(0, len(rows), ROWS_AT_ONCE):
+            self._know(rows[some : some + ROWS_AT_ONCE])
+
+    def _know(self, rows: Integers) -> None:
+        known, table = self._known, self._live_table
+        for (src, dst), row in zip(table.ends_of(rows), table.counts[rows].tolist(), strict=True):
             negotiated = self._book.lookup(src, dst, row[m.FIRST_AT], row[m.LAST_AT])
             if negotiated is None and not looks_like_rtp(row):
                 continue
@@ -311,10 +358,9 @@ class LiveEngine(Engine):
         """Streams that are over: silent, and their call is over too, or long silent, or said BYE."""
         table = self._live_table
         rows = table.rows(self._walking)
-        counts = table.counts[rows]
-        quiet = now - counts[:, m.LAST_AT] >= AFTER_BYE
-        going_on = counts[~quiet & (counts[:, m.RESTART_OF] >= 0)][:, : m.KEY_SSRC + 1]
-        busy = set(map(tuple, going_on.tolist()))
+        quiet = now - table.counts[rows, m.LAST_AT] >= AFTER_BYE
+        going_on = rows[~quiet & (table.counts[rows, m.RESTART_OF] >= 0)]
+        busy = set(map(tuple, table.counts[going_on, : m.KEY_SSRC + 1].tolist()))
         ripe = []
         for group in table.groups(rows[quiet]):
             of_group = table.counts[group]
@@ -372,18 +418,19 @@ class LiveEngine(Engine):
 
     # --- calls that are over --------------------------------------------------------------------------------------
 
-    def _calls_over(self, now: int, streams: list[Stream], last: bool) -> tuple[Sequence[Call], list[Stream]]:
+    def _calls_over(self, now: int, streams: list[Stream], handing: Handing) -> tuple[Sequence[Call], list[Stream]]:
         """Calls to hand out, and the streams to hand out with them: theirs, and those of no call."""
         alone = [stream for stream in streams if not self._waits(stream)]
-        if last:
+        if handing.everybody:
             calls = self._calls.hand_out_all(now)
         else:
-            found = (self._calls.hand_out(over.keys, now) for over in self._over(now))
+            over = (each.keys for each in islice(self._over(now), CALLS_AT_ONCE))
+            found = (self._calls.hand_out(keys, now) for keys in dict.fromkeys(chain(handing.keys, over)))
             calls = sorted((each for each in found if each is not None), key=lambda each: (each.start, each.call_id))
         together: list[Stream] = []
         for call_id in {leg.call_id for call in calls for leg in call.legs}:
             together += self._waiting.pop(call_id, ())
-        if last:
+        if handing.everybody:
             together += chain.from_iterable(self._waiting.values())
             self._waiting.clear()
         self._waiting_count -= len(together)

@@ -8,18 +8,24 @@ from collections import Counter, deque
 
 from collector.live.source import Deliver, Found
 
+TURN_ROWS = 5_000
+"""Rows that may wait where whoever puts more in can wait."""
 ROWS_LIMIT = 500_000
 """Rows that wait: some minutes of 10,000 calls."""
 
 
 class Outbox:
-    """Takes from a thread without ever letting it wait; beyond the limit the oldest intervals are given up first."""
+    """Takes from a thread without letting it wait, unless it asks to.
+
+    Beyond the limit the oldest intervals are given up first.
+    """
 
     def __init__(self, limit: int = ROWS_LIMIT) -> None:
         self._limit = limit
         self._waiting: deque[Found] = deque()
         self._rows = 0
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        self._abandoned = False
         self._loop = asyncio.get_running_loop()
         self._news = asyncio.Event()
         self._closed = False
@@ -34,6 +40,12 @@ class Outbox:
                 self._give_up()
         self._loop.call_soon_threadsafe(self._news.set)
 
+    def put_in_turn(self, found: Found) -> None:
+        """The same for a thread that has nothing else to do: it waits while much was put in and not yet taken."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._rows < TURN_ROWS or self._abandoned)
+        self.put(found)
+
     def close(self) -> None:
         """Nothing more comes; from any thread."""
         self._closed = True
@@ -41,13 +53,18 @@ class Outbox:
 
     async def pass_on(self, deliver: Deliver) -> None:
         """Deliver everything in order until it is closed and empty."""
-        while True:
-            self._news.clear()
-            while (found := self._take()) is not None:
-                await deliver(found)
-            if self._closed and not self._waiting:
-                return
-            await self._news.wait()
+        try:
+            while True:
+                self._news.clear()
+                while (found := self._take()) is not None:
+                    await deliver(found)
+                if self._closed and not self._waiting:
+                    return
+                await self._news.wait()
+        finally:
+            with self._lock:
+                self._abandoned = True
+                self._lock.notify_all()
 
     def _take(self) -> Found | None:
         with self._lock:
@@ -55,6 +72,7 @@ class Outbox:
                 return None
             found = self._waiting.popleft()
             self._rows -= _size(found)
+            self._lock.notify_all()
             return found
 
     def _give_up(self) -> None:

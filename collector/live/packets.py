@@ -11,6 +11,7 @@ from collector.capture.files import CaptureError
 from collector.live.child import CaptureChild, PacketSettings, program_for
 from collector.live.engine import LiveEngine, LiveSettings
 from collector.live.outbox import Outbox
+from collector.live.packet_health import packet_health
 from collector.live.source import Deliver, SourceHealth
 
 NUDGE_S = 0.5
@@ -76,7 +77,8 @@ class PacketSource:
                     wait = self._settings.backoff_s
                 self._stopping.wait(wait)
                 wait = min(2 * wait, self._settings.longest_backoff_s)
-            outbox.put(self._engine.finish_live())
+            for found in self._engine.finish_live():
+                outbox.put_in_turn(found)
         finally:
             outbox.close()
 
@@ -110,29 +112,17 @@ class PacketSource:
 
     def health(self) -> SourceHealth:
         """How it goes."""
-        counts = self._engine.counts()
-        lost = Counter(counts.lost)
-        lost.update(self._lost)
+        lost = Counter(self._lost)
         child = self._child
         if child is not None:
             lost["kernel_drops"] += child.dropped
         if self._outbox is not None:
             lost.update(self._outbox.lost)
-        counted = self._engine.counted
-        return SourceHealth(
-            name=self.name,
-            kind="packets",
+        return packet_health(
+            self.name,
+            self._engine,
+            lost,
             running=self._running,
-            seen=counts.packets,
-            parsed=counts.parsed,
-            matched=max(0, counts.parsed - counts.unmatched),
-            calls=counted["calls"],
-            streams=counted["streams"],
-            points=counted["points"],
-            calls_now=counts.calls_now,
-            streams_now=counts.streams_now,
-            last_at=counts.last_at,
-            lost={name: count for name, count in sorted(lost.items()) if count},
-            restarts=self._restarts,
             problem=self._problem,
+            restarts=self._restarts,
         )

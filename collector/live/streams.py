@@ -20,6 +20,14 @@ Integers = NDArray[np.int64]
 EVENTS_LIMIT = 400_000
 """Events kept of streams that go on (64 octets each)."""
 ENDPOINTS_LIMIT = 60_000
+CUT_COLUMNS = (
+    (m.INTERVAL_SERIAL, m.SERIAL),
+    (m.INTERVAL_AT, m.LAST_AT),
+    (m.INTERVAL_COUNT, m.PACKETS),
+    (m.INTERVAL_DUPLICATES, m.DUPLICATES),
+    (m.INTERVAL_FIRST, m.FIRST_AT),
+)
+"""Columns of an interval that are columns of the row."""
 
 
 class LiveStreamTable(StreamTable):
@@ -53,18 +61,14 @@ class LiveStreamTable(StreamTable):
         rows = np.flatnonzero(
             (counts[:, m.STATE] == m.STATE_VALID) & (counts[:, m.PACKETS] > counts[:, m.INTERVAL_PACKETS])
         )
-        live = counts[rows]
         cut = np.zeros((len(rows), m.INTERVAL_COLUMNS), np.int64)
-        cut[:, m.INTERVAL_SERIAL] = live[:, m.SERIAL]
-        cut[:, m.INTERVAL_AT] = live[:, m.LAST_AT]
-        cut[:, m.INTERVAL_COUNT] = live[:, m.PACKETS]
-        cut[:, m.INTERVAL_DUPLICATES] = live[:, m.DUPLICATES]
-        cut[:, m.INTERVAL_EXPECTED] = live[:, m.MAX_SEQ] - live[:, m.BASE_SEQ] + 1
+        for into, column in CUT_COLUMNS:
+            cut[:, into] = counts[rows, column]
+        cut[:, m.INTERVAL_EXPECTED] = counts[rows, m.MAX_SEQ] - counts[rows, m.BASE_SEQ] + 1
         jitter = (self.arrays.sums[rows, m.JITTER] * 1e6).astype(np.int64)
-        cut[:, m.INTERVAL_JITTER] = np.where(live[:, m.JITTER_COUNT] > 0, jitter, -1)
-        cut[:, m.INTERVAL_FIRST] = live[:, m.FIRST_AT]
-        counts[rows, m.INTERVAL_SINCE] = live[:, m.LAST_AT]
-        counts[rows, m.INTERVAL_PACKETS] = live[:, m.PACKETS]
+        cut[:, m.INTERVAL_JITTER] = np.where(counts[rows, m.JITTER_COUNT] > 0, jitter, -1)
+        counts[rows, m.INTERVAL_SINCE] = cut[:, m.INTERVAL_AT]
+        counts[rows, m.INTERVAL_PACKETS] = cut[:, m.INTERVAL_COUNT]
         return np.concatenate([self.written(context), cut])
 
     def written(self, context: Integers) -> Integers:
