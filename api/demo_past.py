@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from analytics.store import schema
-from analytics.store.arrow_rows import arrow_table
+import pyarrow as pa
+
 from analytics.store.lake import Lake
+from analytics.store.schema import SITE_MINUTES
 from analytics.store.site_minutes import append_minutes
 from collector.estate.folder import load_estate
 from collector.simulator import county
@@ -32,11 +34,11 @@ from collector.simulator.past import Span, as_json, simulate
 
 STORE, ESTATE, RECORDS, TRUTH = "store", "estate", "records", "truth.json"
 SEED: Final = 3
-CALLS_A_DAY: Final = 2_000
+CALLS_A_DAY: Final = 1_500
 """Calls of a working day."""
 MONTHS: Final = 12
 DETAILED_DAYS: Final = 3
-PRICES: Final = county.Prices(old_bills=Decimal("1.2"), new_system=Decimal("2.5"), dear_site="O50")
+PRICES: Final = county.Prices(old_bills=Decimal("0.9"), new_system=Decimal("2.5"), dear_site="O50")
 """Against the estate of the example, whose calls are fewer."""
 SUPPLIERS_CLOCK: Final = Decimal("1.004")
 """A supplier's minutes are never quite those of the exchange."""
@@ -79,6 +81,8 @@ def make_past(folder: Path, now: datetime, size: DemoSize = DemoSize()) -> None:
     _write_truth(folder, now, zone, truths)
     _write_invoices(folder, truths, f"{now.astimezone(ZoneInfo(zone)):%Y-%m}")
     _import(folder)
+    # They are in the store, and half a gigabyte.
+    shutil.rmtree(folder / RECORDS)
 
 
 def _spans(now: datetime, zone: str, size: DemoSize) -> list[Span]:
@@ -105,12 +109,11 @@ def _make_part(part: _Part) -> Mapping[str, Any]:
     estate = load_estate(folder / ESTATE)
     with closing(Lake.open(folder / STORE)) as lake:
 
-        def keep(table: str, batch: str, rows: Sequence[Mapping[str, Any]]) -> None:
-            columns = arrow_table(schema.table(table), rows)
-            if table == schema.SITE_MINUTES.name:
-                append_minutes(lake, columns.drop_columns(["month", "step"]), batch=batch)
+        def keep(table: str, batch: str, rows: pa.Table) -> None:
+            if table == SITE_MINUTES.name:
+                append_minutes(lake, rows.drop_columns(["month", "step"]), batch=batch)
             else:
-                lake.append(table, columns, batch=batch)
+                lake.append(table, rows, batch=batch)
 
         faults = faults_of(part.span.end, estate.settings.timezone)
         return as_json(simulate(part.span, estate, faults, folder / RECORDS, keep))
@@ -171,8 +174,3 @@ def environment() -> dict[str, str]:
     root = str(Path(__file__).resolve().parents[1])
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
-
-def as_of(now: datetime | None = None) -> datetime:
-    """The present, to the second."""
-    return (now or datetime.now(UTC)).replace(microsecond=0)

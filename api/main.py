@@ -18,6 +18,7 @@ import typer
 from api import __version__
 from api.cdr import app as cdr
 from api.collect import collect
+from api.demo import demo
 from api.doctor import doctor
 from api.estate import app as estate
 from api.health import health
@@ -143,6 +144,7 @@ def replay(
 
 app.command()(mos)
 app.command()(collect)
+app.command()(demo)
 app.command()(doctor)
 app.command()(health)
 app.command()(rerate)

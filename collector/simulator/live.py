@@ -1,6 +1,7 @@
 """Calls of the invented county as they happen: a capture in real time, as a tap at its core would write it.
 
-`python -m collector.simulator.live ESTATE | callgauge collect --read -`: a pcap without end to standard output. SIP and RTP are whole packets; what networks do to them (`live_faults`) comes and goes by the clock.
+`python -m collector.simulator.live ESTATE | callgauge collect --read -`: a pcap without end to standard output. SIP and
+RTP are whole packets; what networks do to them (`live_faults`) comes and goes by the clock.
 """
 
 from __future__ import annotations

@@ -9,14 +9,19 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from analytics.sites import Estate
+from analytics.store import schema
+from analytics.store.arrow_rows import arrow_table
+from analytics.store.schema import SITE_MINUTES
 from collector.cdr.cucm_layout import CDR, CMR
 from collector.simulator.faults import Fault
 from collector.simulator.heard import Heard, HeardSimulator
 from collector.simulator.heard_rows import MICRO, HeardMinutes, HeardRows, Row
 from collector.simulator.records import CLUSTER, cucm_text
 
-Keep = Callable[[str, str, Sequence[Row]], None]
+Keep = Callable[[str, str, pa.Table], None]
 """Takes rows: table, name of the batch, rows."""
 HOUR_S = 3_600
 COUNTED = ("calls", "answered", "failed", "streams", "expected", "lost")
@@ -53,7 +58,7 @@ def simulate(span: Span, estate: Estate, faults: Sequence[Fault], folder: Path, 
     """Write a file of records and one of reports for each day into a folder, and hand rows over; return the truth."""
     simulator = HeardSimulator(estate, span.seed, span.calls_a_day, faults)
     rows, truth = HeardRows(span.seed), PartTruth()
-    month: dict[str, list[Row]] = defaultdict(list)
+    month: dict[str, list[pa.Table]] = defaultdict(list)
     minutes = HeardMinutes()
     for number, day in enumerate(span.days):
         before = Counter(simulator.truth.outbound_calls), Counter(simulator.truth.outbound_seconds)
@@ -65,27 +70,25 @@ def simulate(span: Span, estate: Estate, faults: Sequence[Fault], folder: Path, 
         for record, of_kind in zip((CDR, CMR), made, strict=True):
             path = folder / f"{record}_{CLUSTER}_01_{day:%Y%m%d}2359_{day.toordinal()}"
             path.write_text(cucm_text(record, of_kind), encoding="ascii")
-        _take(simulator.heard, rows, minutes, month, truth, span.detailed_from)
+        # Day by day: rows as Python has them are large.
+        for table, of_day in _taken(simulator.heard, rows, minutes, truth, span.detailed_from).items():
+            month[table].append(arrow_table(schema.table(table), of_day))
         simulator.heard.clear()
         following = day + timedelta(days=1)
         if following.month != day.month or number == len(span.days) - 1:
-            month["site_minutes"] = minutes.rows()
-            for table, of_table in month.items():
-                if of_table:
-                    keep(table, f"simulated {span.seed} {name}", of_table)
+            month[SITE_MINUTES.name] = [arrow_table(SITE_MINUTES, minutes.rows())]
+            for table, of_month in month.items():
+                keep(table, f"simulated {span.seed} {name}", pa.concat_tables(of_month))
             month.clear()
             minutes = HeardMinutes()
     return truth
 
 
-def _take(
-    calls: Iterable[Heard],
-    rows: HeardRows,
-    minutes: HeardMinutes,
-    found: dict[str, list[Row]],
-    truth: PartTruth,
-    detailed_from: int,
-) -> None:
+def _taken(
+    calls: Iterable[Heard], rows: HeardRows, minutes: HeardMinutes, truth: PartTruth, detailed_from: int
+) -> dict[str, list[Row]]:
+    """Return the rows of calls, by table; minutes and truth count along."""
+    found: dict[str, list[Row]] = defaultdict(list)
     for heard in sorted(calls, key=lambda each: each.at):
         _count(heard, truth)
         call, streams = rows.call(heard)
@@ -96,6 +99,7 @@ def _take(
             minutes.add_stream(stream)
             if stream["start"] >= detailed_from * MICRO:
                 found["intervals"] += rows.intervals(stream, direction)
+    return found
 
 
 def _count(heard: Heard, truth: PartTruth) -> None:
