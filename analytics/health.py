@@ -29,7 +29,7 @@ NS: Final = 1_000_000_000
 STEPS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "seen": "packets and messages on the wire, as far as the system tells; passed: those that reached us",
-        "parsed": "passed: those understood as SIP, RTP or RTCP, or as a report",
+        "parsed": "passed: those understood as SIP, RTP or RTCP, or as a report; files of call records that were read",
         "matched": "passed: those that belong to a call or a stream",
         "rated": "calls, streams and intervals found; passed: those with a rating, on their way to a store",
         "stored": "rows for the store; passed: those in it",

@@ -79,7 +79,7 @@ def import_(
 
     bar = Bar(sys.stderr.isatty() if progress is None else progress, "records")
     try:
-        settings = _settings(format_, mapping, zone, estate, system)
+        settings = import_settings(format_, mapping, zone, estate, system)
         book = None if estate is None or dry_run else load_book(estate)
         with Rejects(rejects, datetime.now(UTC)) as refused:
             summary, rated = _run(paths, store, settings, refused, settle, dry_run, estate, book, bar)
@@ -97,7 +97,10 @@ def import_(
     return PARTLY if summary.failed else 0
 
 
-def _settings(format_: str, mapping: Path | None, zone: str | None, estate: Path | None, system: str) -> ImportSettings:
+def import_settings(
+    format_: str, mapping: Path | None, zone: str | None, estate: Path | None, system: str
+) -> ImportSettings:  # fmt: skip
+    """How files are read; CdrError, MappingError or EstateError where that cannot be."""
     from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     from collector.cdr.detect import FORMATS

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 UNUSABLE = 2
 PARTLY = 1
+NOTHING = (
+    "nothing to collect from: name an interface with -i, a pipe with --read, an address with --hep or --publish, "
+    "or a folder with --cdr"
+)
 
 
 def collect(
@@ -63,6 +67,16 @@ def collect(
         Path | None,
         typer.Option(
             "--client-authority", metavar="PEM", help="Ask senders over TLS for certificates of this authority."
+        ),
+    ] = None,
+    cdr: Annotated[
+        list[Path] | None,
+        typer.Option("--cdr", metavar="FOLDER", help="Watch a folder of call detail records; may be given again."),
+    ] = None,
+    cdr_after: Annotated[
+        str | None,
+        typer.Option(
+            "--cdr-after", metavar="WHAT", help="Then keep files there (so by default), delete them, or move:FOLDER."
         ),
     ] = None,
     store: Annotated[
@@ -110,6 +124,7 @@ def collect(
     from api.logs import log_to_stderr
     from api.settings import SettingsError, load, with_given
     from collector.capture.files import CaptureError
+    from collector.cdr.files import CdrError
     from collector.estate.problems import EstateError
     from collector.receivers.listening import ListenError
 
@@ -141,15 +156,17 @@ def collect(
             sources.append(_hep_source(hep, received, agent))
         if publish or settings.wants("publish"):
             sources.append(_publish_source(publish, settings.publish, agent))
-        if not sources:
-            say("nothing to collect from: name an interface with -i, a pipe with --read, or an address with --hep or --publish")
-            return UNUSABLE
         root: Path | None = store or settings.store
         if outlets.agent is not None and store is None and "store" not in settings.origins:
             root = None
+        if cdr or settings.wants("cdr"):
+            sources.append(_cdr_source(cdr, cdr_after, settings, root, estate or settings.estate, config))
+        if not sources:
+            say(NOTHING)
+            return UNUSABLE
         kept = Collection(agent, root, estate or settings.estate, settings.lake_settings(), outlets)
         return 0 if collect_from(sources, kept, agent, process) else PARTLY
-    except (StoreError, EstateError, CaptureError, ListenError, SettingsError) as error:
+    except (StoreError, EstateError, CaptureError, CdrError, ListenError, SettingsError) as error:
         say(str(error))
         return UNUSABLE
 
@@ -213,3 +230,30 @@ def _publish_source(addresses: list[str] | None, settings: PublishSettings, agen
         if address.transport == "tls":
             raise ListenError(f"{address}: reports are received over udp: and tcp: alone")
     return PublishSource(settings, agent, time.time_ns)
+
+
+def _cdr_source(
+    paths: list[Path] | None,
+    after: str | None,
+    settings: Settings,
+    store: Path | None,
+    estate: Path | None,
+    config: Path | None,
+) -> Source:
+    """A source that watches folders; CdrError where one is none."""
+    from api.cdr_feed import CdrFeed, FeedPlace
+    from api.logs import event
+    from api.settings import with_given
+    from collector.cdr.files import CdrError
+    from collector.cdr.watching import FeedFolder
+
+    if store is None:
+        raise CdrError("call records go into a store: name it with --store")
+    what, _, target = (after or "").partition(":")
+    if after is not None and (not paths or what not in ("keep", "move", "delete") or (what == "move") != bool(target)):
+        raise CdrError("--cdr-after goes with --cdr, and is keep, delete or move:FOLDER")
+    folders = [
+        FeedFolder(path, after=what or "keep", move_to=Path(target) if target else None) for path in paths or ()
+    ]
+    watched = with_given(settings.cdr, folders=tuple(folders) or None)
+    return CdrFeed(watched, FeedPlace(store, estate, config), lambda said: event("cdr", "feed", said=said))

@@ -543,6 +543,8 @@ async def _report(sources: Sequence[Source], writer: LakeWriter, report: Callabl
 
 def minute_line(health: SourceHealth, seen: int) -> str:
     """What is said of a source every minute; `seen` packets came in it."""
+    if health.kind == "files":
+        return files_line(health)
     line = (
         f"{health.name}: {seen / REPORT_S:,.0f} {'packets' if health.kind == 'packets' else 'messages'}/s, "
         f"{health.lost.get('kernel_drops', 0):,} dropped, {plural(health.calls_now, 'call')} now, "
@@ -551,8 +553,22 @@ def minute_line(health: SourceHealth, seen: int) -> str:
     return f"{line}; {health.problem}" if health.problem else line
 
 
+def files_line(health: SourceHealth) -> str:
+    """What is said of watched folders: files and records since the begin."""
+    lost = sum(health.lost.values())
+    line = (
+        f"{health.name}: {plural(health.parsed, 'file')} in the store, {health.seen - health.parsed - lost:,} wait, "
+        f"{lost:,} left alone; {health.records_kept:,} of {plural(health.records, 'record')} kept"
+    )
+    if health.lost:
+        line += "; left alone: " + ", ".join(f"{name} {count:,}" for name, count in health.lost.items())
+    return f"{line}; {health.problem}" if health.problem else line
+
+
 def last_line(health: SourceHealth) -> str:
     """What is said of a source at the end."""
+    if health.kind == "files":
+        return files_line(health)
     unit = "packets" if health.kind == "packets" else "messages"
     line = f"{health.name}: {health.seen:,} {unit}, {health.parsed:,} understood, {health.matched:,} matched"
     if health.restarts:

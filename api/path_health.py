@@ -73,7 +73,9 @@ def collect_steps(health: CollectHealth) -> list[StepCounts]:
 
 def source_steps(source: SourceHealth) -> list[StepCounts]:
     """Steps of one source up to what belongs to a call."""
-    unit = "packets" if source.kind == "packets" else "files" if source.kind == "files" else "messages"
+    if source.kind == "files":
+        return file_steps(source)
+    unit = "packets" if source.kind == "packets" else "messages"
     lost = dict(source.lost)
     before = {name: lost.pop(name) for name in _BEFORE_US & set(lost)}
     none = {name: lost.pop(name) for name in _NO_STREAM & set(lost)}
@@ -89,6 +91,15 @@ def source_steps(source: SourceHealth) -> list[StepCounts]:
         balanced("seen", unit, source.seen + sum(before.values()), source.seen, lost=before, rest="waiting"),
         parsed,
         balanced("matched", unit, source.parsed, passed, lost=no_room, aside=none, rest="of_no_call"),
+    ]
+
+
+def file_steps(source: SourceHealth) -> list[StepCounts]:
+    """Steps of watched folders: files up to those that were read, and their records up to the store."""
+    rejected = source.records_rejected
+    return [
+        balanced("parsed", "files", source.seen, source.parsed, lost=source.lost, rest="waiting"),
+        balanced("stored", "records", source.records, source.records_kept, lost=rejected, rest="waiting"),
     ]
 
 
@@ -124,11 +135,11 @@ def source_notes(sources: Iterable[SourceHealth]) -> dict[str, int]:
     """What sources counted that is no packet or message of the path."""
     notes: Counter[str] = Counter()
     for source in sources:
-        for name, count in source.lost.items():
+        notes["restarts"] += source.restarts
+        for name, count in source.lost.items() if source.kind != "files" else ():
             of_path = name in _BEFORE_US | _NO_STREAM | _NO_ROOM | _ROWS or name in _NOT_STORED
             if not of_path and not _is_of_messages(name, source.kind):
                 notes[name] += count
-        notes["restarts"] += source.restarts
     return dict(notes)
 
 

@@ -20,6 +20,7 @@ from analytics.store.spool import SpoolSettings
 from api.beside import ProcessSettings
 from api.settings_error import SettingsError
 from api.web.settings import OidcSettings, ServeSettings
+from collector.cdr.watching import FeedSettings
 from collector.live.child import PacketSettings
 from collector.live.engine import LiveSettings
 from collector.receivers.hep import HepSettings
@@ -64,6 +65,7 @@ class Settings:
     live: LiveSettings = field(default_factory=LiveSettings)
     hep: HepSettings = field(default_factory=HepSettings)
     publish: PublishSettings = field(default_factory=PublishSettings)
+    cdr: FeedSettings = field(default_factory=FeedSettings)
     agent: AgentSettings = field(default_factory=lambda: AgentSettings(""))
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     broker: BrokerSettings = field(default_factory=BrokerSettings)
@@ -88,6 +90,7 @@ ASKED_BY: Final = MappingProxyType(
         "packets": "interfaces",
         "hep": "listen",
         "publish": "listen",
+        "cdr": "folders",
         "influx": "url",
         "agent": "site",
         "broker": "host",

@@ -136,11 +136,17 @@ def shown_value(key: Key, found: Settings) -> Any:
 def plain(value: Any) -> Any:
     """Return a value as TOML and JSON have it."""
     from collections.abc import Mapping
+    from dataclasses import fields
 
+    from collector.cdr.watching import FeedFolder
     from collector.receivers.listening import Listen
 
     if isinstance(value, Listen | Path):
         return str(value)
+    if isinstance(value, FeedFolder):
+        told = {one.name: getattr(value, one.name) for one in fields(value)}
+        given = {name: plain(told[name]) for name, one in told.items() if one not in (None, "", "auto", "keep")}
+        return given["path"] if len(given) == 1 else given
     if isinstance(value, tuple):
         return [plain(one) for one in value] or None
     if isinstance(value, Mapping):
@@ -152,4 +158,6 @@ def toml(value: Any) -> str:
     """Return plain data as TOML writes it."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {toml(one)}" for name, one in value.items()) + " }" if value else "{}"
+    if isinstance(value, list):
+        return "[" + ", ".join(toml(one) for one in value) + "]"
     return json.dumps(value, ensure_ascii=False)

@@ -6,11 +6,13 @@ import re
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final, Union, get_args, get_origin
 
 from analytics.store.settings import StoreError, read_settings
 from api.settings import MOST_SECRET_OCTETS, OTHERS, PREFIX, SHARED, Key
+from collector.cdr.watching import FeedFolder
 from collector.estate.problems import nearest, shown
 from collector.receivers.hep import PORT as HEP_PORT
 from collector.receivers.listening import Listen, ListenError, listen_address
@@ -24,7 +26,9 @@ _CHOICES: Final[Mapping[str, frozenset[str]]] = {
     "packets.program": frozenset({"", "dumpcap", "tcpdump"}),
 }
 _FOR_EVER: Final = "forever"
-_ZERO_MEANS: Final = frozenset({"influx.keep_days", "influx.long_keep_days", "influx.dead_letter_octets"})
+_ZERO_MEANS: Final = frozenset(
+    {"cdr.settle_seconds", "influx.keep_days", "influx.long_keep_days", "influx.dead_letter_octets"}
+)
 """Numbers that may be 0 outside [lake], where all may."""
 _MOST: Final[Mapping[str, int]] = {"broker.port": 65_535, "packets.snaplen": 262_144, "agent.window": 1_024}
 _MOST_NUMBER: Final = 1 << 53
@@ -155,9 +159,9 @@ class Reader:
         except _ValueError as error:
             self.problems.append(f"{at}: {key.path} {error}")
             return
-        if isinstance(value, Path) and folder is not None:
+        if folder is not None:
             # What a file names lies where the file lies, wherever the command is run.
-            value = folder / value
+            value = _within(value, folder)
         self.values[key.path] = value
         self.origins[key.path] = at
 
@@ -245,7 +249,46 @@ def as_kind(key: Key, given: Any) -> Any:
     return _days(key, given)
 
 
+def _within(value: Any, folder: Path) -> Any:
+    """A value with its paths relative to a folder."""
+    if isinstance(value, Path):
+        return folder / value
+    if isinstance(value, tuple) and value and isinstance(value[0], FeedFolder):
+        named = ("path", "mapping", "move_to")
+        return tuple(
+            replace(one, **{name: folder / path for name in named if (path := getattr(one, name)) is not None})
+            for one in value
+        )
+    return value
+
+
+def _feed_folders(key: Key, given: Any) -> tuple[FeedFolder, ...]:
+    """Folders of call records: texts that are paths, or tables."""
+    if not isinstance(given, list) or not given:
+        raise _ValueError(f"must be a list of paths or tables, not {_value(key, given)}")
+    return tuple(_feed_folder({"path": one} if isinstance(one, str) else one) for one in given)
+
+
+def _feed_folder(given: Any) -> FeedFolder:
+    if not isinstance(given, dict) or any(not isinstance(one, str) or "\0" in one for one in given.values()):
+        raise _ValueError(f"names {shown(str(given))}, which is neither a path nor a table of texts")
+    names = [one.name for one in fields(FeedFolder)]
+    for name in given:
+        if name not in names:
+            raise _ValueError(f"has a table with {shown(name)}, which is not known{nearest(name, names)}")
+    if not given.get("path"):
+        raise _ValueError("has a table without path")
+    if given.get("after", "keep") not in ("keep", "move", "delete"):
+        raise _ValueError(f"has a table whose after is {shown(given['after'])}: keep, move or delete")
+    if (given.get("after") == "move") != bool(given.get("move_to")):
+        raise _ValueError('has a table with one of after = "move" and move_to and not the other')
+    paths = {name: Path(given[name]).expanduser() for name in ("path", "mapping", "move_to") if given.get(name)}
+    return FeedFolder(**{**given, **paths})
+
+
 def _tuple(key: Key, given: Any, of: Any) -> tuple[Any, ...]:
+    if of is FeedFolder:
+        return _feed_folders(key, given)
     if not isinstance(given, list) or not given or any(not isinstance(one, str) or not one for one in given):
         raise _ValueError(f"must be a list of texts, not {_value(key, given)}")
     if of is not Listen:

@@ -57,7 +57,8 @@ def kind_of(key: Key) -> str:
     """A setting's type in words."""
     text = str(key.kind)
     for part, word in (
-        ("Listen", "addresses"), ("tuple", "list of texts"), ("Mapping", "table"), ("Path", "path"), ("bytes", "text"),
+        ("Listen", "addresses"), ("FeedFolder", "list of paths or tables"),
+        ("tuple", "list of texts"), ("Mapping", "table"), ("Path", "path"), ("bytes", "text"),
         ("bool", "true or false"), ("int", "whole number"), ("float", "number"), ("str", "text"),
     ):  # fmt: skip
         if part in text:

@@ -94,6 +94,8 @@ class CdrFile:
     """Octets on disk and time of change [ns] when it was hashed; None where it may grow meanwhile."""
     is_added_to: bool = False
     """Whether its writer adds lines to it: then a longer file with the same begin is the same file later."""
+    has_rest: bool = False
+    """Whether octets follow that are no whole line yet."""
     start: int = 0
     """Octets at its begin that were read before, when it was shorter; unpacked, up to the end of a line."""
     lines_before: int = 0
@@ -315,7 +317,7 @@ def identify(
         return Skipped(path, "unknown_columns", str(error))
     if layout is None:
         return Skipped(path, "unknown_format", "is of no format that is known")
-    sha256, size = hashed.whole, hashed.size
+    sha256, size, has_rest = hashed.whole, hashed.size, False
     if watched is not None:
         why = _not_yet(hashed, layout, watched, is_changed)
         if why is not None:
@@ -324,6 +326,7 @@ def identify(
             stamp = None
             if not watched.is_over or is_changed:
                 sha256, size = hashed.in_lines, hashed.size_in_lines
+                has_rest = size < hashed.size
     parts = name_parts(path.name)
     return CdrFile(
         path=path,
@@ -339,6 +342,7 @@ def identify(
         minute=parts.minute if parts else None,
         stamp=stamp,
         is_added_to=layout.is_added_to,
+        has_rest=has_rest,
     )
 
 

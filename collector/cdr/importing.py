@@ -133,6 +133,8 @@ class Import:
         self._report = report
         self.progress = Progress()
         self.summary = Summary()
+        self.told: dict[Path, CdrFile] = {}
+        """Files that can be read, by path; several may hold the same."""
         self.in_lake: set[str] = set()
         """SHA-256 of files all of which is imported, now or before."""
 
@@ -150,7 +152,9 @@ class Import:
                 self._advance(found.stamps[path][0])
                 if isinstance(each, Skipped):
                     self.summary.skipped.append(each)
-                elif files.setdefault(each.sha256, each) is not each:
+                    continue
+                self.told[path] = each
+                if files.setdefault(each.sha256, each) is not each:
                     self.summary.already += 1
         return list(files.values())
 

@@ -18,6 +18,11 @@ from typing import Final
 
 from collector.cdr.files import CdrError
 
+
+class BusyError(CdrError):
+    """Another process imports into the store."""
+
+
 FOLDER: Final = "_cdr_import"
 """Folder inside the store."""
 
@@ -62,8 +67,11 @@ class Journal:
 
 
 @contextmanager
-def sole_import(store: Path, say: Callable[[str], None]) -> Iterator[Journal]:
-    """Wait until no other process imports into the store, and keep others waiting; a dead process keeps nobody."""
+def sole_import(store: Path, say: Callable[[str], None], *, wait: bool = True) -> Iterator[Journal]:
+    """Wait until no other process imports into the store, and keep others waiting; a dead process keeps nobody.
+
+    Raises `BusyError` where one does and nobody is to `wait`.
+    """
     folder = store / FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -74,6 +82,8 @@ def sole_import(store: Path, say: Callable[[str], None]) -> Iterator[Journal]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not wait:
+                raise BusyError(f"another import into {store} is running") from None
             say("another import into this store is running: waiting for it")
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield Journal(folder)

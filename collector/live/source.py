@@ -87,6 +87,12 @@ class SourceHealth:
     """How often what it listens with had to be begun anew."""
     problem: str | None = None
     """Why it does not work now, in words; None when it does."""
+    records: int = 0
+    """Records in the files that were read."""
+    records_kept: int = 0
+    """Of these, in the store."""
+    records_rejected: Mapping[str, int] = field(default_factory=dict)
+    """Of these, rejected, by reason."""
 
 
 class Source(Protocol):
