@@ -125,6 +125,16 @@ def search_calls(lake: Lake, search: Search, limit: int = 100, cursor: str | Non
     return CallList(tuple(page), more, search.since, search.until)
 
 
+def numbers_in(lake: Lake, since: datetime, until: datetime) -> list[str]:
+    """Return the numbers and users on either side of the calls of a span, each once, in their order."""
+    check_span(since, until)
+    with lake.reading() as connection:
+        calls = lake.query(connection, CALLS.name, since=since, until=until)
+        sides = f"SELECT calling AS number FROM ({calls}) UNION SELECT called FROM ({calls})"  # noqa: S608
+        rows = connection.execute(f"SELECT number FROM ({sides}) WHERE number IS NOT NULL ORDER BY 1").fetchall()  # noqa: S608
+    return [row[0] for row in rows]
+
+
 def continued(search: Search, limit: int, cursor: str | None) -> tuple[Search, tuple[Any, ...] | None]:
     """Return the search as its first page had it, and what the page before ended with."""
     if not 1 <= limit <= MOST_ROWS:

@@ -132,9 +132,11 @@ class Condition(NamedTuple):
 
     @property
     def seeks_person(self) -> bool:
-        """Whether it asks for a person's number, and who asks learns that it is there."""
+        """Whether it asks for a person's number or name, and who asks learns that it is there."""
         rule = KEYS[self.key]
-        return isinstance(rule, Text) and bool(rule.numbers) and any(_digits(value) for value in self.values)
+        if not isinstance(rule, Text) or not rule.numbers:
+            return False
+        return (self.key == "number" and bool(self.values)) or not all(map(_is_address, self.values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,6 @@ def _check_value(rule: Text, word: Condition, value: str) -> None:
         raise QuestionError(f"“{word}”: a status is 100 to 699, or a class as 4xx")
     if word.key == "ssrc" and not re.fullmatch(r"0x[0-9a-f]{1,8}|\d{1,10}", folded):
         raise QuestionError(f"“{word}”: an SSRC is written 0x0123ABCD")
-    if word.key == "number" and not _digits(value):
-        raise QuestionError(f"“{word}” names no digits")
 
 
 def _limit(rule: Number, word: Condition) -> float:
@@ -257,7 +257,8 @@ def _sql(word: Condition, table: str) -> tuple[str, list[Any]]:
 def _matches(rule: Text, key: str, column: str, value: str) -> tuple[str, list[Any]]:
     folded = value.casefold()
     if column in rule.numbers:
-        return _same_number(column, value)
+        # For `number` no address is meant: a number may be written with dots.
+        return ("false", []) if key != "number" and _is_address(value) else _same_number(column, value)
     if column == "status":
         return f"{column} BETWEEN ? AND ?", [int(folded[0]) * 100, int(folded[0]) * 100 + 99] if "x" in folded else [
             int(folded),
@@ -276,18 +277,23 @@ def _matches(rule: Text, key: str, column: str, value: str) -> tuple[str, list[A
     return f"lower({column}) = ?", [folded]
 
 
+def _is_address(value: str) -> bool:
+    """Whether a value is an IP address or its beginning, and no number."""
+    return ("." in value or ":" in value) and re.fullmatch(r"[0-9a-fA-F.:\[\]]+", value) is not None
+
+
 def _digits(value: str) -> str:
-    """Digits of what may be a number; empty where it is none, as an address."""
-    bare = re.sub(r"[\s().\-]", "", value.removesuffix("*"))
-    if value.count(".") >= 1 and not value.startswith("+") and re.fullmatch(r"[\d.:]+", value):
-        return ""
-    return bare.removeprefix("+") if re.fullmatch(r"\+?[\d*#]+", bare) else ""
+    """Digits of a number as people write it; empty where it is none."""
+    bare = re.sub(r"[\s().\-]", "", value.removesuffix("*")).removeprefix("+")
+    return bare if re.fullmatch(r"[\d*#]+", bare, re.ASCII) else ""
 
 
 def _same_number(column: str, value: str) -> tuple[str, list[Any]]:
     digits = _digits(value)
     if not digits:
-        return "false", []
+        # Users have names, too; an equals sign asks for what was signalled to the letter.
+        exact = value.startswith("=")
+        return (f"{column} = ?", [value[1:]]) if exact else (f"lower({column}) = ?", [value.casefold()])
     plain = f"regexp_replace({column}, '[^0-9*#]', '', 'g')"
     if value.endswith("*"):
         return f"starts_with({plain}, ?)", [digits]

@@ -1,0 +1,295 @@
+"""What alerts ask: streams as heard now, calls that ended, traffic and feeds beside their own past, cost by day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
+from analytics.questions.asking import POOR_MOS, check_span, micros
+from analytics.store import site_queries
+from analytics.store.schema import CALLS, IMPORTS, INTERVALS, SITE_MINUTES, STREAMS, USAGE
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from analytics.sites import Estate
+    from analytics.store.lake import Lake
+
+LEAST_PACKETS: Final = 100
+"""A stream of which fewer packets were expected in the span says nothing (2 s of speech)."""
+LONGEST_CALL: Final = timedelta(hours=6)
+"""How long before a span calls are looked for that ended in it."""
+LEAST_TALK_S: Final = 5
+"""Shorter calls say nothing of their audio [s]."""
+USER_CHOICES: Final = (404, 480, 484, 486, 487, 600, 603, 604)
+"""Final statuses that a user's own doing gives: the network did its part (the idea of NER, ITU-T E.425)."""
+WEEKS: Final = 8
+FEED_WEEKS: Final = 4
+WEEK: Final = timedelta(weeks=1)
+
+
+class Heard(NamedTuple):
+    """Streams to or from a site in a span, each counted once, by what was heard of it within the span."""
+
+    site: str
+    direction: str
+    """`to` or `from` the site: of a call there is one stream each way."""
+    rated: int
+    """Streams with a MOS."""
+    poor: int
+    """Of those, with a mean MOS under 3.6."""
+    mos: float | None
+    """Mean of the streams' MOS."""
+    expected: int
+    """Packets."""
+    lost: int
+    """Packets; one stream's gain by duplicates takes no other's loss away."""
+    intervals: int
+    """Intervals with a jitter."""
+    jitter_ms: float | None
+    """Mean interarrival jitter over these [ms]."""
+
+
+class PairHeard(NamedTuple):
+    """Streams from one site to another in a span."""
+
+    from_site: str
+    to_site: str
+    rated: int
+    poor: int
+    mos: float | None
+    expected: int
+    lost: int
+
+
+class HeardNow(NamedTuple):
+    """Streams of a span by site and by pair of sites."""
+
+    sites: tuple[Heard, ...]
+    pairs: tuple[PairHeard, ...]
+
+
+class Ended(NamedTuple):
+    """Calls of a site that ended in a span."""
+
+    site: str
+    attempts: int
+    """Calls from the site."""
+    failed: int
+    """Of those, failed by the network: not for a wrong number, a busy or an absent user."""
+    with_media: int
+    """Answered calls from or to the site that were heard at all."""
+    one_way: int
+    """Of those, with all media from one host."""
+
+
+class Traffic(NamedTuple):
+    """What a site did in a span, and in the same span of the weeks before."""
+
+    site: str
+    seen: int
+    """Calls begun and streams heard."""
+    before: tuple[int | None, ...]
+    """Calls a week, from the last week back; None where nothing is known of that week."""
+
+
+class Feed(NamedTuple):
+    """A source of call records: how long it is silent, and was at this hour of the weeks before."""
+
+    feed: str
+    last: datetime
+    """When a file came last."""
+    silent_s: float
+    before_s: tuple[float, ...]
+    """Silence at the same local time of the weeks before [s], where files had come."""
+
+
+class DayCost(NamedTuple):
+    """A local day's cost beside the same weekdays before."""
+
+    day: date
+    judgement: Judgement
+    sites: tuple[str, ...]
+    """Sites with any line in the past."""
+
+
+def heard_now(lake: Lake, since: datetime, until: datetime) -> HeardNow:
+    """Return the streams of a span, going on or over, from their intervals; where there are none, from `streams`."""
+    check_span(since, until)
+    with lake.reading() as connection:
+        intervals = lake.query(connection, INTERVALS.name, since=since, until=until)
+        found = _heard(connection, _by_intervals(intervals))
+        if found.sites:
+            return found
+        streams = lake.query(connection, STREAMS.name, since=since - LONGEST_CALL, until=until)
+        return _heard(connection, _by_streams(streams, since, until))
+
+
+def _by_intervals(intervals: str) -> str:
+    return f"""
+        SELECT site, other_site, sum(expected)::BIGINT AS expected, greatest(sum(lost), 0)::BIGINT AS lost,
+            sum(mos * expected) FILTER (mos IS NOT NULL) / nullif(sum(expected) FILTER (mos IS NOT NULL), 0) AS mos,
+            sum(jitter_ms) AS jitter_sum, count(jitter_ms) AS intervals
+        FROM ({intervals}) GROUP BY stream_key, source, site, other_site HAVING sum(expected) >= {LEAST_PACKETS}
+    """  # noqa: S608 - names of the schema
+
+
+def _by_streams(streams: str, since: datetime, until: datetime) -> str:
+    return f"""
+        SELECT site, other_site, expected, greatest(lost, 0) AS lost, mos, jitter_ms AS jitter_sum,
+            (jitter_ms IS NOT NULL)::INTEGER AS intervals
+        FROM ({streams}) WHERE expected >= {LEAST_PACKETS}
+            AND epoch_us("end") >= {micros(since)} AND epoch_us("end") < {micros(until)}
+    """  # noqa: S608 - names of the schema
+
+
+def _heard(connection: duckdb.DuckDBPyConnection, streams: str) -> HeardNow:
+    quality = f"count(mos), count(*) FILTER (mos < {POOR_MOS}), avg(mos), sum(expected)::BIGINT, sum(lost)::BIGINT"
+    rows = connection.execute(
+        f"""
+        WITH heard AS MATERIALIZED ({streams}), ends AS (
+            SELECT site AS at, 'from' AS direction, * FROM heard WHERE site IS NOT NULL
+            UNION ALL SELECT other_site, 'to', * FROM heard WHERE other_site IS NOT NULL
+        )
+        SELECT at, direction, NULL, {quality}, sum(intervals)::BIGINT, sum(jitter_sum) / nullif(sum(intervals), 0)
+        FROM ends GROUP BY at, direction
+        UNION ALL SELECT site, 'pair', other_site, {quality}, NULL, NULL
+        FROM heard WHERE site <> other_site GROUP BY site, other_site ORDER BY ALL
+        """  # noqa: S608 - names of the schema
+    ).fetchall()
+    sites = tuple(Heard(row[0], row[1], *row[3:]) for row in rows if row[1] != "pair")
+    return HeardNow(sites, tuple(PairHeard(row[0], row[2], *row[3:8]) for row in rows if row[1] == "pair"))
+
+
+def ended_calls(lake: Lake, since: datetime, until: datetime) -> tuple[Ended, ...]:
+    """Return the calls that ended in a span, by site."""
+    check_span(since, until)
+    with lake.reading() as connection:
+        calls = lake.query(connection, CALLS.name, since=since - LONGEST_CALL, until=until)
+        streams = lake.query(connection, STREAMS.name, since=since - LONGEST_CALL, until=until)
+        choices = ", ".join(map(str, USER_CHOICES))
+        rows = connection.execute(
+            f"""
+            WITH ended AS MATERIALIZED (
+                SELECT call_key, source, site, other_site, state, status,
+                    answer IS NOT NULL AND seconds >= {LEAST_TALK_S} AS talked
+                FROM ({calls})
+                WHERE epoch_us("end") >= {micros(since)} AND epoch_us("end") < {micros(until)}
+            ), media AS (
+                SELECT call_key, source, count(DISTINCT regexp_replace(from_address, ':[0-9]+$', '')) AS hosts
+                FROM ({streams}) WHERE call_key IS NOT NULL AND expected >= {LEAST_PACKETS}
+                    AND call_key IN (SELECT call_key FROM ended WHERE talked) GROUP BY call_key, source
+            ), sides AS (
+                SELECT site AS at, call_key, source, true AS own, state, status, talked
+                FROM ended WHERE site IS NOT NULL
+                UNION ALL SELECT other_site, call_key, source, false, state, status, talked
+                FROM ended WHERE other_site IS NOT NULL AND other_site IS DISTINCT FROM site
+            )
+            SELECT at, count(*) FILTER (own AND state <> 'in progress'),
+                count(*) FILTER (own AND state = 'failed' AND coalesce(status, 0) NOT IN ({choices})),
+                count(hosts) FILTER (talked), count(*) FILTER (talked AND hosts = 1)
+            FROM sides LEFT JOIN media USING (call_key, source) GROUP BY at ORDER BY at
+            """  # noqa: S608 - names of the schema and our own numbers
+        ).fetchall()
+    return tuple(Ended(*row) for row in rows)
+
+
+def traffic_now(lake: Lake, since: datetime, until: datetime, zone: str) -> tuple[Traffic, ...]:
+    """Return what each site did in a span, beside the same span by the zone's clock in the weeks before."""
+    check_span(since, until)
+    spans = [(since, until)]
+    for back in range(1, WEEKS + 1):
+        spans.append((_weeks_before(since, back, zone), _weeks_before(until, back, zone)))
+    counted: list[dict[str, int]] = []
+    with lake.reading() as connection:
+        for begin, end in spans:
+            minutes = lake.query(connection, SITE_MINUTES.name, since=begin, until=end, only={"step": ["minute"]})
+            rows = connection.execute(
+                f"SELECT site, sum(calls)::BIGINT FROM ({minutes}) GROUP BY site"  # noqa: S608 - names of the schema
+            ).fetchall()
+            counted.append(dict(rows))
+        intervals = lake.query(connection, INTERVALS.name, since=since, until=until)
+        going = dict(
+            connection.execute(
+                f"""
+                SELECT at, count(DISTINCT stream_key) FROM (
+                    SELECT site AS at, stream_key FROM ({intervals})
+                    UNION ALL SELECT other_site, stream_key FROM ({intervals})
+                ) WHERE at IS NOT NULL GROUP BY at
+                """  # noqa: S608 - names of the schema
+            ).fetchall()
+        )
+    now, past = counted[0], counted[1:]
+    sites = sorted({site for of_week in counted for site in of_week} | set(going))
+    return tuple(
+        Traffic(
+            site,
+            now.get(site, 0) + going.get(site, 0),
+            tuple(of_week.get(site, 0) if of_week else None for of_week in past),
+        )
+        for site in sites
+    )
+
+
+def _weeks_before(at: datetime, weeks: int, zone: str) -> datetime:
+    local = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None) - weeks * WEEK
+    return local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def feeds_now(lake: Lake, now: datetime, zone: str) -> tuple[Feed, ...]:
+    """Return the sources of call records, and how long they are silent."""
+    if lake.version(IMPORTS.name) is None:
+        return ()
+    moments = [now, *(_weeks_before(now, back, zone) for back in range(1, FEED_WEEKS + 1))]
+    columns = ", ".join(f"max(at) FILTER (at <= {micros(at)})" for at in moments)
+    with lake.reading() as connection:
+        imports = lake.query(connection, IMPORTS.name, since=now - (2 * FEED_WEEKS) * WEEK, until=now)
+        rows = connection.execute(
+            f"""
+            SELECT source || coalesce(' ' || node, ''), {columns}
+            FROM (SELECT *, epoch_us(imported) AS at FROM ({imports})) WHERE record = 'cdr' GROUP BY 1 ORDER BY 1
+            """  # noqa: S608 - names of the schema and our own numbers
+        ).fetchall()
+    return tuple(_feed(row, moments) for row in rows if row[1] is not None)
+
+
+def _feed(row: Sequence[Any], moments: Sequence[datetime]) -> Feed:
+    before = tuple((micros(at) - last) / 1e6 for at, last in zip(moments[1:], row[2:], strict=True) if last is not None)
+    silent = (micros(moments[0]) - row[1]) / 1e6
+    return Feed(row[0], moments[0] - timedelta(seconds=silent), silent, before)
+
+
+def day_cost(lake: Lake, estate: Estate, day: date) -> DayCost:
+    """Return how the calls of one local day cost beside the same weekdays before."""
+    zone = ZoneInfo(estate.settings.timezone)
+    end = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) + timedelta(days=1, hours=1)
+    begin = end - timedelta(weeks=MOST_WEEKS, days=2)
+    with lake.reading() as connection:
+        usage = f"({lake.query(connection, USAGE.name, since=begin, until=end)})"
+        hours = site_queries.watched_hours(connection, usage)
+        recorded = site_queries.recorded_days(connection, usage)
+        first = {site: Past(of) for site, of in site_queries.first_days(connection, usage).items()}
+    found = judge(hours, [day], recorded, first, estate.settings.timezone, estate.holidays)
+    return DayCost(day, found, tuple(sorted(site for site in first if site is not None)) if day in recorded else ())
+
+
+def sources_of_sites(lake: Lake, since: datetime, until: datetime) -> dict[str, frozenset[str]]:
+    """Return the sites that each source (agent, collector) measured in a span, where no other did."""
+    check_span(since, until)
+    with lake.reading() as connection:
+        intervals = lake.query(connection, INTERVALS.name, since=since, until=until)
+        rows = connection.execute(
+            f"""
+            SELECT at, min(source) FROM (
+                SELECT site AS at, source FROM ({intervals})
+                UNION ALL SELECT other_site, source FROM ({intervals})
+            ) WHERE at IS NOT NULL GROUP BY at HAVING count(DISTINCT source) = 1
+            """  # noqa: S608 - names of the schema
+        ).fetchall()
+    found: dict[str, set[str]] = {}
+    for site, source in rows:
+        found.setdefault(source, set()).add(site)
+    return {source: frozenset(sites) for source, sites in found.items()}
