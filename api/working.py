@@ -15,6 +15,7 @@ from api.beside import Beside, ProcessSettings, stop_signals
 from api.notify import STOPPING, notify
 from api.outlets import InfluxOutlet, influx_outlet
 from api.path_health import influx_steps, intake_steps, process_health
+from api.upkeep import tend
 from collector.transport.centre import Centre, CentreSettings
 from collector.transport.intake import IntakeCounts
 from collector.transport.session import first_of
@@ -61,12 +62,12 @@ def run_worker(
             )
 
         beside = Beside(process, store, health, lambda: centre.connected, lambda: "a worker has no estate to read anew")
-        asyncio.run(_run(centre, beside, outlet))
+        asyncio.run(_run(centre, lake, beside, outlet))
         beside.last_word()
     beside.report(f"{_said(centre.counts())}, in {store}")
 
 
-async def _run(centre: Centre, beside: Beside, outlet: InfluxOutlet | None) -> None:
+async def _run(centre: Centre, lake: Lake, beside: Beside, outlet: InfluxOutlet | None) -> None:
     """Run a worker until a signal, and say now and then what it did."""
     loop = asyncio.get_running_loop()
 
@@ -79,14 +80,15 @@ async def _run(centre: Centre, beside: Beside, outlet: InfluxOutlet | None) -> N
     try:
         async with asyncio.TaskGroup() as tasks:
             report = tasks.create_task(_report(centre, beside), name="work: report")
-            running_beside = tasks.create_task(beside.run(), name="work: beside")
+            others = [tasks.create_task(beside.run(), name="work: beside")]
+            others.append(tasks.create_task(tend(lake), name="work: upkeep"))
             pointing = None if outlet is None else tasks.create_task(outlet.run(), name="work: influx")
             await centre.run()
             if outlet is not None and pointing is not None:
                 await outlet.finish()
                 pointing.cancel()
-            report.cancel()
-            running_beside.cancel()
+            for task in (report, *others):
+                task.cancel()
     except ExceptionGroup as group:
         raise first_of(group) from None
 

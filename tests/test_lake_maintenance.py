@@ -22,7 +22,7 @@ from analytics.store.delta import LOG
 from analytics.store.forget import Wanted, forget
 from analytics.store.history import version_at, versions
 from analytics.store.lake import Lake
-from analytics.store.maintenance import Maintained, maintain, merge, unnamed
+from analytics.store.maintenance import CRUMBS, Maintained, maintain, merge, merge_crumbs, unnamed
 from analytics.store.settings import LakeSettings, StoreError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,6 +59,32 @@ def test_compaction_keeps_the_rows_and_merges_the_files_of_each_partition(tmp_pa
     assert read(lake, "intervals", version=version) == before
     assert DeltaTable(lake.folder("intervals")).to_pyarrow_table().num_rows == len(before)
     assert merge(lake, INTERVALS) == (0, 0)
+
+
+def test_what_live_appends_made_is_merged_once_there_is_much_of_it(tmp_path: Path) -> None:
+    lake = opened(tmp_path)
+    assert merge_crumbs(lake, INTERVALS) == (0, 0)
+    appended = 0
+
+    def append(batches: int) -> None:
+        nonlocal appended
+        for _ in range(batches):
+            lake.append("intervals", rows("intervals", range(appended, appended + 2)), batch=str(appended))
+            appended += 2
+
+    append(CRUMBS - 1)
+    assert merge_crumbs(lake, INTERVALS) == (0, 0)
+    append(1)
+    assert merge_crumbs(lake, INTERVALS) == (CRUMBS, 1)
+    append(CRUMBS - 2)
+    assert merge_crumbs(lake, INTERVALS) == (0, 0)
+    assert len(lake.files("intervals")) == CRUMBS - 1
+    append(1)
+    assert merge_crumbs(lake, INTERVALS) == (CRUMBS, 1)
+    assert [row["stream_key"] for row in read(lake, "intervals")] == [
+        row["stream_key"] for row in sorted(rows("intervals", range(appended)).to_pylist(), key=repr)
+    ]
+    assert len(read(lake, "intervals")) == appended == 4 * CRUMBS - 2
 
 
 def test_compacted_files_are_sorted_and_say_that_no_data_changed(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import time as clock
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -39,6 +39,10 @@ from analytics.store.settings import LakeSettings, StoreError
 MB = 1_000_000
 MERGE_MB = 256
 """Memory for sorting what is merged; the rest spills. More hardly makes it faster."""
+CRUMB_MB = 1
+"""Files under this size are what live appends make [MB]."""
+CRUMBS = 64
+"""So many of them in a partition are merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +106,32 @@ def merge(lake: Lake, table: Table) -> tuple[int, int]:
 
     The same rows stay, except that rows of `site_minutes` of one site and minute are summed.
     """
+    whole = lake.snapshot(table.name)
+    return _merge_groups(lake, table, whole, groups(whole, lake.settings))
+
+
+def merge_crumbs(lake: Lake, table: Table, at_least: int = CRUMBS) -> tuple[int, int]:
+    """Merge the files that live appends made, where a partition has so many; return files before and after.
+
+    For processes that append without end: each file that a table names costs memory and time at every append. What is
+    merged is left alone from then on, so each row is written twice; `merge` does the rest.
+    """
+    if lake.version(table.name) is None:
+        return 0, 0
+    whole = lake.snapshot(table.name)
+    found = groups(whole, replace(lake.settings, small_file_mb=min(CRUMB_MB, lake.settings.small_file_mb)))
+    return _merge_groups(lake, table, whole, [group for group in found if len(group) >= at_least])
+
+
+def _merge_groups(
+    lake: Lake, table: Table, whole: Snapshot, wanted: Sequence[Sequence[DataFile]]
+) -> tuple[int, int]:  # fmt: skip
+    if not wanted:
+        return 0, 0
     merged = made = 0
     connection = lake.connect(min(MERGE_MB, lake.settings.memory_mb))
     try:
-        whole = lake.snapshot(table.name)
-        for group in groups(whole, lake.settings):
+        for group in wanted:
             written = _merge_group(lake, table, connection, group, whole)
             if written is not None:
                 merged += len(group)
