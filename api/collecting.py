@@ -30,6 +30,7 @@ from api.notify import STOPPING, notify
 from api.outlets import OutletHealth, Outlets, OutletSettings
 from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
 from api.rated import RECEIVER_CONCEALS, RatedCall, RatedStream, rate, rate_call
+from api.upkeep import tend
 from api.wording import plural
 from collector.estate.folder import load_estate
 from collector.facts import Call, Endpoint, Interval, Stream
@@ -372,6 +373,11 @@ class Collection:
         """What appends to it."""
         return LakeWriter(self._lake, self._rows, self._batch, self.outlets)
 
+    async def tend(self) -> None:
+        """Keep the store's files few, until cancelled."""
+        if self._lake is not None:
+            await tend(self._lake)
+
     def reload(self) -> str:
         """Read the estate anew; what to say of it. EstateError where it has a fault: the one before stays."""
         if self._estate is None:
@@ -403,8 +409,14 @@ def collect_from(
     beside = Beside(
         process, kept.beside, health, lambda: all(source.health().running for source in sources), kept.reload
     )
+
+    async def running_beside() -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(beside.run(), name="beside: process")
+            tasks.create_task(kept.tend(), name="beside: upkeep")
+
     try:
-        found = asyncio.run(collecting(sources, writer, beside.report, beside.run))
+        found = asyncio.run(collecting(sources, writer, beside.report, running_beside))
         beside.last_word()
     finally:
         kept.close()
