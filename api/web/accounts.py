@@ -35,8 +35,8 @@ CREATE TABLE IF NOT EXISTS tokens (
   id TEXT PRIMARY KEY, name TEXT NOT NULL, role TEXT NOT NULL, numbers INTEGER NOT NULL, digest TEXT NOT NULL UNIQUE,
   made INTEGER NOT NULL, ends INTEGER, used INTEGER) STRICT;
 CREATE TABLE IF NOT EXISTS sessions (
-  digest TEXT PRIMARY KEY, person TEXT NOT NULL REFERENCES people ON DELETE CASCADE,
-  made INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT;
+  digest TEXT PRIMARY KEY, person TEXT REFERENCES people ON DELETE CASCADE,
+  token TEXT REFERENCES tokens ON DELETE CASCADE, made INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
 
@@ -233,11 +233,15 @@ class Accounts:
 
     # Sessions
 
-    def open_session(self, person: str, now: int) -> str:
-        """Begin a session; return its secret for the cookie."""
+    def open_session(self, of: Caller, now: int) -> str:
+        """Begin a session of a person or of a token; return its secret for the cookie."""
         secret = secrets.token_urlsafe(32)
+        kind, _, name = of.key.partition(":")
+        person, token = (name, None) if kind == "user" else (None, name)
         with self._writing() as connection:
-            connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", (_digest(secret), person, now, now))
+            connection.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)", (_digest(secret), person, token, now, now)
+            )
         return secret
 
     def by_session(self, secret: str, now: int, *, idle_hours: float, hours: float) -> Caller | None:
@@ -247,20 +251,23 @@ class Accounts:
     def by_session_digest(self, digest: str, now: int, *, idle_hours: float, hours: float) -> Caller | None:
         """Return whose session this still is, by the digest of its secret (`Caller.session`)."""
         rows = self._rows(
-            "SELECT name, role, numbers, sessions.made, seen FROM sessions JOIN people ON name = person"
-            " WHERE digest = ?",
+            "SELECT 'user:' || name, name, role, numbers, s.made, seen, NULL"
+            " FROM sessions s JOIN people ON name = person WHERE s.digest = ?1"
+            " UNION ALL SELECT 'token:' || id, name, role, numbers, s.made, seen, ends"
+            " FROM sessions s JOIN tokens ON id = token WHERE s.digest = ?1",
             digest,
         )
         if not rows:
             return None
-        name, role, numbers, made, seen = rows[0]
-        if now - made >= hours * NS_PER_HOUR or now - seen >= idle_hours * NS_PER_HOUR:
+        key, name, role, numbers, made, seen, ends = rows[0]
+        too_old = now - made >= hours * NS_PER_HOUR or now - seen >= idle_hours * NS_PER_HOUR
+        if too_old or (ends is not None and now >= ends):
             self.close_session(digest)
             return None
         if now - seen > _SEEN_EVERY_NS:
             with self._writing() as connection:
                 connection.execute("UPDATE sessions SET seen = ? WHERE digest = ?", (now, digest))
-        return Caller(f"user:{name}", name, Role(role), bool(numbers), digest)
+        return Caller(key, name, Role(role), bool(numbers), digest)
 
     def close_session(self, digest: str) -> None:
         """End a session."""

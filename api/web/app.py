@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import pkgutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from fastapi import APIRouter, FastAPI
@@ -55,8 +55,7 @@ def build(context: Context, *, dashboards: bool = True) -> FastAPI:
     _check_rights(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     if dashboards:
-        with suppress(ModuleNotFoundError):
-            importlib.import_module("dashboards.shell").mount(app, context)
+        importlib.import_module("dashboards.shell").mount(app, context)
     app.add_middleware(Envelope, context=context, limits=limits)
     return app
 

@@ -21,8 +21,8 @@ from api.web.limits import Limits
 from api.web.problems import Problem, problem_response
 from api.web.rights import Caller
 
-CALLER: ContextVar[Caller | None] = ContextVar("caller", default=None)
-"""The caller of what runs now: for the dashboards, whose callbacks see no request."""
+CONNECTION: ContextVar[HTTPConnection | None] = ContextVar("connection", default=None)
+"""The connection that what runs now serves: for the dashboards, whose callbacks see no request."""
 OPEN: Final = ("/healthz", "/sign-in", "/assets/", "/api/v1/openapi.json")
 """Paths that need no sign-in. Operations of the API ask for themselves."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -37,6 +37,8 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 POLICY_OF_API: Final = "default-src 'none'; frame-ancestors 'none'"
+POLICY_ELSEWHERE: Final = "default-src 'self'; frame-ancestors 'none'"
+"""Also of the worker that holds the dashboards' WebSocket."""
 
 
 class Envelope:
@@ -87,13 +89,14 @@ class Envelope:
         connection = HTTPConnection(scope)
         caller = self._caller(connection, headers)
         scope["state"]["caller"] = caller
-        CALLER.set(caller)
+        CONNECTION.set(connection)
         address = scope["client"][0] if scope.get("client") else ""
         wait = self._limits.take(caller.key if caller else address, time.monotonic())
         if wait:
             return Problem(429, "too_many_requests", f"Too many requests; come again in {wait} s.",
                            headers={"Retry-After": str(wait)})  # fmt: skip
-        if caller is not None and caller.session is not None and not _same_origin(scope, headers):
+        with_cookie = caller is not None and caller.session is not None
+        if (with_cookie or scope["path"].startswith("/sign-")) and not same_origin(scope, headers):
             return Problem(403, "other_origin", "This came from a page of another origin.")
         path = scope["path"]
         if caller is None and not path.startswith(("/api/", *OPEN)):
@@ -155,7 +158,8 @@ class _Sending:
             headers["X-Request-ID"] = self._scope["state"]["request_id"]
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("Content-Security-Policy", POLICY_OF_API)
+            of_api = self._scope["path"].startswith("/api/")
+            headers.setdefault("Content-Security-Policy", POLICY_OF_API if of_api else POLICY_ELSEWHERE)
             if not self._scope["path"].startswith(("/assets/", "/_dash-component-suites/")):
                 headers.setdefault("Cache-Control", "no-store")
             if self._scope["scheme"] in ("https", "wss"):
@@ -165,8 +169,8 @@ class _Sending:
         await self._send(message)
 
 
-def _same_origin(scope: Scope, headers: Headers) -> bool:
-    """Whether a request with a cookie comes from our own pages, or changes nothing."""
+def same_origin(scope: Scope, headers: Headers) -> bool:
+    """Whether a request comes from our own pages, or changes nothing."""
     if scope["type"] == "http" and scope["method"] in _SAFE:
         return True
     site = headers.get("sec-fetch-site")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from analytics.questions.sites import SiteNow, sites_now
@@ -29,6 +30,8 @@ class LiveNow(NamedTuple):
     sites: tuple[SiteNow, ...]
     live: Mapping[str, Mapping[str, Any]]
     """What each collector wrote last, by its name; without those that fell silent."""
+    since: Mapping[str, datetime] = MappingProxyType({})
+    """Since when a site that needs attention is so."""
 
 
 @dataclass(slots=True)

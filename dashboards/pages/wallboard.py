@@ -1,0 +1,211 @@
+"""The wallboard: who is bad now?"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+from dash import Input, Output, dcc, html, set_props
+from dash import callback_context as context
+from dash.development.base_component import Component
+
+from api.web.hub import News
+from api.web.rights import Right
+from dashboards.figures.wallboard import HOURS, Board, Tile, board, changed
+from dashboards.pages import Asker, Callbacks, Page, View
+from dashboards.parts import aria, empty, failed, mark, missing, percent, term, value
+
+STILL_THERE_S: Final = 15.0
+LOWEST_MOS: Final = 1.0
+HIGHEST_MOS: Final = 4.5
+
+
+def layout(view: View) -> Component:
+    """Return the page as it is now; news come by the callback."""
+    news = view.here.hub.news
+    if news.now is None:
+        news = News(0, view.here.clock(), view.here.hub.look(view.here.clock()))
+    shown = board_of(view, news)
+    if not shown.stations and not shown.others:
+        return html.Div(
+            [
+                html.H1("No site is known yet.", className="answer"),
+                empty("An estate says which sites there are, and packets or records fill them.", "callgauge demo"),
+            ]
+        )
+    return html.Div([_head(shown), _attention(shown), *_kinds(shown), html.Div(id="wallboard-live")], className="board")
+
+
+def board_of(asker: Asker, news: News) -> Board:
+    """Return the wallboard's data of a look."""
+    here = asker.here
+    zone = here.estate().settings.timezone
+    return board(news.now.sites, datetime.fromtimestamp(news.at / 1e9, UTC), zone, news.now.since)
+
+
+def _head(shown: Board) -> Component:
+    return html.Div(
+        [
+            html.H1(shown.sentence, id="wallboard-sentence"),
+            html.Span(_as_of(shown), id="wallboard-as-of", className="as-of"),
+            html.Div(id="wallboard-problem", **aria(live="polite")),
+        ],
+        className="board-head",
+    )
+
+
+def _as_of(shown: Board) -> Component:
+    data: dict[str, Any] = {"data-as-of": shown.as_of}
+    return html.Span(f"as of {shown.as_of} · {shown.zone}", **data)
+
+
+def _attention(shown: Board) -> Component:
+    return html.Ul(_rows(shown), id="wallboard-attention", className="attention", **aria(live="polite"))
+
+
+def _rows(shown: Board) -> list[Component]:
+    rows: list[Component] = []
+    for one in shown.attention:
+        since = f"since {one.since:%H:%M}" if one.since is not None else ""
+        rows.append(
+            html.Li(
+                [
+                    dcc.Link(one.name, href=f"/site/{quote(one.site, safe='')}", className="name"),
+                    mark(one.state),
+                    html.Span(one.said, className="what"),
+                    html.Span(since, className="since"),
+                    dcc.Link("calls", href=f"/calls?q=site:{quote(one.site, safe='')}", className="more"),
+                ]
+            )
+        )
+    return rows
+
+
+def _kinds(shown: Board) -> list[Component]:
+    kinds: list[Component] = []
+    for tiles, one, many, size in (
+        (shown.stations, "station", "stations", "large"),
+        (shown.others, "office", "offices", "small"),
+    ):
+        if tiles:
+            heading = html.H2(f"{len(tiles)} {one if len(tiles) == 1 else many}")
+            of = [_tile(each) for each in tiles]
+            kinds.append(html.Section([heading, html.Div(of, className=f"tiles {size}")], className="kinds"))
+    return kinds
+
+
+def _tile(one: Tile) -> Component:
+    return html.A(
+        _inside(one),
+        id={"type": "wallboard-tile", "site": one.site},
+        href=f"/site/{quote(one.site, safe='')}",
+        className=_class(one),
+        title=one.reason,
+    )
+
+
+def _class(one: Tile, more: str = "") -> str:
+    return f"tile is-{one.state}{more}"
+
+
+def _inside(one: Tile) -> list[Component]:
+    why = "nothing was heard in the window"
+    poor = missing(why) if one.poor_percent is None else f"{'≈' if one.hollow else ''}{one.poor_percent:.0f}"
+    facts: list[tuple[Any, Any, str]] = [
+        (value(one.calls, 0, "no minute within the window"), "calls", ""),
+        (value(one.mos, 2, why), term("MOS", "MOS ●"), ""),
+        (poor, "poor %", "wide"),
+        (percent(one.loss_percent), "loss %", "wide"),
+        (value(one.jitter_ms, 1, why), "jitter ms", "wide"),
+    ]
+    return [
+        html.Div([html.Span(one.name, className="name"), mark(one.state)], className="top"),
+        html.Div([html.Span([each, html.Small(of)], className=kind) for each, of, kind in facts], className="facts"),
+        _trend(one.trend),
+    ]
+
+
+def _trend(values: tuple[float | None, ...]) -> Component:
+    """Return the last 24 hours as a line: a mask over the ink, so that it is seen in the dark as in the light."""
+    path, pen = [], "M"
+    for hour, mos in enumerate(values):
+        if mos is None:
+            pen = "M"
+            continue
+        high = (HIGHEST_MOS - mos) / (HIGHEST_MOS - LOWEST_MOS) * 20 + 2
+        path.append(f"{pen}{hour * 100 / (HOURS - 1):.1f} {high:.1f}")
+        # A single hour between gaps would leave no trace.
+        path.append("h1")
+        pen = "L"
+    svg = (
+        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 101 24' preserveAspectRatio='none'>"
+        f"<path d='{''.join(path)}' fill='none' stroke='black' stroke-width='1.6'"
+        " vector-effect='non-scaling-stroke'/></svg>"
+    )
+    image = f'url("data:image/svg+xml,{quote(svg)}")'
+    known = [each for each in values if each is not None]
+    said = f"MOS of 24 hours, {min(known):.2f} to {max(known):.2f}" if known else "no MOS in 24 hours"
+    line = html.I(style={"maskImage": image, "WebkitMaskImage": image})
+    return html.Div(line, className="trend", title=said)
+
+
+def register(callbacks: Callbacks) -> None:
+    """Have tiles changed as news come."""
+
+    @callbacks.callback(
+        Output("wallboard-live", "title"), Input("wallboard-live", "id"), websocket=True, persistent=True
+    )
+    async def follow(asker: Asker, _shown: str) -> str:
+        websocket = context.websocket
+        before: tuple[Tile, ...] = ()
+        looked = asyncio.get_running_loop().time()
+        async for news in asker.here.hub.watch():
+            if websocket.is_shutdown:
+                break
+            if asyncio.get_running_loop().time() - looked > STILL_THERE_S:
+                looked = asyncio.get_running_loop().time()
+                if not await _still_there(asker, websocket):
+                    break
+            if news.now is None:
+                continue
+            shown = board_of(asker, news)
+            _tell(shown, news, before)
+            before = (*shown.stations, *shown.others)
+        return ""
+
+
+def _tell(shown: Board, news: News, before: tuple[Tile, ...]) -> None:
+    set_props("wallboard-as-of", {"children": _as_of(shown)})
+    if news.problem:
+        since = datetime.fromtimestamp(news.since / 1e9, UTC)
+        said = failed(f"The store does not answer: {news.problem}", f"{since:%H:%M:%S} UTC", "Tiles are as before.")
+        set_props("wallboard-problem", {"children": said})
+        return
+    for one in changed(before, (*shown.stations, *shown.others)):
+        of = {"type": "wallboard-tile", "site": one.site}
+        set_props(
+            of, {"children": _inside(one), "className": _class(one, " changed" if before else ""), "title": one.reason}
+        )
+    set_props("wallboard-sentence", {"children": shown.sentence})
+    set_props("wallboard-attention", {"children": _rows(shown)})
+    set_props("wallboard-problem", {"children": None})
+
+
+async def _still_there(asker: Asker, websocket: Any) -> bool:
+    """Whether the page is still open and its reader still signed in."""
+    session = asker.caller.session
+    serve = asker.here.settings.serve
+    if session is not None and not asker.here.accounts.by_session_digest(
+        session, asker.here.clock(), idle_hours=serve.session_idle_hours, hours=serve.session_hours
+    ):
+        set_props("wallboard-problem", {"children": failed("You are signed out.", still="Load the page to sign in.")})
+        return False
+    try:
+        return await websocket.get_prop("wallboard-live", "id", 10.0) is not None
+    except TimeoutError:
+        return False
+
+
+PAGE = Page("/", "Wallboard", Right.AGGREGATES, layout, register, place=0)
