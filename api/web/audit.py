@@ -84,9 +84,18 @@ class AuditLog:
             last = self._last()
             number, before = (last.number + 1, last.digest) if last else (1, START)
             line = {
-                "number": number, "at": at, "who": who, "role": role, "what": what, "of": of[:_LONGEST],
-                "numbers": numbers, "address": address, "request_id": request_id, "more": dict(more or {}), "before": before,
-            }  # fmt: skip
+                "number": number,
+                "at": at,
+                "who": who,
+                "role": role,
+                "what": what,
+                "of": of[:_LONGEST],
+                "numbers": numbers,
+                "address": address,
+                "request_id": request_id,
+                "more": dict(more or {}),
+                "before": before,
+            }
             digest = _digest(line)
             path = self._folder / f"audit-{datetime.fromtimestamp(at / 1e9, UTC):%Y-%m}.ndjson"
             newest = self._files()[-1:]
