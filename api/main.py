@@ -16,6 +16,8 @@ from typing import Annotated
 import typer
 
 from api import __version__
+from api.alerts.commands import app as alerts
+from api.alerts.webhook_commands import app as webhook
 from api.cdr import app as cdr
 from api.collect import collect
 from api.demo import demo
@@ -152,12 +154,14 @@ app.command()(work)
 app.command()(agents)
 app.command()(serve)
 app.command("report")(report_command)
+app.add_typer(alerts, name="alerts")
 app.add_typer(cdr, name="cdr")
 app.add_typer(estate, name="estate")
 app.add_typer(influx, name="influx")
 app.add_typer(settings_app, name="settings")
 app.add_typer(store_app, name="store")
 app.add_typer(tariff, name="tariff")
+app.add_typer(webhook, name="webhook")
 app.add_typer(token_app, name="token")
 app.add_typer(user_app, name="user")
 

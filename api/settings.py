@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 from analytics.store.influx import InfluxSettings
 from analytics.store.settings import LakeSettings
 from analytics.store.spool import SpoolSettings
+from api.alerts.settings import AlertSettings
 from api.beside import ProcessSettings
 from api.settings_error import SettingsError
 from api.web.settings import OidcSettings, ServeSettings
@@ -72,6 +73,7 @@ class Settings:
     centre: CentreSettings = field(default_factory=CentreSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     serve: ServeSettings = field(default_factory=ServeSettings)
+    alerts: AlertSettings = field(default_factory=AlertSettings)
     oidc: OidcSettings = field(default_factory=OidcSettings)
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Where each setting comes from that is no default, e.g. `callgauge.toml:12` or `CALLGAUGE_STORE`."""

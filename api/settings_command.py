@@ -35,7 +35,7 @@ class Shown(StrEnum):
     JSON = "json"
 
 
-READ_IT_THEMSELVES = frozenset({"collect", "doctor", "serve", "settings", "work"})
+READ_IT_THEMSELVES = frozenset({"alerts", "collect", "doctor", "serve", "settings", "webhook", "work"})
 """Commands that take --config."""
 
 

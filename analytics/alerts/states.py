@@ -45,6 +45,15 @@ def evaluate(now: int, rule: Rule, sample: Sample, previous: State | None) -> tu
     return after, f"{verdict.reason}{_wait(now, rule, after)}"
 
 
+def resumed(state: State, now: int) -> State:
+    """Return a state after a time in which nobody looked: what had been so without a break has to begin anew."""
+    if state.phase is Phase.PENDING:
+        return State(Phase.NORMAL, now, None, state.rule)
+    if state.phase is Phase.RECOVERING:
+        return State(Phase.FIRING, now, state.fired_at, state.rule)
+    return state
+
+
 def judge(rule: Rule, sample: Sample) -> Verdict:
     """Hold one sample against the rule's levels."""
     if sample.problem:

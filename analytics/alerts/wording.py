@@ -49,6 +49,13 @@ def measured(rule: Rule, sample: Sample) -> str:
     return f"{number(value)}{unit} over {number(denominator)} {rule.counted}{note}"
 
 
+def measured_value(sample: Sample) -> float | None:
+    """Return what was held against the levels: the value, else the share; None where nothing was measured."""
+    if sample.value is not None or sample.numerator is None or not sample.denominator:
+        return sample.value
+    return round(sample.numerator / sample.denominator, 4)
+
+
 def window(sample: Sample) -> str:
     """Return the span of a sample, absolute and in UTC."""
     return f"{stamp(sample.since)} to {stamp(sample.until)}"

@@ -151,11 +151,11 @@ def _heard(connection: duckdb.DuckDBPyConnection, streams: str) -> HeardNow:
     rows = connection.execute(
         f"""
         WITH heard AS MATERIALIZED ({streams}), ends AS (
-            SELECT site AS at, 'from' AS direction, * FROM heard WHERE site IS NOT NULL
+            SELECT site AS place, 'from' AS direction, * FROM heard WHERE site IS NOT NULL
             UNION ALL SELECT other_site, 'to', * FROM heard WHERE other_site IS NOT NULL
         )
-        SELECT at, direction, NULL, {quality}, sum(intervals)::BIGINT, sum(jitter_sum) / nullif(sum(intervals), 0)
-        FROM ends GROUP BY at, direction
+        SELECT place, direction, NULL, {quality}, sum(intervals)::BIGINT, sum(jitter_sum) / nullif(sum(intervals), 0)
+        FROM ends GROUP BY place, direction
         UNION ALL SELECT site, 'pair', other_site, {quality}, NULL, NULL
         FROM heard WHERE site <> other_site GROUP BY site, other_site ORDER BY ALL
         """  # noqa: S608 - names of the schema
@@ -183,15 +183,15 @@ def ended_calls(lake: Lake, since: datetime, until: datetime) -> tuple[Ended, ..
                 FROM ({streams}) WHERE call_key IS NOT NULL AND expected >= {LEAST_PACKETS}
                     AND call_key IN (SELECT call_key FROM ended WHERE talked) GROUP BY call_key, source
             ), sides AS (
-                SELECT site AS at, call_key, source, true AS own, state, status, talked
+                SELECT site AS place, call_key, source, true AS own, state, status, talked
                 FROM ended WHERE site IS NOT NULL
                 UNION ALL SELECT other_site, call_key, source, false, state, status, talked
                 FROM ended WHERE other_site IS NOT NULL AND other_site IS DISTINCT FROM site
             )
-            SELECT at, count(*) FILTER (own AND state <> 'in progress'),
+            SELECT place, count(*) FILTER (own AND state <> 'in progress'),
                 count(*) FILTER (own AND state = 'failed' AND coalesce(status, 0) NOT IN ({choices})),
                 count(hosts) FILTER (talked), count(*) FILTER (talked AND hosts = 1)
-            FROM sides LEFT JOIN media USING (call_key, source) GROUP BY at ORDER BY at
+            FROM sides LEFT JOIN media USING (call_key, source) GROUP BY place ORDER BY place
             """  # noqa: S608 - names of the schema and our own numbers
         ).fetchall()
     return tuple(Ended(*row) for row in rows)
@@ -215,10 +215,10 @@ def traffic_now(lake: Lake, since: datetime, until: datetime, zone: str) -> tupl
         going = dict(
             connection.execute(
                 f"""
-                SELECT at, count(DISTINCT stream_key) FROM (
-                    SELECT site AS at, stream_key FROM ({intervals})
+                SELECT place, count(DISTINCT stream_key) FROM (
+                    SELECT site AS place, stream_key FROM ({intervals})
                     UNION ALL SELECT other_site, stream_key FROM ({intervals})
-                ) WHERE at IS NOT NULL GROUP BY at
+                ) WHERE place IS NOT NULL GROUP BY place
                 """  # noqa: S608 - names of the schema
             ).fetchall()
         )
@@ -244,13 +244,13 @@ def feeds_now(lake: Lake, now: datetime, zone: str) -> tuple[Feed, ...]:
     if lake.version(IMPORTS.name) is None:
         return ()
     moments = [now, *(_weeks_before(now, back, zone) for back in range(1, FEED_WEEKS + 1))]
-    columns = ", ".join(f"max(at) FILTER (at <= {micros(at)})" for at in moments)
+    columns = ", ".join(f"max(came) FILTER (came <= {micros(at)})" for at in moments)
     with lake.reading() as connection:
         imports = lake.query(connection, IMPORTS.name, since=now - (2 * FEED_WEEKS) * WEEK, until=now)
         rows = connection.execute(
             f"""
             SELECT source || coalesce(' ' || node, ''), {columns}
-            FROM (SELECT *, epoch_us(imported) AS at FROM ({imports})) WHERE record = 'cdr' GROUP BY 1 ORDER BY 1
+            FROM (SELECT *, epoch_us(imported) AS came FROM ({imports})) WHERE record = 'cdr' GROUP BY 1 ORDER BY 1
             """  # noqa: S608 - names of the schema and our own numbers
         ).fetchall()
     return tuple(_feed(row, moments) for row in rows if row[1] is not None)
@@ -283,10 +283,10 @@ def sources_of_sites(lake: Lake, since: datetime, until: datetime) -> dict[str, 
         intervals = lake.query(connection, INTERVALS.name, since=since, until=until)
         rows = connection.execute(
             f"""
-            SELECT at, min(source) FROM (
-                SELECT site AS at, source FROM ({intervals})
+            SELECT place, min(source) FROM (
+                SELECT site AS place, source FROM ({intervals})
                 UNION ALL SELECT other_site, source FROM ({intervals})
-            ) WHERE at IS NOT NULL GROUP BY at HAVING count(DISTINCT source) = 1
+            ) WHERE place IS NOT NULL GROUP BY place HAVING count(DISTINCT source) = 1
             """  # noqa: S608 - names of the schema
         ).fetchall()
     found: dict[str, set[str]] = {}

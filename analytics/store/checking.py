@@ -33,7 +33,7 @@ ARROW = {
     Kind.TIME: pa.timestamp("us", tz="UTC"),
 }
 FUTURE_DAYS = 2
-BESIDE = frozenset({HEALTH, "agents", "dead-letters", "_cdr_import"})
+BESIDE = frozenset({HEALTH, "agents", "dead-letters", "_cdr_import", "_alerts"})
 """Folders that processes keep in a store beside its tables."""
 
 

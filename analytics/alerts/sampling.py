@@ -1,0 +1,183 @@
+"""Samples from what was asked of the store: one for each alert that a rule may give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from analytics.alerts.facts import NS, Sample, labelled
+from analytics.alerts.wording import number
+from analytics.cost.outliers import Measure, Outlier
+from analytics.health import ProcessHealth
+from analytics.questions.watching import DayCost, Ended, Feed, HeardNow, Traffic
+
+LEAST_WEEKS: Final = 4
+"""Weeks of a past that says what is usual."""
+LEAST_GAP_S: Final = 900.0
+"""Shorter silences of a feed are always usual [s]."""
+PATH: Final = ("seen", "parsed", "matched", "rated", "stored", "spooled", "sent")
+"""Steps of the data path in which a loss makes measurements doubtful."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What a sample looks back over [ns since 1970]."""
+
+    since: int
+    until: int
+
+
+def site_poor(found: HeardNow, span: Span) -> Iterator[Sample]:
+    """Yield the share of poor calls by site and direction."""
+    for one in found.sites:
+        labels = labelled({"site": one.site, "direction": one.direction})
+        values = _values(mos=one.mos, loss_percent=_percent(one.lost, one.expected), jitter_ms=one.jitter_ms)
+        yield Sample(labels, span.since, span.until, one.poor, one.rated, values=values)
+
+
+def pair_poor(found: HeardNow, span: Span) -> Iterator[Sample]:
+    """Yield the share of poor calls by pair of sites, in the direction of the audio."""
+    for one in found.pairs:
+        labels = labelled({"from_site": one.from_site, "to_site": one.to_site})
+        values = _values(mos=one.mos, loss_percent=_percent(one.lost, one.expected))
+        yield Sample(labels, span.since, span.until, one.poor, one.rated, values=values)
+
+
+def site_loss(found: HeardNow, span: Span) -> Iterator[Sample]:
+    """Yield the packets lost by site and direction."""
+    for one in found.sites:
+        labels = labelled({"site": one.site, "direction": one.direction})
+        lost = min(one.lost, one.expected)
+        percent = _percent(lost, one.expected)
+        yield Sample(labels, span.since, span.until, lost, one.expected, percent, _values(mos=one.mos))
+
+
+def site_jitter(found: HeardNow, span: Span) -> Iterator[Sample]:
+    """Yield the mean jitter by site and direction."""
+    for one in found.sites:
+        labels = labelled({"site": one.site, "direction": one.direction})
+        mos = _values(mos=one.mos)
+        yield Sample(labels, span.since, span.until, one.jitter_ms, one.intervals, one.jitter_ms, mos)
+
+
+def one_way(found: Iterable[Ended], span: Span) -> Iterator[Sample]:
+    """Yield the calls with audio in one direction only, by site."""
+    for one in found:
+        yield Sample(labelled({"site": one.site}), span.since, span.until, one.one_way, one.with_media)
+
+
+def setup_failures(found: Iterable[Ended], span: Span) -> Iterator[Sample]:
+    """Yield the calls that failed to set up, by site."""
+    for one in found:
+        yield Sample(labelled({"site": one.site}), span.since, span.until, one.failed, one.attempts)
+
+
+def no_traffic(found: Iterable[Traffic], span: Span, holiday: bool) -> Iterator[Sample]:
+    """Yield what a site did beside what is usual, where there always was something; a holiday says nothing."""
+    for one in found:
+        known = [count for count in one.before if count is not None]
+        labels = labelled({"site": one.site})
+        note = ""
+        if holiday:
+            note = "a public holiday is like no other day"
+        elif len(known) < LEAST_WEEKS:
+            note = f"only {len(known)} weeks of the past are known, and {LEAST_WEEKS} are needed"
+        elif not min(known):
+            note = "at this hour of the week there were not always calls"
+        if note:
+            yield Sample(labels, span.since, span.until, None, None, note=note)
+            continue
+        usual = float(median(known))
+        values = _values(least_before=float(min(known)), weeks=float(len(known)))
+        yield Sample(labels, span.since, span.until, one.seen, usual, 100.0 * one.seen / usual, values)
+
+
+def feed_silent(found: Iterable[Feed], now: int) -> Iterator[Sample]:
+    """Yield how long feeds are silent, in usual silences of this hour of the week."""
+    for one in found:
+        last = int(one.last.timestamp()) * NS
+        labels = labelled({"feed": one.feed})
+        if not one.before_s:
+            yield Sample(labels, last, now, None, None, note="nothing is known of the weeks before")
+            continue
+        usual = max(*one.before_s, LEAST_GAP_S)
+        values = _values(silent_s=one.silent_s, usual_s=usual)
+        note = f"silent for {number(round(one.silent_s))} s, usual at this hour are up to {number(round(usual))} s"
+        yield Sample(labels, last, now, one.silent_s, len(one.before_s), one.silent_s / usual, values, note=note)
+
+
+def capture(
+    before: Mapping[str, ProcessHealth],
+    after: Sequence[ProcessHealth],
+    sites: Mapping[str, frozenset[str]],
+    span: Span,
+) -> Iterator[Sample]:
+    """Yield what each collector lost since an earlier reading of its counters; `sites` are those only it measures."""
+    for one in after:
+        labels = labelled({"collector": one.name or one.host})
+        covers = tuple(sorted(sites.get(one.name, ())))
+        state = one.state(span.until)
+        if state == "ended":
+            note = "it was stopped in good order"
+            yield Sample(labels, span.since, span.until, None, None, note=note)
+            continue
+        earlier = before.get(process_key(one))
+        came = _count(one, "came") - (0 if earlier is None else _count(earlier, "came"))
+        lost = _count(one, "lost") - (0 if earlier is None else _count(earlier, "lost"))
+        percent = 100.0 * max(0, lost) / max(1, came)
+        note = "; ".join(one.problems)
+        if state == "silent":
+            percent, note = 100.0, f"not heard for {number((span.until - one.at) // NS)} s"
+        elif one.problems:
+            percent = 100.0
+        values = _values(lost=float(max(0, lost)), came=float(max(0, came)))
+        numerator, denominator = float(max(0, lost)), float(max(1, came))
+        yield Sample(labels, span.since, span.until, numerator, denominator, percent, values, note=note, covers=covers)
+
+
+def process_key(one: ProcessHealth) -> str:
+    """Return what tells one run of a process from another."""
+    return f"{one.host} {one.pid} {one.began}"
+
+
+def _count(one: ProcessHealth, what: str) -> int:
+    steps = [step for step in one.steps if step.step in PATH]
+    if what == "came":
+        return max((step.came for step in steps), default=0)
+    return sum(sum(step.lost.values()) for step in steps)
+
+
+def cost(found: DayCost, span: Span) -> Iterator[Sample]:
+    """Yield the outliers of a day, by site and measure; 0 where the day is like those before."""
+    by_label: dict[tuple[str, Measure], list[Outlier]] = {}
+    for outlier in found.judgement.outliers:
+        if outlier.site is not None:
+            by_label.setdefault((outlier.site, outlier.measure), []).append(outlier)
+    unjudged = set(found.judgement.unjudged)
+    for site in found.sites:
+        for measure in Measure:
+            labels = labelled({"site": site, "measure": str(measure)})
+            if site in unjudged:
+                note = "too little is known of the weeks before"
+                yield Sample(labels, span.since, span.until, None, None, note=note)
+                continue
+            outliers = by_label.get((site, measure), [])
+            worst = max((one.z for one in outliers), default=0.0)
+            note = "; ".join(f"{one.day} {one.part}: z {number(one.z)} over {one.weeks} weeks" for one in outliers)
+            count = len(outliers)
+            yield Sample(labels, span.since, span.until, count, 2, count, _values(z=worst), note=note)
+
+
+def own(labels: Mapping[str, str], bad: bool, note: str, span: Span) -> Sample:
+    """Return a sample of this system itself: bad or not."""
+    return Sample(labelled(labels), span.since, span.until, float(bad), 1.0, float(bad), note=note)
+
+
+def _percent(part: float, whole: float) -> float | None:
+    return 100.0 * part / whole if whole else None
+
+
+def _values(**named: float | None) -> tuple[tuple[str, float], ...]:
+    return tuple((name, round(value, 4)) for name, value in named.items() if value is not None)

@@ -1,0 +1,158 @@
+"""Asks the store what a rule wants to know, at any moment: now, or in the past."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from analytics.alerts import sampling
+from analytics.alerts.facts import NS, Kind, Matcher, Rule, Sample
+from analytics.alerts.sampling import Span
+from analytics.health import ProcessHealth, read_health
+from analytics.questions import watching
+from analytics.store.settings import StoreError
+
+if TYPE_CHECKING:
+    from analytics.sites import Estate
+    from analytics.store.lake import Lake
+
+HISTORIC: Final = frozenset(
+    {Kind.SITE_POOR, Kind.PAIR_POOR, Kind.SITE_LOSS, Kind.SITE_JITTER, Kind.ONE_WAY, Kind.SETUP_FAILURES,
+     Kind.NO_TRAFFIC, Kind.FEED_SILENT, Kind.COST}
+)  # fmt: skip
+"""Kinds that can be asked of the past: of the others the store keeps no history."""
+READING_S: Final = 5.0
+"""Least time between two readings of the processes' health that are kept [s]."""
+COVER_S: Final = 86_400.0
+"""How far it is looked back for what a collector measured [s]."""
+COVERS_EVERY_S: Final = 300.0
+
+
+class SampleError(Exception):
+    """A rule could not be asked; the message is one sentence."""
+
+
+class Sampler:
+    """Answers of the store as samples."""
+
+    def __init__(
+        self, lake: Lake, estate: Callable[[], Estate | None], savings: Callable[[int], Sample] | None
+    ) -> None:
+        """`savings` gives the sample of the savings claim at a moment, where there is an estate to ask it of."""
+        self._lake = lake
+        self._estate = estate
+        self._savings = savings
+        self._readings: deque[tuple[int, Mapping[str, ProcessHealth]]] = deque()
+        self._covers: Mapping[str, frozenset[str]] = {}
+        self._covers_at: int | None = None
+        self._asked: dict[tuple[str, int, int], object] = {}
+
+    def samples(self, rule: Rule, now: int) -> list[Sample]:
+        """Return the samples of a rule at a moment [ns]; SampleError where the store cannot say."""
+        span = Span(now - round(rule.window_s * NS), now)
+        try:
+            found = list(self._of(rule, span))
+        except StoreError as error:
+            raise SampleError(str(error)) from error
+        except (duckdb.Error, OSError) as error:
+            raise SampleError(f"the store cannot be read: {str(error).strip().partition(chr(10))[0]}") from error
+        only = Matcher(rule.only)
+        return [one for one in found if only.fits(dict(one.labels))]
+
+    def _of(self, rule: Rule, span: Span) -> Iterator[Sample]:
+        since, until = _moment(span.since), _moment(span.until)
+        lake, zone = self._lake, self._zone()
+        match rule.kind:
+            case Kind.SITE_POOR:
+                yield from sampling.site_poor(self._heard(span), span)
+            case Kind.PAIR_POOR:
+                yield from sampling.pair_poor(self._heard(span), span)
+            case Kind.SITE_LOSS:
+                yield from sampling.site_loss(self._heard(span), span)
+            case Kind.SITE_JITTER:
+                yield from sampling.site_jitter(self._heard(span), span)
+            case Kind.ONE_WAY:
+                yield from sampling.one_way(watching.ended_calls(lake, since, until), span)
+            case Kind.SETUP_FAILURES:
+                yield from sampling.setup_failures(watching.ended_calls(lake, since, until), span)
+            case Kind.NO_TRAFFIC:
+                found = watching.traffic_now(lake, since, until, zone)
+                yield from sampling.no_traffic(found, span, self._holiday(until, zone))
+            case Kind.FEED_SILENT:
+                yield from sampling.feed_silent(watching.feeds_now(lake, until, zone), span.until)
+            case Kind.CAPTURE:
+                yield from self._capture(span)
+            case Kind.COST:
+                yield from self._cost(until, zone)
+            case Kind.SAVINGS:
+                if self._savings is not None and self._estate() is not None:
+                    yield self._savings(span.until)
+            case Kind.EVALUATION | Kind.DELIVERY:
+                return
+
+    def _heard(self, span: Span) -> watching.HeardNow:
+        """Several rules of one moment ask the same."""
+        key = ("heard", span.since, span.until)
+        found = self._asked.get(key)
+        if isinstance(found, watching.HeardNow):
+            return found
+        if any(until != span.until for _, _, until in self._asked):
+            self._asked.clear()
+        made = watching.heard_now(self._lake, _moment(span.since), _moment(span.until))
+        self._asked[key] = made
+        return made
+
+    def _zone(self) -> str:
+        estate = self._estate()
+        return "Europe/London" if estate is None else estate.settings.timezone
+
+    def _holiday(self, at: datetime, zone: str) -> bool:
+        estate = self._estate()
+        return estate is not None and at.astimezone(ZoneInfo(zone)).date() in estate.holidays
+
+    def _capture(self, span: Span) -> Iterator[Sample]:
+        found, _ = read_health(self._lake.root)
+        collectors = [one for one in found if one.command == "collect"]
+        now = {sampling.process_key(one): one for one in collectors}
+        while len(self._readings) > 1 and self._readings[1][0] <= span.since:
+            self._readings.popleft()
+        before = self._readings[0][1] if self._readings else {}
+        if not self._readings or span.until - self._readings[-1][0] >= READING_S * NS:
+            self._readings.append((span.until, now))
+        newest = {(one.host, one.name): one for one in sorted(collectors, key=lambda one: one.began)}
+        # A process met for the first time is measured from here on: what it lost before is not of this window.
+        yield from sampling.capture({**now, **before}, list(newest.values()), self._covering(span.until), span)
+
+    def _covering(self, now: int) -> Mapping[str, frozenset[str]]:
+        if self._covers_at is None or now - self._covers_at >= COVERS_EVERY_S * NS:
+            self._covers_at = now
+            since = _moment(now - round(COVER_S * NS))
+            self._covers = watching.sources_of_sites(self._lake, since, _moment(now))
+        return self._covers
+
+    def _cost(self, until: datetime, zone: str) -> Iterator[Sample]:
+        estate = self._estate()
+        if estate is None:
+            return
+        local = ZoneInfo(zone)
+        day = until.astimezone(local).date() - timedelta(days=1)
+        begin = datetime(day.year, day.month, day.day, tzinfo=local)
+        after = day + timedelta(days=1)
+        end = datetime(after.year, after.month, after.day, tzinfo=local)
+        span = Span(round(begin.timestamp()) * NS, round(end.timestamp()) * NS)
+        yield from sampling.cost(watching.day_cost(self._lake, estate, day), span)
+
+
+def _moment(at: int) -> datetime:
+    return datetime.fromtimestamp(at // NS, UTC) + timedelta(microseconds=at % NS // 1_000)
+
+
+def clock() -> int:
+    """Return the time now [ns since 1970]."""
+    return time.time_ns()

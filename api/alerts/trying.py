@@ -1,0 +1,42 @@
+"""A test of an endpoint, and a message sent at once: for the test button and the commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from analytics.alerts.facts import NS, Alert, Kind, Phase, Rule, Sample, State, Test, labelled
+from api.alerts import bodies, outbox
+from api.alerts.addresses import networks
+from api.alerts.book import Book
+from api.alerts.outbox import Attempt, Endpoint
+
+if TYPE_CHECKING:
+    from api.alerts.settings import AlertSettings
+
+_RULE: Final = Rule(
+    "CallgaugeTest", Kind.DELIVERY, "This is a test of {endpoint}", Test.ABOVE, 0.5, 0.5, "tests", "tests",
+    window_s=60.0, minimum=1, severity="info",
+)  # fmt: skip
+
+
+def put_test(book: Book, to: Endpoint, now: int) -> str:
+    """Put down a test alert for an endpoint; return the id of its message."""
+    labels = labelled({"endpoint": to.name})
+    sample = Sample(labels, now - 60 * NS, now, 1.0, 1.0, 1.0, note="asked for by a person")
+    alert = Alert(_RULE, sample, State(Phase.FIRING, now, now), "1 of 1 tests: asked for by a person")
+    # A test is a group of its own: it neither waits for what waits already nor delays it.
+    group = (*labels, ("test", str(now)))
+    octets = bodies.body(to.shape, bodies.Group(group, (alert,), to.name, ""))
+    with book.writing() as connection:
+        return outbox.put_message(connection, to.name, group, "test", octets, now)
+
+
+async def try_now(
+    book: Book, to: Endpoint, key: str, settings: AlertSettings, clock: Callable[[], int]
+) -> Attempt:  # fmt: skip
+    """Try to deliver a message at once; what came of it is in the log as with any other attempt. BookError."""
+    from api.alerts.delivery import Delivery
+
+    delivery = Delivery(book, clock, networks(settings.allowed_networks), settings.timeout_seconds)
+    return await delivery.deliver(to, outbox.message(book, key))
