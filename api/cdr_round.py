@@ -147,8 +147,8 @@ def outcome(run: Import, due: Due, skipped: str | None) -> str:
         if file.sha256 not in run.in_lake:
             return AGAIN  # read together with one that changed
         return IN_PART if file.has_rest else GROWS if file.is_added_to else IN
-    if skipped == "changed":
-        return AGAIN
+    if skipped == "changed" or not os.path.lexists(due.path):
+        return AGAIN  # a file that was renamed meanwhile is found under its other name
     if skipped in WAITS or due.is_settled:
         return skipped
     # It goes on growing: its first line, or the rest of a packed file, is still to come.
