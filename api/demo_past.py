@@ -38,7 +38,7 @@ CALLS_A_DAY: Final = 1_500
 """Calls of a working day."""
 MONTHS: Final = 12
 DETAILED_DAYS: Final = 3
-PRICES: Final = county.Prices(old_bills=Decimal("0.9"), new_system=Decimal("2.5"), dear_site="O50")
+PRICES: Final = county.Prices(old_bills=Decimal("1.0"), new_system=Decimal("2.15"), dear_site="O50")
 """Against the estate of the example, whose calls are fewer."""
 SUPPLIERS_CLOCK: Final = Decimal("1.004")
 """A supplier's minutes are never quite those of the exchange."""
