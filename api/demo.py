@@ -116,10 +116,10 @@ def _show(folder: Path, listen: str, people: dict[str, str], began: float) -> in
     from api.demo_past import ESTATE, STORE
 
     where = ["--store", str(folder / STORE), "--estate", str(folder / ESTATE)]
-    ours = [sys.executable, "-m", "api.main"]
+    ours = [sys.executable, "-P", "-m", "api.main"]
     with _children() as children:
         traffic = children.start(
-            [sys.executable, "-m", "collector.simulator.live", str(folder / ESTATE)], stdout=subprocess.PIPE
+            [sys.executable, "-P", "-m", "collector.simulator.live", str(folder / ESTATE)], stdout=subprocess.PIPE
         )
         children.start([*ours, "collect", "--read", "-", "--name", "demo", *where], stdin=traffic.stdout)
         if traffic.stdout is not None:

@@ -160,7 +160,7 @@ def _write_invoices(folder: Path, truths: Sequence[Mapping[str, Any]], present: 
 
 def _import(folder: Path) -> None:
     """Import the records by the command that imports any."""
-    command = [sys.executable, "-m", "api.main", "cdr", "import", str(folder / RECORDS), "--settle", "0"]
+    command = [sys.executable, "-P", "-m", "api.main", "cdr", "import", str(folder / RECORDS), "--settle", "0"]
     command += ["--store", str(folder / STORE), "--estate", str(folder / ESTATE), "--no-progress"]
     command += ["--rejects", str(folder / "rejects.csv")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())  # noqa: S603
