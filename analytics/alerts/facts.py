@@ -31,7 +31,7 @@ class Kind(StrEnum):
     DELIVERY = "delivery"
 
 
-class Test(StrEnum):
+class Comparison(StrEnum):
     """How a sample is held against the levels."""
 
     SHARE = "share"
@@ -65,7 +65,7 @@ class Rule:
     kind: Kind
     summary: str
     """One line for people; `{label}` stands for a label's value."""
-    test: Test
+    test: Comparison
     raise_at: float
     """Level that raises, in the unit of the sample's value."""
     clear_at: float

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from analytics.alerts.facts import Kind, Rule, Test
+from analytics.alerts.facts import Comparison, Kind, Rule
 from analytics.proportion import wilson
 
 SEVERITIES: Final = ("critical", "warning", "info")
@@ -15,7 +15,7 @@ DEFAULTS: Final = (
         "site_degraded",
         Kind.SITE_POOR,
         "Calls are poor at {site} (audio {direction} the site)",
-        Test.SHARE,
+        Comparison.SHARE,
         raise_at=0.20,
         clear_at=0.17,
         counted="calls",
@@ -26,7 +26,7 @@ DEFAULTS: Final = (
         "site_pair_degraded",
         Kind.PAIR_POOR,
         "Calls are poor from {from_site} to {to_site}",
-        Test.SHARE,
+        Comparison.SHARE,
         raise_at=0.25,
         clear_at=0.17,
         counted="calls",
@@ -36,7 +36,7 @@ DEFAULTS: Final = (
         "packet_loss",
         Kind.SITE_LOSS,
         "Packets are lost at {site} (audio {direction} the site)",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=2.0,
         clear_at=1.0,
         unit="%",
@@ -50,7 +50,7 @@ DEFAULTS: Final = (
         "jitter",
         Kind.SITE_JITTER,
         "Jitter is high at {site} (audio {direction} the site)",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=30.0,
         clear_at=20.0,
         unit="ms",
@@ -64,7 +64,7 @@ DEFAULTS: Final = (
         "one_way_audio",
         Kind.ONE_WAY,
         "Calls of {site} have audio in one direction only",
-        Test.SHARE,
+        Comparison.SHARE,
         raise_at=0.10,
         clear_at=0.10,
         counted="answered calls",
@@ -76,7 +76,7 @@ DEFAULTS: Final = (
         "setup_failures",
         Kind.SETUP_FAILURES,
         "Calls from {site} fail to set up",
-        Test.SHARE,
+        Comparison.SHARE,
         raise_at=0.20,
         clear_at=0.17,
         counted="ended calls",
@@ -87,7 +87,7 @@ DEFAULTS: Final = (
         "no_traffic",
         Kind.NO_TRAFFIC,
         "No calls at {site} where there always are some",
-        Test.BELOW,
+        Comparison.BELOW,
         raise_at=5.0,
         clear_at=20.0,
         unit="%",
@@ -103,7 +103,7 @@ DEFAULTS: Final = (
         "cdr_feed_silent",
         Kind.FEED_SILENT,
         "Call records of {feed} have stopped coming",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=2.0,
         clear_at=1.0,
         unit="times the usual silence",
@@ -117,7 +117,7 @@ DEFAULTS: Final = (
         "capture_unhealthy",
         Kind.CAPTURE,
         "The capture by {collector} is unhealthy: what it measures is in doubt",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=1.0,
         clear_at=0.2,
         unit="%",
@@ -130,7 +130,7 @@ DEFAULTS: Final = (
         "cost_out_of_line",
         Kind.COST,
         "Cost is out of line at {site}: {measure}",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=0.5,
         clear_at=0.5,
         unit="outliers",
@@ -144,7 +144,7 @@ DEFAULTS: Final = (
         "savings_claim_lost",
         Kind.SAVINGS,
         "The savings claim was established and is not any more",
-        Test.BELOW,
+        Comparison.BELOW,
         raise_at=0.0,
         clear_at=0.0,
         unit="% over the claim",
@@ -158,7 +158,7 @@ DEFAULTS: Final = (
         "evaluation_failed",
         Kind.EVALUATION,
         "The rule {rule} cannot be evaluated",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=0.5,
         clear_at=0.5,
         unit="failed",
@@ -172,7 +172,7 @@ DEFAULTS: Final = (
         "webhook_failing",
         Kind.DELIVERY,
         "Alerts do not reach the endpoint {endpoint}",
-        Test.ABOVE,
+        Comparison.ABOVE,
         raise_at=0.5,
         clear_at=0.5,
         unit="disabled or overdue",
@@ -257,11 +257,11 @@ def check(rule: Rule) -> None:
         raise RuleError(f"rule {rule.name}: window_s lies within 1 s and 366 days, every_s within 1 s and a day")
     if rule.for_s < 0 or rule.keep_firing_s < 0 or rule.minimum < 0:
         raise RuleError(f"rule {rule.name}: for_s, keep_firing_s and minimum must not be negative")
-    if rule.test is Test.SHARE:
+    if rule.test is Comparison.SHARE:
         _check_share(rule)
-    elif rule.test is Test.ABOVE and rule.clear_at > rule.raise_at:
+    elif rule.test is Comparison.ABOVE and rule.clear_at > rule.raise_at:
         raise RuleError(f"rule {rule.name}: clear_at must not be over raise_at")
-    elif rule.test is Test.BELOW and rule.clear_at < rule.raise_at:
+    elif rule.test is Comparison.BELOW and rule.clear_at < rule.raise_at:
         raise RuleError(f"rule {rule.name}: clear_at must not be under raise_at")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from typing import NamedTuple
 
-from analytics.alerts.facts import NS, Phase, Rule, Sample, State, Test
+from analytics.alerts.facts import NS, Comparison, Phase, Rule, Sample, State
 from analytics.alerts.wording import measured, number
 from analytics.proportion import wilson
 
@@ -61,7 +61,7 @@ def judge(rule: Rule, sample: Sample) -> Verdict:
     if sample.numerator is None or sample.denominator is None or sample.denominator < rule.minimum:
         return Verdict(Side.NO_DATA, _too_little(rule, sample))
     said = measured(rule, sample)
-    if rule.test is Test.SHARE:
+    if rule.test is Comparison.SHARE:
         low, high = wilson(sample.numerator, sample.denominator)
         bounds = f"{said}, 95 % interval {number(100 * low)} to {number(100 * high)} %"
         if low > rule.raise_at:
@@ -72,9 +72,9 @@ def judge(rule: Rule, sample: Sample) -> Verdict:
     if sample.value is None:
         return Verdict(Side.NO_DATA, _too_little(rule, sample))
     raised, clear = sample.value > rule.raise_at, sample.value < rule.clear_at
-    if rule.test is Test.BELOW:
+    if rule.test is Comparison.BELOW:
         raised, clear = sample.value < rule.raise_at, sample.value > rule.clear_at
-    word, other = ("over", "under") if rule.test is Test.ABOVE else ("under", "over")
+    word, other = ("over", "under") if rule.test is Comparison.ABOVE else ("under", "over")
     unit = f" {rule.unit}" if rule.unit else ""
     if raised:
         return Verdict(Side.RAISED, f"{said}: {word} {number(rule.raise_at)}{unit}")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
-from analytics.alerts.facts import NS, PAIR, Alert, Rule, Sample, Test
+from analytics.alerts.facts import NS, PAIR, Alert, Comparison, Rule, Sample
 
 PAGES: Final = {
     "site_poor": "calls",
@@ -37,7 +37,7 @@ def number(value: float) -> str:
 def measured(rule: Rule, sample: Sample) -> str:
     """Say what was measured: always of how many."""
     numerator, denominator = sample.numerator or 0.0, sample.denominator or 0.0
-    if rule.test is Test.SHARE:
+    if rule.test is Comparison.SHARE:
         return (
             f"{number(numerator)} of {number(denominator)} {rule.counted} ({number(100 * numerator / denominator)} %)"
         )

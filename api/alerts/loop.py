@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from sqlite3 import Connection
 from typing import Final
 
-from analytics.alerts.facts import NS, Alert, Change, Kind, Labels, Phase, Rule, Sample, State, Test, fingerprint
+from analytics.alerts.facts import NS, Alert, Change, Comparison, Kind, Labels, Phase, Rule, Sample, State, fingerprint
 from analytics.alerts.grouping import Timing, decide, episode, group_labels
 from analytics.alerts.muting import Acknowledgement, Maintenance, doubtful_sites, muted_by
 from analytics.alerts.rules import enabled
@@ -225,7 +225,7 @@ class Alerting:
         for key in [key for key in self._known if key[0] not in asked]:
             one = self._known.pop(key)
             if one.state.active:
-                rule = rules.get(key[0]) or Rule(key[0], Kind.EVALUATION, key[0], Test.ABOVE, 0.0, 0.0)
+                rule = rules.get(key[0]) or Rule(key[0], Kind.EVALUATION, key[0], Comparison.ABOVE, 0.0, 0.0)
                 over = Alert(rule, one.sample, one.state, "the rule is not asked any more", now)
                 ended[episode(over)] = over
             found.append(Kept(*key, State(Phase.NORMAL, now), "", one.sample, "", now))

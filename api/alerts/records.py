@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from analytics.alerts.facts import Alert, Kind, Labels, Matcher, Phase, Rule, Sample, State, Test
+from analytics.alerts.facts import Alert, Comparison, Kind, Labels, Matcher, Phase, Rule, Sample, State
 
 
 def labels_text(labels: Labels) -> str:
@@ -59,7 +59,7 @@ def text_alert(text: str) -> Alert:
 
 def _rule(stated: Mapping[str, Any]) -> Rule:
     only = tuple((name, tuple(values)) for name, values in stated["only"])
-    return Rule(**{**stated, "kind": Kind(stated["kind"]), "test": Test(stated["test"]), "only": only})
+    return Rule(**{**stated, "kind": Kind(stated["kind"]), "test": Comparison(stated["test"]), "only": only})
 
 
 def _sample(stated: Mapping[str, Any]) -> Sample:

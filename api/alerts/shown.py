@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from analytics.alerts.facts import Alert, Change, Rule, Test
+from analytics.alerts.facts import Alert, Change, Comparison, Rule
 from analytics.alerts.muting import Acknowledgement, Silence
 from analytics.alerts.wording import described, link, measured_value, number, stamp, summary
 from api.alerts.bodies import when
@@ -86,13 +86,13 @@ def rule_lines(rules: Iterable[Rule]) -> list[str]:
 
 def rule_cells(rule: Rule) -> tuple[str, ...]:
     """Return what is shown of a rule."""
-    if rule.test is Test.SHARE:
+    if rule.test is Comparison.SHARE:
         levels = (
             f"lower bound over {number(100 * rule.raise_at)} %",
             f"upper bound under {number(100 * rule.clear_at)} %",
         )
     else:
-        over, under = ("over", "under") if rule.test is Test.ABOVE else ("under", "over")
+        over, under = ("over", "under") if rule.test is Comparison.ABOVE else ("under", "over")
         levels = f"{over} {number(rule.raise_at)} {rule.unit}", f"{under} {number(rule.clear_at)} {rule.unit}"
     return (
         rule.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from analytics.alerts.facts import NS, Alert, Kind, Phase, Rule, Sample, State, Test, labelled
+from analytics.alerts.facts import NS, Alert, Comparison, Kind, Phase, Rule, Sample, State, labelled
 from api.alerts import bodies, outbox
 from api.alerts.addresses import networks
 from api.alerts.book import Book
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from api.alerts.settings import AlertSettings
 
 _RULE: Final = Rule(
-    "CallgaugeTest", Kind.DELIVERY, "This is a test of {endpoint}", Test.ABOVE, 0.5, 0.5, "tests", "tests",
+    "CallgaugeTest", Kind.DELIVERY, "This is a test of {endpoint}", Comparison.ABOVE, 0.5, 0.5, "tests", "tests",
     window_s=60.0, minimum=1, severity="info",
 )  # fmt: skip
 
