@@ -220,7 +220,7 @@ class Window:
 
 
 def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days: Sequence[date]) -> Window:
-    """Join and attribute the records of consecutive days, of a day on each side, and of the rest of their calls."""
+    """Join and attribute the records of consecutive days and of the rest of their calls."""
     # What is looked up stands on the right of every join, and is small: planning can only get that wrong.
     connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
     connection.execute("SET streaming_buffer_size = '64MB'")
@@ -233,7 +233,7 @@ def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days:
     view = lake.view(connection, "cdr_rows", name="records_of_window", since=begin - far, until=end + far)
     reports = lake.view(connection, "phone_reports", name="reports_of_window", since=begin, until=end)
     attributor = Attributor(book.estate)
-    copies = records.select(connection, view, first, last)
+    copies = records.select(connection, view, days[0], days[-1])
     parties.sides(connection, attributor, book.zone, first, last)
     joined = records.join(connection)
     destinations = parties.dialled(connection, attributor, book.estate.settings.country)

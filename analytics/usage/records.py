@@ -33,9 +33,12 @@ NEEDED = (
 def select(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> int:
     """Make the view `once`: records of UTC days first to last without copies. Return how many copies there are.
 
-    With them come the records of further days that belong to calls which go on over the first or the last day.
+    With them come the records of further days that belong to calls which go on over the first or the last day, and
+    those that were just over when the first day began: a call of that day may be their repetition.
     """
-    _reach(connection, view, first, last)
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE reaching AS SELECT * FROM {view} LIMIT 0")
+    _reach_back(connection, view, first)
+    _reach_on(connection, view, first, last)
     connection.execute(f"""
         CREATE OR REPLACE TEMP VIEW window_records AS
         SELECT * FROM {view} WHERE day BETWEEN DATE '{first}' AND DATE '{last}' UNION ALL FROM reaching
@@ -63,57 +66,77 @@ MOST_DAYS = 31
 _ENDED = "coalesce(disconnect, connect + to_seconds(seconds), origination)"
 
 
-def _reach(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> None:
-    """Fill `reaching` with records of other days whose calls go on over the window's first or last day."""
-    day = timedelta(days=1)
-    near = f"INTERVAL {MAX_GAP_SECONDS} SECOND"
-    connection.execute(f"CREATE OR REPLACE TEMP TABLE reaching AS SELECT * FROM {view} LIMIT 0")
-    # What was still up at the midnight before, and shares a leg or reference with the window's first day.
-    _keys(
-        connection,
-        f"SELECT * FROM {view} WHERE day = DATE '{first - day}' AND {_ENDED} >= TIMESTAMPTZ "
-        f"'{first} 00:00:00+00' - {near}",
-    )
-    _keys(connection, f"SELECT * FROM {view} WHERE day = DATE '{first}' AND {_SHARES}")
-    _walk(connection, view, first - day, -day)
-    _keys(
-        connection,
-        f"SELECT * FROM {view} WHERE day = DATE '{last}' AND {_ENDED} >= TIMESTAMPTZ "
-        f"'{last + day} 00:00:00+00' - {near}",
-    )
-    _walk(connection, view, last + day, day)
+def _up_to(day: date) -> str:
+    """Return the condition of records that were up at the midnight before a day, or shortly before it."""
+    return f"{_ENDED} >= TIMESTAMPTZ '{day} 00:00:00+00' - INTERVAL {MAX_GAP_SECONDS} SECOND"
 
 
+def _reach_back(connection: duckdb.DuckDBPyConnection, view: str, first: date) -> None:
+    """Add records of the days before whose calls go on over the first day, day by day until a day has none."""
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE frontier AS {_keys_of('reaching')}")
+    for back in range(1, MOST_DAYS + 1):
+        found = _add(connection, view, first - timedelta(days=back), _up_to(first))
+        # A call of more than a day may have nothing on the day between.
+        if not found and back > 1:
+            return
+
+
+def _reach_on(connection: duckdb.DuckDBPyConnection, view: str, first: date, last: date) -> None:
+    """Add records of the days after that calls go on into, day by day until none is up any more."""
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE late AS SELECT * FROM (
+            SELECT {_NAMED}, {_ENDED} AS ended FROM {view} WHERE day BETWEEN DATE '{first}' AND DATE '{last}'
+            UNION ALL SELECT {_NAMED}, {_ENDED} FROM reaching
+        ) WHERE {_up_to(last + timedelta(days=1)).replace(_ENDED, "ended")}
+    """)
+    for on in range(1, MOST_DAYS + 1):
+        day = last + timedelta(days=on)
+        connection.execute(f"""
+            CREATE OR REPLACE TEMP TABLE up AS SELECT * FROM late WHERE {_up_to(day).replace(_ENDED, "ended")}
+        """)
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE frontier AS {_keys_of('up')}")
+        if not _one(connection, "SELECT count(*) FROM frontier")[0]:
+            return
+        if _add(connection, view, day, "false"):
+            connection.execute(f"INSERT INTO late SELECT {_NAMED}, {_ENDED} FROM reaching WHERE day = DATE '{day}'")
+
+
+_NAMED = "source, system, orig_leg, dest_leg, call_ref"
 _SHARES = """(
     (source, system, 0, orig_leg) IN (FROM frontier) OR (source, system, 0, dest_leg) IN (FROM frontier)
     OR (source, system, 1, call_ref) IN (FROM frontier)
 )"""
 
 
-def _keys(connection: duckdb.DuckDBPyConnection, rows: str) -> None:
-    """Fill `frontier` with what records of a query can share with others."""
+def _keys_of(rows: str) -> str:
+    """Return the query of what records can share with others."""
+    return f"""
+        SELECT source, system, 0 AS what, orig_leg AS key FROM {rows} WHERE orig_leg <> 0
+        UNION SELECT source, system, 0, dest_leg FROM {rows} WHERE dest_leg <> 0
+        UNION SELECT source, system, 1, call_ref FROM {rows} WHERE call_ref <> 0
+    """
+
+
+def _add(connection: duckdb.DuckDBPyConnection, view: str, day: date, also: str) -> int:
+    """Add to `reaching` the records of a day that share something with the frontier, or with one that does, and others.
+
+    The frontier grows by what they can share. Return how many records there were.
+    """
     connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE next_frontier AS
-        WITH found AS ({rows})
-        SELECT source, system, 0 AS what, orig_leg AS key FROM found WHERE orig_leg <> 0
-        UNION SELECT source, system, 0, dest_leg FROM found WHERE dest_leg <> 0
-        UNION SELECT source, system, 1, call_ref FROM found WHERE call_ref <> 0
+        CREATE OR REPLACE TEMP TABLE near AS SELECT {_NAMED}, {also} AS also FROM {view} WHERE day = DATE '{day}'
     """)
-    connection.execute("CREATE OR REPLACE TEMP TABLE frontier AS FROM next_frontier")
-
-
-def _walk(connection: duckdb.DuckDBPyConnection, view: str, begin: date, step: timedelta) -> None:
-    """Add records that share something with the frontier, day by day outwards, until a day has none."""
-    day = begin
-    for _ in range(MOST_DAYS):
-        if not _one(connection, "SELECT count(*) FROM frontier")[0]:
-            return
+    rows = f"SELECT * FROM near WHERE also OR {_SHARES}"
+    more = True
+    while more:
         connection.execute(f"""
-            CREATE OR REPLACE TEMP TABLE reached AS SELECT * FROM {view} WHERE day = DATE '{day}' AND {_SHARES}
+            CREATE OR REPLACE TEMP TABLE further AS WITH found AS MATERIALIZED ({rows}) {_keys_of("found")}
+            EXCEPT FROM frontier
         """)
-        connection.execute("INSERT INTO reaching FROM reached")
-        _keys(connection, "FROM reached")
-        day += step
+        connection.execute("INSERT INTO frontier FROM further")
+        more = bool(_one(connection, "SELECT count(*) FROM further")[0])
+    before = _one(connection, "SELECT count(*) FROM reaching")[0]
+    connection.execute(f"INSERT INTO reaching SELECT * FROM {view} WHERE day = DATE '{day}' AND ({also} OR {_SHARES})")
+    return _one(connection, "SELECT count(*) FROM reaching")[0] - before
 
 
 def join(connection: duckdb.DuckDBPyConnection) -> int:
