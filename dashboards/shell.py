@@ -149,7 +149,12 @@ def _register(dash: Any, found: tuple[Page, ...]) -> None:
         State("shell-url", "pathname"),
     )
 
-    @dash.callback(
+    async def show(path: str | None, search: str | None) -> tuple[Component, str, str, None]:
+        query = dict(parse_qsl((search or "")[1:MOST_PATH], keep_blank_values=True))
+        shown, title = await asyncio.to_thread(_page, found, (path or "/")[:MOST_PATH], query)
+        return shown, title, "kiosk" if "kiosk" in query else "", None
+
+    dash.callback(
         Output("shell-main", "children"),
         Output("shell-title", "children"),
         Output("shell", "className"),
@@ -157,11 +162,7 @@ def _register(dash: Any, found: tuple[Page, ...]) -> None:
         Input("shell-url", "pathname"),
         State("shell-url", "search"),
         running=[(Output("shell-main", "className"), "coming", "")],
-    )
-    async def show(path: str | None, search: str | None) -> tuple[Component, str, str, None]:
-        query = dict(parse_qsl((search or "")[1:MOST_PATH], keep_blank_values=True))
-        shown, title = await asyncio.to_thread(_page, found, (path or "/")[:MOST_PATH], query)
-        return shown, title, "kiosk" if "kiosk" in query else "", None
+    )(show)
 
 
 def _page(found: tuple[Page, ...], path: str, query: dict[str, str]) -> tuple[Component, str]:

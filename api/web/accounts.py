@@ -269,6 +269,14 @@ class Accounts:
                 connection.execute("UPDATE sessions SET seen = ? WHERE digest = ?", (now, digest))
         return Caller(key, name, Role(role), bool(numbers), digest)
 
+    def still(self, caller: Caller, now: int, *, idle_hours: float, hours: float) -> bool:
+        """Whether somebody who came in may still be there, with the same role: asked of what stays open."""
+        if caller.session is not None:
+            return self.by_session_digest(caller.session, now, idle_hours=idle_hours, hours=hours) == caller
+        identity = caller.key.partition(":")[2]
+        found = next((one for one in self.tokens() if one.id == identity), None)
+        return found is not None and (found.ends is None or now < found.ends)
+
     def close_session(self, digest: str) -> None:
         """End a session."""
         with self._writing() as connection:

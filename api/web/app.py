@@ -14,12 +14,13 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from api import __version__
-from api.web import problems, routes, sign_in
+from api.web import metrics, problems, routes, sign_in
 from api.web.access import rights_of, roles_with
 from api.web.context import Context
 from api.web.envelope import Envelope
 from api.web.limits import Limits
 from api.web.problems import ProblemDetails
+from api.web.upload import AT_ONCE
 
 PREFIX: Final = "/api/v1"
 
@@ -48,10 +49,12 @@ def build(context: Context, *, dashboards: bool = True) -> FastAPI:
     )
     app.state.context = context
     app.state.limits = limits = Limits(context.settings.serve.requests_per_minute)
+    app.state.uploads = asyncio.Semaphore(AT_ONCE)
     problems.install(app)
     for router in routers():
         app.include_router(router, prefix=PREFIX)
     app.include_router(sign_in.router)
+    app.include_router(metrics.router)
     _check_rights(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     if dashboards:

@@ -42,6 +42,11 @@ class LiveHub:
     _next: asyncio.Event = field(default_factory=asyncio.Event)
     watching: int = 0
     """How many watch now."""
+    told: int = 0
+    """News that were handed to watchers."""
+    missed: int = 0
+    """News that watchers were too slow for."""
+    _made: dict[str, tuple[int, Any]] = field(default_factory=dict)
 
     @property
     def news(self) -> News:
@@ -70,6 +75,14 @@ class LiveHub:
         told, self._next = self._next, asyncio.Event()
         told.set()
 
+    def once(self, kind: str, news: News, make: Callable[[News], Any]) -> Any:
+        """Return what `make` makes of news, made once for all who want the same kind of it."""
+        number, made = self._made.get(kind, (0, None))
+        if number != news.number or news.number == 0:
+            made = make(news)
+            self._made[kind] = (news.number, made)
+        return made
+
     async def watch(self) -> AsyncIterator[News]:
         """Yield the newest at once, then each that is newer."""
         self.watching += 1
@@ -77,8 +90,10 @@ class LiveHub:
         try:
             while True:
                 coming = self._next
-                if self._news.number > seen:
-                    seen = self._news.number
+                if (number := self._news.number) > seen:
+                    self.missed += number - seen - 1 if seen else 0
+                    self.told += 1
+                    seen = number
                     yield self._news
                 else:
                     await coming.wait()

@@ -58,5 +58,7 @@ class Limits:
             return
         route = scope.get("route")
         path = getattr(route, "path", None) or ("/_dash" if scope["path"].startswith("/_dash") else "other")
+        if scope["path"].startswith("/api/v1/") and not path.startswith("/api/v1"):
+            path = f"/api/v1{path}"
         self.requests[scope["method"], path, status] += 1
         self.seconds[scope["method"], path] += seconds

@@ -40,9 +40,13 @@ def layout(view: View) -> Component:
 
 def board_of(asker: Asker, news: News) -> Board:
     """Return the wallboard's data of a look."""
-    here = asker.here
-    zone = here.estate().settings.timezone
-    return board(news.now.sites, datetime.fromtimestamp(news.at / 1e9, UTC), zone, news.now.since)
+    zone = asker.here.estate().settings.timezone
+
+    def made(of: News) -> Board:
+        return board(of.now.sites, datetime.fromtimestamp(of.at / 1e9, UTC), zone, of.now.since)
+
+    shown: Board = asker.here.hub.once("wallboard", news, made)
+    return shown
 
 
 def _head(shown: Board) -> Component:
@@ -195,10 +199,9 @@ def _tell(shown: Board, news: News, before: tuple[Tile, ...]) -> None:
 
 async def _still_there(asker: Asker, websocket: Any) -> bool:
     """Whether the page is still open and its reader still signed in."""
-    session = asker.caller.session
     serve = asker.here.settings.serve
-    if session is not None and not asker.here.accounts.by_session_digest(
-        session, asker.here.clock(), idle_hours=serve.session_idle_hours, hours=serve.session_hours
+    if not asker.here.accounts.still(
+        asker.caller, asker.here.clock(), idle_hours=serve.session_idle_hours, hours=serve.session_hours
     ):
         set_props("wallboard-problem", {"children": failed("You are signed out.", still="Load the page to sign in.")})
         return False
