@@ -135,4 +135,9 @@ def columns(kind: Any, before: str = "") -> list[str]:
 
 def answered(value: Any, status: int = 200) -> Response:
     """Return an answer as JSON, without checking it against its model again."""
-    return Response(to_json(plain(value), inf_nan_mode="null"), status, media_type="application/json")
+    return Response(encoded(value), status, media_type="application/json")
+
+
+def encoded(value: Any) -> bytes:
+    """Return an answer as JSON."""
+    return to_json(plain(value), inf_nan_mode="null")

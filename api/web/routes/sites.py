@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, NamedTuple
@@ -11,12 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from analytics.questions.sites import SiteNow, SitePoint, SiteState, site_series, sites_now
+from analytics.store.schema import SITE_MINUTES
 from api.web.access import Caller, Right, allowed
 from api.web.asked import Accept, Format, Since, Until, form, link, present, rows_of, span
 from api.web.context import Context, Here
 from api.web.examples import described
+from api.web.kept import Kept, KeptHere
 from api.web.problems import Problem
-from api.web.shapes import answered, columns, flat
+from api.web.shapes import answered, columns, encoded, flat
 from api.web.streaming import Form, streamed
 
 router = APIRouter(tags=["sites"])
@@ -62,6 +65,7 @@ class Series(NamedTuple):
 @router.get("/sites", summary="All sites now", **described(Sites))
 def sites(
     here: Here,
+    kept: KeptHere,
     _caller: Seen,
     window: Window = 15,
     trend: Annotated[bool, Query(description="Add the last 24 hours of each.")] = True,
@@ -69,23 +73,40 @@ def sites(
     accept: Accept = "",
 ) -> Response:
     """Return each site with its state, its measures in the window that ends now, and the last 24 hours."""
-    now = present(here)
-    estate = here.estate()
-    found = sites_now(here.lake, here.series, estate, now, timedelta(minutes=window))
     as_ = form(accept, given)
     if as_ is not Form.JSON:
         names = columns(SiteNow)
-        return streamed(as_, names, rows_of(found, names, flat), "sites")
-    if not trend:
-        found = tuple(one._replace(trend=()) for one in found)
-    attention = sum(one.state in (SiteState.DEGRADED, SiteState.BAD) for one in found)
-    return answered(Sites(now, window, estate.settings.timezone, attention, found))
+        return streamed(as_, names, rows_of(_now(here, kept, window)[1], names, flat), "sites")
+
+    def made() -> bytes:
+        at, found = _now(here, kept, window)
+        shown = found if trend else tuple(one._replace(trend=()) for one in found)
+        attention = sum(one.state in (SiteState.DEGRADED, SiteState.BAD) for one in found)
+        return encoded(Sites(at, window, here.estate().settings.timezone, attention, shown))
+
+    return Response(kept.get(("sites", window, trend), _token(here), made), media_type="application/json")
+
+
+def _token(here: Context) -> Hashable:
+    """What sites now depend on: the newest minute in the store and the present second."""
+    return here.lake.version(SITE_MINUTES.name), here.clock() // 1_000_000_000
+
+
+def _now(here: Context, kept: Kept, window: int) -> tuple[datetime, tuple[SiteNow, ...]]:
+    """Return all sites now, looked up at most once a second however many ask."""
+
+    def made() -> tuple[datetime, tuple[SiteNow, ...]]:
+        at = present(here)
+        return at, sites_now(here.lake, here.series, here.estate(), at, timedelta(minutes=window))
+
+    found: tuple[datetime, tuple[SiteNow, ...]] = kept.get(("sites now", window), _token(here), made)
+    return found
 
 
 @router.get("/sites/{site}", summary="One site now", **described(SiteNow, table=False))
-def site(here: Here, _caller: Seen, site: SiteId, window: Window = 15) -> Response:
+def site(here: Here, kept: KeptHere, _caller: Seen, site: SiteId, window: Window = 15) -> Response:
     """Return one site with its state, its measures in the window that ends now, and the last 24 hours."""
-    for one in sites_now(here.lake, here.series, here.estate(), present(here), timedelta(minutes=window)):
+    for one in _now(here, kept, window)[1]:
         if one.site == site:
             return answered(one)
     raise _unknown(site)
