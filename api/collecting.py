@@ -44,7 +44,8 @@ ROWS_AT_ONCE = 500
 """Rows that are Python's at a time, on their way to Arrow."""
 REPORT_S = 60.0
 LAST_TRIES_S = 20.0
-"""How long a store that fails is asked once more after everything else has stopped [s]."""
+"""How long a store that fails is asked once more when it is told to stop [s]."""
+LAST_WAIT_S = 1.0
 NS = 1_000_000_000
 HOUR_US = 3_600_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -259,7 +260,7 @@ class LakeWriter:
         self._unpointed = 0
         self.has_store = lake is not None
         self.stopping = asyncio.Event()
-        """Set when nothing more will come: a store that fails is then asked only for a little longer."""
+        """Set when it is told to stop: a store that fails is then asked only for a little longer, for all that comes."""
 
     async def keep(self, found: Found) -> None:
         """Append a delivery, again and again until it stands or we have to stop."""
@@ -268,7 +269,6 @@ class LakeWriter:
         self._number += 1
         for name, of_table in rows.items():
             await self.outlets.publish(name, of_table, self.stopping)
-        self._last_try = None
         for name, of_table in rows.items():
             if self._lake is not None and not await self._tried(self._store, self._lake, name, of_table):
                 self._lost[name] += of_table.num_rows
@@ -293,9 +293,9 @@ class LakeWriter:
                 if time.monotonic() >= self._last_try:
                     return False
             try:
-                async with asyncio.timeout(wait if self._last_try is None else 1.0):
+                async with asyncio.timeout(wait):
                     await self.stopping.wait()
-                    await asyncio.sleep(wait)
+                    await asyncio.sleep(LAST_WAIT_S)
             except TimeoutError:
                 pass
             wait = min(2 * wait, 30.0)
@@ -491,6 +491,8 @@ async def collecting(
 
     def stop() -> None:
         notify(STOPPING)
+        # Before the sources end: one that waits for a store that fails would never do so.
+        writer.stopping.set()
         for source in sources:
             source.stop()
 

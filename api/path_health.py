@@ -180,7 +180,8 @@ def agent_steps(agent: AgentCounts, spool: SpoolCounts) -> list[StepCounts]:
 
 def influx_steps(counts: WriterCounts) -> list[StepCounts]:
     """Points on their way to InfluxDB."""
-    return [balanced("written", "points", counts.put, counts.written, lost={"refused": counts.dead}, rest="waiting")]
+    lost = {"refused": counts.dead, "spool_dropped": counts.dropped}
+    return [balanced("written", "points", counts.put, counts.written, lost=lost, rest="waiting")]
 
 
 def intake_steps(counts: IntakeCounts) -> list[StepCounts]:

@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import random
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -21,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from analytics.store.influx import InfluxError, InfluxSettings, Kept, asked_wait, refusal, said_by, status_of
 from analytics.store.influx_flux import LOOK_BACK, named, newest_time, oldest_time, sum_hours
 from analytics.store.influx_points import HOURS, Points, chunks
-from analytics.store.spool import Spool, SpoolCounts
+from analytics.store.spool import Spool, SpoolCounts, Spooled
+from analytics.store.whole_lines import append_whole
 
 if TYPE_CHECKING:
     from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
@@ -48,11 +50,14 @@ class WriterCounts(NamedTuple):
     """What became of points since the process began; what the spool held then is written and dead, but not put."""
 
     put: int
+    """Points taken: written + dead + dropped + waiting, but for those that the process before left in the spool."""
     written: int
     dead: int
     """Points that the server refused."""
     dead_unkept: int
     """Of those, not in the dead-letter file, for it was at its bound."""
+    dropped: int
+    """Points that went unsent with the spool's oldest segment, for it was at its bound."""
     failures: int
     """Requests that failed and were tried again."""
     spool: SpoolCounts
@@ -125,8 +130,12 @@ class InfluxWriter:
         self._empty = asyncio.Event()
         self._dead_letters = DeadLetters(spool.root / DEAD_LETTERS, settings.dead_letter_octets)
         self._late = LateHours(spool.root / LATE_HOURS)
-        self._put = self._written = self._dead = self._failures = 0
+        self._put = self._written = self._dead = self._dropped = self._failures = 0
+        self._in_hand = self._dropped_upto = 0
+        """Sequences up to which records were read, and up to which what was dropped is counted."""
+        self._counting = threading.Lock()
         self._trouble = ""
+        spool.on_drop = self._count_dropped
 
     async def put(self, points: Points) -> None:
         """Take points; when it returns they are on disk. SpoolError where the disk is full: they were not taken."""
@@ -141,6 +150,20 @@ class InfluxWriter:
         self._empty.clear()
         self._more.set()
 
+    def _count_dropped(self, records: Sequence[Spooled]) -> None:
+        """Count points that the spool drops; in the thread that appends."""
+        with self._counting:
+            for one in records:
+                if one.sequence > self._in_hand:
+                    self._dropped += _decode_record(one.sequence, one.payload).points
+                    self._dropped_upto = one.sequence
+
+    def _take_in_hand(self, records: Sequence[_Record]) -> None:
+        """Note what is going to be sent, though the spool may drop it meanwhile, or already has."""
+        with self._counting:
+            self._in_hand = records[-1].sequence
+            self._dropped -= sum(one.points for one in records if one.sequence <= self._dropped_upto)
+
     async def flush(self) -> None:
         """Wait until the spool is empty; for as long as the server is away, if it is."""
         if (await asyncio.to_thread(self.spool.counts)).waiting:
@@ -153,6 +176,7 @@ class InfluxWriter:
             self._written,
             self._dead,
             self._dead_letters.unkept,
+            self._dropped,
             self._failures,
             self.spool.counts(),
             self._trouble,
@@ -186,6 +210,7 @@ class InfluxWriter:
                         await self._wait_for_more()
                     continue
                 records = [_decode_record(one.sequence, one.payload) for one in peeked]
+                self._take_in_hand(records)
                 for lot in _lots(_groups(records, self.settings.batch_points), self.settings.requests):
                     async with asyncio.TaskGroup() as tasks:
                         for group in lot:
@@ -358,13 +383,11 @@ class DeadLetters:
         """Write a letter; what the bound or the disk has no room for is counted and not written."""
         line = json.dumps(letter, ensure_ascii=False).encode() + b"\n"
         try:
-            with self.path.open("ab") as file:
+            with self.path.open("ab", buffering=0) as file:
                 if file.tell() + len(line) > self.octets:
                     self.unkept += points
                     return
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
+                append_whole(file, line)
         except OSError:
             self.unkept += points
 

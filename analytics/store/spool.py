@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -98,6 +98,8 @@ class Spool:
         self._indices: OrderedDict[int, list[Placed]] = OrderedDict()
         self._writing: int | None = None
         self._torn = 0
+        self.on_drop: Callable[[Sequence[Spooled]], None] | None = None
+        """Told of the records that go unread with the oldest segment, before they are gone."""
         self._find_segments()
         first = self._segments[0].first if self._segments else 1
         # Without a readable position all there is counts as new: it arrives twice rather than not at all.
@@ -312,6 +314,9 @@ class Spool:
                 taken -= oldest.octets
                 position = self._position
                 if oldest.last > position.cursor:
+                    if self.on_drop is not None:
+                        unread = between(self._index(oldest), position.cursor, oldest.last)
+                        self.on_drop(_read(oldest.path, list(unread)))
                     self._write_position(
                         position._replace(
                             generation=position.generation + 1,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from analytics.store.settings import StoreError
+from analytics.store.whole_lines import append_whole
 
 FOLDER = "dead-letters"
 
@@ -44,10 +45,8 @@ class DeadLetters:
             if self._path.exists() and self._path.stat().st_size + len(lines) > self._octets // 2:
                 self._path.replace(self._path.with_suffix(".old.jsonl"))
             number = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            with os.fdopen(number, "ab") as file:
-                file.write(lines)
-                file.flush()
-                os.fsync(file.fileno())
+            with os.fdopen(number, "ab", buffering=0) as file:
+                append_whole(file, lines)
         except OSError as error:
             raise StoreError(f"{self._path} cannot be written: {error.strerror}") from error
         self.written += len(letters)
