@@ -126,6 +126,7 @@ def collect(
     from collector.capture.files import CaptureError
     from collector.cdr.files import CdrError
     from collector.estate.problems import EstateError
+    from collector.live.memory import settle_allocator
     from collector.receivers.listening import ListenError
 
     try:
@@ -136,6 +137,7 @@ def collect(
         return UNUSABLE
     process = with_given(settings.process, metrics=metrics)
     log_to_stderr(process.log, process.log_level)
+    settle_allocator()
     agent = name or settings.name or os.uname().nodename
     packets = with_given(
         settings.packets,

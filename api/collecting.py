@@ -34,9 +34,10 @@ from api.upkeep import tend
 from api.wording import plural
 from collector.estate.folder import load_estate
 from collector.facts import Call, Endpoint, Interval, Stream
+from collector.live.memory import release
 from collector.live.source import Found, Source, SourceHealth, StreamNow
 
-QUEUE = 4
+QUEUE = 1
 """Deliveries that wait for the writer; sources hold the rest, each bounded for itself."""
 REMEMBERED = 50_000
 """Calls and streams remembered: later streams of a call find its key, and intervals need no second look."""
@@ -128,6 +129,7 @@ class LiveRows:
             CALLS.name: call_rows(rated, self.source, self._places, minutes),
             STREAMS.name: self._stream_rows(rated, minutes),
             INTERVALS.name: self._interval_rows(found),
+            MESSAGES.name: message_rows(rated, self.source),
         }
         for name, rows in found.rows.items():
             made[name] = chain(made.get(name, ()), rows)
@@ -535,6 +537,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _write(queue: asyncio.Queue[Found | None], writer: LakeWriter) -> None:
     while (found := await queue.get()) is not None:
         await writer.keep(found)
+        del found
+        await asyncio.to_thread(release)
 
 
 async def _report(sources: Sequence[Source], writer: LakeWriter, report: Callable[[str], None]) -> None:

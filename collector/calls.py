@@ -19,7 +19,7 @@ from collector.metrics import PlainOutcomes, Registration, Tally
 from collector.negotiation import FormatTable
 from collector.outcome import leg_of
 from collector.protocols.sip import SipMessage
-from collector.transactions import TIMER_B, Heard, Seen, heard_before
+from collector.transactions import TIMER_B, Heard, Seen, heard_before, nothing_seen
 
 _NAMES_LIMIT = 256
 """Distinct methods, responses and defects that are counted by name; the rest is counted as `other`."""
@@ -41,6 +41,8 @@ class CallLimits:
     """Announcements and spans of one leg."""
     max_forks: int = 32
     """Forks, dialogs and joining values of one leg."""
+    max_steps: int = 0
+    """Messages of one leg that its ladder keeps; 0: no ladder is kept."""
     grace: int = 5_000_000_000
     """How long after its last leg ended a call is reported while the capture goes on [ns]."""
 
@@ -63,7 +65,7 @@ class _Other:
     __slots__ = ("asked_again", "cseq", "registering_since", "seen", "status", "status_at")
 
     def __init__(self) -> None:
-        self.seen: Seen = {}
+        self.seen: Seen = nothing_seen()
         self.registering_since: int | None = None
         self.cseq = -1
         self.status: int | None = None
@@ -104,7 +106,7 @@ class CallAssembler:
     def __init__(self, limits: CallLimits = CallLimits(), book: MediaBook | None = None) -> None:
         self._limits = limits
         self._book = book if book is not None else MediaBook()
-        self._surroundings = Surroundings(self._book, FormatTable(), limits.max_media, limits.max_forks)
+        self._surroundings = Surroundings(self._book, FormatTable(), limits.max_media, limits.max_forks, limits.max_steps)
         self._legs: OrderedDict[str, LegRecord] = OrderedDict()
         self._later: dict[str, str] = {}
         """Keys of legs that use the Call-ID of a call that had ended, by Call-ID."""

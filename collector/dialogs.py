@@ -12,11 +12,12 @@ from urllib.parse import unquote
 
 from collector.facts import Endpoint, Reason
 from collector.joining import NO_SESSION, joins_of, session_joins
+from collector.ladder import Ladder
 from collector.media.book import MediaBook
 from collector.negotiation import CALLEE, CALLER, FormatTable, Negotiation, Party
 from collector.protocols.sip import SipMessage
 from collector.protocols.sip_values import parse_name_addr
-from collector.transactions import TIMER_B, Heard, Seen, has_other_branches, heard_before, seen_key
+from collector.transactions import TIMER_B, Heard, Seen, has_other_branches, heard_before, nothing_seen, seen_key
 
 DIALOG_METHODS = frozenset({"INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE"})
 """Methods that only a call has; all others may stand alone."""
@@ -35,6 +36,8 @@ class Surroundings:
     formats: FormatTable
     media_limit: int
     forks_limit: int
+    steps_limit: int = 0
+    """Messages of a leg that its ladder keeps; 0: none."""
 
 
 class LegRecord:
@@ -64,6 +67,7 @@ class LegRecord:
         "invites",
         "joins",
         "key",
+        "ladder",
         "last",
         "messages",
         "negotiation",
@@ -140,8 +144,9 @@ class LegRecord:
         self.messages = self.retransmissions = self.copies = 0
         self.defects: dict[str, int] | None = None
         self.negotiation: Negotiation | None = None
-        self.seen: Seen | None = {}
+        self.seen: Seen | None = nothing_seen()
         self.reported = False
+        self.ladder = Ladder(surroundings.steps_limit) if surroundings.steps_limit else None
 
     def feed(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> Heard:
         """Take the next message of this Call-ID, `at` in ns."""
@@ -157,6 +162,8 @@ class LegRecord:
         if heard is Heard.COPY:
             self.copies += 1
             return heard
+        if self.ladder is not None:
+            self.ladder.add(heard, message, at, src, dst)
         self.messages += 1
         for name in message.defects:
             self._count_defect(name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from collector.capture.container import (
     read_interface,
     section_is_big_endian,
 )
-from collector.capture.files import CaptureError, Source, Windows
+from collector.capture.files import WINDOW, CaptureError, Source, Windows
 from collector.media.table import WalkArrays, another_walk
 
 Octets = NDArray[np.uint8]
@@ -42,6 +42,9 @@ class CaptureReader:
     `walk` runs the kernel over a window and works off what waits for Python; it returns why it stopped.
     """
 
+    window: ClassVar[int] = WINDOW
+    """Size of a window [octets]; there are two."""
+
     def __init__(self, source: Source, arrays: WalkArrays, walk: Walk) -> None:
         self.source = source
         self.arrays = another_walk(arrays)
@@ -55,7 +58,7 @@ class CaptureReader:
         """When the next packet was captured [ns]; None at the end."""
         self._drops: dict[int, int] = {}
         self._walk = walk
-        self._windows = Windows(source)
+        self._windows = Windows(source, self.window)
         try:
             self._window = self._open()
         except BaseException:

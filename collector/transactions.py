@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import enum
 from array import array
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TypeAlias
 
 from collector.facts import Endpoint
 from collector.protocols.sip import SipMessage
@@ -21,11 +24,28 @@ COPY_WINDOW = 50_000_000
 _SEEN_LIMIT = 512
 _HOPS_LIMIT = 16
 
-Seen = dict[int, "array[int]"]
-"""Messages of a Call-ID by what stays along the path; of each hop sender, branch, time [ns] and size.
+Seen: TypeAlias = "array[int]"
+"""Messages of a Call-ID, of each its key, and of a hop sender, branch, time [ns] and size.
 
 All of them by 64 bits of their hash, keyed anew in each process: as text they would be most of what a call takes.
 """
+_KEY, _SENDER, _BRANCH, _AT, _SIZE, _COLUMNS = range(6)
+
+
+def nothing_seen() -> Seen:
+    """Of a Call-ID before its first message."""
+    return array("q")
+
+
+def _hops(seen: Seen, key: int) -> Iterator[int]:
+    """Where the hops of a message stand."""
+    place = 0
+    with suppress(ValueError):
+        while True:
+            place = seen.index(key, place)
+            if place % _COLUMNS == _KEY:
+                yield place
+            place += 1
 
 
 def seen_key(method: str, cseq: int, status: int, from_tag: str, to_tag: str) -> int:
@@ -53,28 +73,26 @@ def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Hea
     """
     method = message.method or message.cseq_method
     key = seen_key(method, message.cseq, message.status, message.from_tag, message.to_tag)
-    hops = seen.get(key)
     size = len(message.raw)
     sender, branch = hash(src), hash(message.branch)
-    if hops is None:
-        if len(seen) >= _SEEN_LIMIT:
-            seen.clear()
-        seen[key] = array("q", (sender, branch, at, size))
-        return Heard.FIRST
-    for start in range(0, len(hops), 4):
-        if hops[start] == sender and hops[start + 1] == branch:
-            since, hops[start + 2] = hops[start + 2], at
-            if hops[start + 3] != size and 100 < message.status < 200:
-                hops[start + 3] = size
+    hops = 0
+    for place in _hops(seen, key):
+        hops += 1
+        if seen[place + _SENDER] == sender and seen[place + _BRANCH] == branch:
+            since, seen[place + _AT] = seen[place + _AT], at
+            if seen[place + _SIZE] != size and 100 < message.status < 200:
+                seen[place + _SIZE] = size
                 return Heard.FIRST
             return Heard.AGAIN if at - since >= COPY_WINDOW else Heard.COPY
-    if len(hops) < 4 * _HOPS_LIMIT:
-        hops.extend((sender, branch, at, size))
-    return Heard.FURTHER_ON
+    if hops < _HOPS_LIMIT:
+        if not hops and len(seen) >= _SEEN_LIMIT * _COLUMNS:
+            del seen[:]
+        seen.extend((key, sender, branch, at, size))
+    return Heard.FURTHER_ON if hops else Heard.FIRST
 
 
 def has_other_branches(seen: Seen, key: int, sender: Endpoint, branch: str) -> bool:
     """Whether a message was heard from this sender, with branches that are all known and none of them this one."""
-    hops = seen.get(key, ())
-    known = [hops[place + 1] for place in range(0, len(hops), 4) if hops[place] == hash(sender)]
+    own = hash(sender)
+    known = [seen[place + _BRANCH] for place in _hops(seen, key) if seen[place + _SENDER] == own]
     return bool(known) and hash("") not in known and hash(branch) not in known

@@ -57,6 +57,8 @@ TICK_S = 0.25
 
 ROWS_AT_ONCE = 1_000
 """Rows of the table that are Python's numbers at a time (5 kB each)."""
+STOP_AT_ONCE = 500
+"""Streams that a stop hands out at a time, with their calls: nothing waits for it."""
 CALLS_AT_ONCE = 5_000
 """Calls that one harvest hands out; the rest stay for the next one."""
 
@@ -94,6 +96,8 @@ class LiveSettings:
     """Call-IDs of registrations and the like that are remembered."""
     announcements: int = 160_000
     """Announcements of media that are kept."""
+    steps: int = 48
+    """Messages of a Call-ID that its ladder keeps (40 octets each); 0 keeps none."""
     at_once: int = 2_000
     """Streams that one harvest closes: packets wait meanwhile. The rest stay for the next one."""
     waiting_streams: int = 20_000
@@ -119,6 +123,7 @@ class LiveCounts(NamedTuple):
 class LiveReader(CaptureReader):
     """A capture that comes down a pipe; while nothing comes, `on_silence` is called every so often."""
 
+    window = 1 << 20
     on_silence: Callable[[], None] | None = None
 
     def _advance(self) -> bool:
@@ -133,7 +138,9 @@ class LiveEngine(Engine):
     def __init__(self, settings: LiveSettings = LiveSettings()) -> None:  # immutable
         # A harvest cuts intervals; the kernel itself only where harvests are late.
         streams = StreamLimits(rows=settings.rows, interval_ns=round(2 * settings.interval_s * NS))
-        limits = CallLimits(max_calls=settings.calls, max_other_call_ids=settings.other_call_ids)
+        limits = CallLimits(
+            max_calls=settings.calls, max_other_call_ids=settings.other_call_ids, max_steps=settings.steps
+        )
         super().__init__(EngineLimits(StreamLimits(rows=1), limits, PlainLimits(calls=0)))
         self._settings = settings
         self._interval = round(settings.interval_s * NS)
@@ -229,7 +236,7 @@ class LiveEngine(Engine):
         groups = table.groups(table.rows(context))
         calls = self._calls.waiting()
         ties = [self._ties(group, calls) for group in groups]
-        for part in slices(ties, self._settings.at_once):
+        for part in slices(ties, STOP_AT_ONCE):
             table.take_out_groups([groups[place] for place in part], context)
             of_part = {call_id for place in part for kind, call_id in ties[place] if kind == "call"}
             keys = dict.fromkeys(keys for call_id in of_part for keys in calls.get(str(call_id), ()))

@@ -8,7 +8,7 @@ from collections import Counter, deque
 
 from collector.live.source import Deliver, Found
 
-TURN_ROWS = 5_000
+TURN_ROWS = 500
 """Rows that may wait where whoever puts more in can wait."""
 ROWS_LIMIT = 500_000
 """Rows that wait: some minutes of 10,000 calls."""

@@ -13,6 +13,7 @@ from collector.live.engine import LiveEngine, LiveSettings
 from collector.live.outbox import Outbox
 from collector.live.packet_health import packet_health
 from collector.live.source import Deliver, SourceHealth
+from collector.live.warm import load_kernels
 
 NUDGE_S = 0.5
 
@@ -64,6 +65,7 @@ class PacketSource:
     def _work(self, outbox: Outbox) -> None:
         wait = self._settings.backoff_s
         try:
+            load_kernels()
             while not self._stopping.is_set():
                 begun = time.monotonic()
                 problem = self._follow_child(outbox)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from collector.capture import columns as capture
 from collector.facts import Interval
+from collector.live.memory import give_back
 from collector.media import columns as m
 from collector.media.book import MediaBook
 from collector.media.intervals import NO_INTERVALS
@@ -20,6 +21,8 @@ Integers = NDArray[np.int64]
 EVENTS_LIMIT = 400_000
 """Events kept of streams that go on (64 octets each)."""
 ENDPOINTS_LIMIT = 60_000
+FREE_TOGETHER = 64
+"""Rows side by side whose pages are worth giving back."""
 CUT_COLUMNS = (
     (m.INTERVAL_SERIAL, m.SERIAL),
     (m.INTERVAL_AT, m.LAST_AT),
@@ -112,8 +115,18 @@ class LiveStreamTable(StreamTable):
         self.arrays.counts[rows, m.NEXT_FREE] = [context[capture.FREE_ROW], *rows[:-1].tolist()]
         context[capture.FREE_ROW] = rows[-1]
         self._rebuild_slots(int(context[capture.ROWS_USED]))
+        self._give_back(int(context[capture.ROWS_USED]))
         if len(self._endpoints) > ENDPOINTS_LIMIT:
             self._endpoints.clear()
+
+    def _give_back(self, used: int) -> None:
+        """Let the system have the pages of rows that are free, where many are side by side."""
+        a = self.arrays
+        free = np.concatenate(([False], a.counts[:used, m.STATE] == m.STATE_FREE, [False]))
+        bounds = np.flatnonzero(free[1:] != free[:-1]).reshape(-1, 2)
+        for begin, end in bounds[bounds[:, 1] - bounds[:, 0] >= FREE_TOGETHER].tolist():
+            for array in (a.samples, a.delays, a.recent, a.ipdv, a.pdv):
+                give_back(array, begin, end)
 
     def taken(self) -> list[StreamReport]:
         """Reports of streams that left the table since the last question, in the order of their first packets."""
