@@ -24,7 +24,7 @@ from api.web.rights import Caller
 CONNECTION: ContextVar[HTTPConnection | None] = ContextVar("connection", default=None)
 """The connection that what runs now serves: for the dashboards, whose callbacks see no request."""
 OPEN: Final = ("/healthz", "/sign-in", "/assets/", "/api/v1/openapi.json")
-"""Paths that need no sign-in. Operations of the API ask for themselves."""
+"""Paths that need no sign-in."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _logger = logging.getLogger("callgauge.web")
@@ -99,8 +99,9 @@ class Envelope:
         if (with_cookie or scope["path"].startswith("/sign-")) and not same_origin(scope, headers):
             return Problem(403, "other_origin", "This came from a page of another origin.")
         path = scope["path"]
-        if caller is None and not path.startswith(("/api/", *OPEN)):
-            if scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+        if caller is None and not path.startswith(OPEN):
+            for_people = not path.startswith("/api/") and "text/html" in headers.get("accept", "")
+            if scope["type"] == "http" and scope["method"] == "GET" and for_people:
                 wanted = path + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
                 return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}", status_code=303)
             return Problem(401, "not_signed_in", "This takes a token or a sign-in.")

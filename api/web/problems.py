@@ -8,10 +8,12 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import compile_path
 
 from analytics.questions.asking import QuestionError
 from analytics.store.settings import StoreError
@@ -90,9 +92,11 @@ def install(app: FastAPI) -> None:
     async def by_status(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _BY_STATUS.get(error.status_code, "error")
-        return problem_response(
-            request.scope, Problem(error.status_code, code, _sentence(request, error), headers=error.headers)
-        )
+        headers = dict(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers["Allow"] = ", ".join(_methods(app, request.url.path)) or headers.get("Allow", "")
+        said = _sentence(request, error, headers)
+        return problem_response(request.scope, Problem(error.status_code, code, said, headers=headers))
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -111,14 +115,23 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StoreError, store)
 
 
-def _sentence(connection: HTTPConnection, error: HTTPException) -> str:
+def _methods(app: FastAPI, path: str) -> list[str]:
+    """Return the methods of all operations at a path: each route knows but its own."""
+    found: set[str] = set()
+    for each in iter_route_contexts(app.routes):
+        if each.path and each.methods and compile_path(each.path)[0].match(path):
+            found.update(each.methods)
+    return sorted(found)
+
+
+def _sentence(connection: HTTPConnection, error: HTTPException, headers: Mapping[str, str]) -> str:
     phrase = HTTPStatus(error.status_code).phrase
     if error.detail and error.detail != phrase:
         return str(error.detail)
     if error.status_code == HTTPStatus.NOT_FOUND:
         return f"There is nothing at {connection.url.path}."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = headers.get("Allow", "")
         return f"This takes {allow}." if allow else "This method is not allowed here."
     return f"{phrase}."
 

@@ -36,7 +36,9 @@ class TokenGiven(Given):
     name: Name
     role: Annotated[Role, Field(strict=False, examples=["viewer"])]
     numbers: Numbers = False
-    days: Annotated[int | None, Field(ge=1, le=3_650, description="It ends after so many days.", examples=[90])] = None
+    days: Annotated[
+        int | None, Field(strict=False, ge=1, le=3_650, description="It ends after so many days.", examples=[90])
+    ] = None
 
 
 class TokenShown(BaseModel):
