@@ -1,4 +1,4 @@
-.PHONY: lint fmt test bench
+.PHONY: lint fmt test bench soak
 
 lint:
 	./run lint
@@ -11,3 +11,6 @@ test:
 
 bench:
 	./run bench
+
+soak:
+	./run soak

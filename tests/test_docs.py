@@ -143,7 +143,7 @@ def test_the_commands_of_the_readme_exist() -> None:
                 assert (ROOT / word).exists(), word
 
 
-@pytest.mark.parametrize("target", ["lint", "fmt", "test", "bench"])
+@pytest.mark.parametrize("target", ["lint", "fmt", "test", "bench", "soak"])
 def test_the_targets_of_make_call_the_script(target: str) -> None:
     done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True)
     task = done.stdout.split()[-1]
