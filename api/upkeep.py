@@ -9,6 +9,7 @@ from analytics.store.lake import Lake
 from analytics.store.maintenance import merge_crumbs
 from analytics.store.schema import CALLS, CDR_ROWS, INTERVALS, PHONE_REPORTS, SITE_MINUTES, STREAMS
 from analytics.store.settings import StoreError
+from collector.live.memory import release
 
 EVERY_S = 60.0
 APPENDED = (CALLS, STREAMS, INTERVALS, SITE_MINUTES, PHONE_REPORTS, CDR_ROWS)
@@ -17,7 +18,7 @@ _logger = logging.getLogger("callgauge.upkeep")
 
 
 async def tend(lake: Lake, every: float = EVERY_S) -> None:
-    """Merge what live appends made, now and then, until cancelled; a merge that fails is said once and harms nothing."""
+    """Merge what live appends made, now and then, until cancelled; a merge that fails is said once."""
     said = ""
     while True:
         await asyncio.sleep(every)
@@ -28,3 +29,5 @@ async def tend(lake: Lake, every: float = EVERY_S) -> None:
                 if str(error) != said:
                     _logger.warning("small files are not merged: %s", error)
                 said = str(error)
+        # What a merge took for a moment.
+        await asyncio.to_thread(release)

@@ -78,9 +78,11 @@ def work(
     from api.logs import log_to_stderr
     from api.settings import SettingsError, load, with_given
     from api.working import run_worker
+    from collector.live.memory import settle_allocator
     from collector.receivers.listening import ListenError
     from collector.transport.session import TransportError
 
+    settle_allocator()
     try:
         settings = load(config)
         given = {"tls": tls or None, "authority": authority, "certificate": certificate, "key": key}
