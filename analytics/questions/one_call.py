@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from analytics.questions.asking import begun, key_number
 from analytics.questions.calls import COLUMNS as CALL_COLUMNS
 from analytics.questions.calls import LONGEST, SLACK, CallRow, call_of
+from analytics.questions.comparing import Comparison, compared
+from analytics.questions.records import NEAR, RecordRow, ReportRow, records_of, reports_of
 from analytics.questions.streams import COLUMNS as STREAM_COLUMNS
 from analytics.questions.streams import StreamRow, stream_of
+from analytics.questions.terms import StreamTerms, terms_of
 from analytics.store.schema import CALLS, INTERVALS, STREAMS
 
 if TYPE_CHECKING:
@@ -31,14 +35,40 @@ class IntervalRow(NamedTuple):
     mos: float | None
 
 
+class CallEvent(NamedTuple):
+    """Something that happened in the call, as one of the sources saw it."""
+
+    at: datetime
+    """By the clock of whoever saw it."""
+    what: str
+    """invite, ringing, answer, end, stream begins, stream ends, record begins, record answer, record end, report."""
+    seen_by: str
+    """packets, or the source of the record or report."""
+    from_address: str | None
+    to_address: str | None
+    detail: str
+
+
 class CallPage(NamedTuple):
     """All that the store holds of one call."""
 
     call: CallRow
+    taps: tuple[CallRow, ...]
+    """The same call as other sources saw it, by Call-ID."""
+    events: tuple[CallEvent, ...]
+    """What happened, in order of time, whoever saw it."""
     streams: tuple[StreamRow, ...]
     """In order of their begin."""
     intervals: tuple[IntervalRow, ...]
     """By stream, in order of time; empty where they are no longer kept."""
+    terms: tuple[StreamTerms, ...]
+    """Where the R of each rated stream went."""
+    records: tuple[RecordRow, ...]
+    """Call detail records of it."""
+    reports: tuple[ReportRow, ...]
+    """What devices said of it: CMR, RTCP, RFC 6035, BYE."""
+    comparison: tuple[Comparison, ...]
+    """Who says what, and where they disagree."""
 
 
 def one_call(lake: Lake, key: str, *, source: str | None = None) -> CallPage | None:
@@ -55,7 +85,71 @@ def one_call(lake: Lake, key: str, *, source: str | None = None) -> CallPage | N
             return None
         call = call_of(row)
         streams = _streams(lake, connection, number, call)
-        return CallPage(call, streams, _intervals(lake, connection, streams))
+        records = records_of(lake, connection, call)
+        reports = reports_of(lake, connection, call, records)
+        terms = (terms_of(one.key, one.mos_model, one.r_factor) for one in streams)
+        return CallPage(
+            _summed_up(call, streams),
+            _taps(lake, connection, call),
+            events(call, streams, records, reports),
+            streams,
+            _intervals(lake, connection, streams),
+            tuple(one for one in terms if one is not None),
+            records,
+            reports,
+            compared(call, streams, records, reports),
+        )
+
+
+def _summed_up(call: CallRow, streams: tuple[StreamRow, ...]) -> CallRow:
+    losses = [one.loss_percent for one in streams if one.loss_percent is not None]
+    jitters = [one.jitter_ms for one in streams if one.jitter_ms is not None]
+    codecs = tuple(sorted({one.codec for one in streams if one.codec is not None}))
+    return call._replace(codecs=codecs, loss_percent=max(losses, default=None), jitter_ms=max(jitters, default=None))
+
+
+def _taps(lake: Lake, connection: duckdb.DuckDBPyConnection, call: CallRow) -> tuple[CallRow, ...]:
+    calls = lake.query(connection, CALLS.name, since=call.start - NEAR, until=call.start + NEAR)
+    rows = connection.execute(
+        f"SELECT {', '.join(CALL_COLUMNS)} FROM ({calls}) WHERE call_id = ? AND source <> ? "  # noqa: S608
+        'ORDER BY "start", source LIMIT 20',
+        [call.call_id, call.source],
+    ).fetchall()
+    return tuple(map(call_of, rows))
+
+
+def events(
+    call: CallRow, streams: Sequence[StreamRow], records: Sequence[RecordRow], reports: Sequence[ReportRow]
+) -> tuple[CallEvent, ...]:
+    """Return what happened in a call, in order of time."""
+    ends = call.from_address, call.to_address
+    back = call.to_address, call.from_address
+    found = [CallEvent(call.start, "invite", "packets", *ends, f"Call-ID {call.call_id}")]
+    if call.pdd_ms is not None:
+        ringing = call.start + timedelta(milliseconds=call.pdd_ms)
+        found.append(CallEvent(ringing, "ringing", "packets", *back, f"{call.pdd_ms:.0f} ms after the INVITE"))
+    if call.answer is not None:
+        found.append(CallEvent(call.answer, "answer", "packets", *back, "first 2xx"))
+    if call.end is not None:
+        status = "" if call.status is None else f", final status {call.status}"
+        found.append(CallEvent(call.end, "end", "packets", None, None, f"{call.state}{status}"))
+    way: tuple[str | None, str | None]
+    for stream in streams:
+        way, codec = (stream.from_address, stream.to_address), stream.codec or "codec not known"
+        marked = "" if stream.dscp is None else f", DSCP {stream.dscp}"
+        found.append(CallEvent(stream.start, "stream begins", "packets", *way, f"{codec}{marked}"))
+        found.append(CallEvent(stream.end, "stream ends", "packets", *way, f"{stream.packets:,} packets"))
+    for record in records:
+        who, way = f"{record.source} record", (record.orig_ip, record.dest_ip)
+        found.append(CallEvent(record.origination, "record begins", who, *way, record.match))
+        if record.connect is not None:
+            found.append(CallEvent(record.connect, "record answer", who, *way, ""))
+        if record.disconnect is not None:
+            found.append(CallEvent(record.disconnect, "record end", who, *way, f"{record.seconds} s talked"))
+    for report in reports:
+        way = report.local_address, report.remote_address
+        found.append(CallEvent(report.reported, "report", report.source, *way, report.kind or "record"))
+    return tuple(sorted(found, key=lambda one: one.at))
 
 
 def _streams(lake: Lake, connection: duckdb.DuckDBPyConnection, number: int, call: CallRow) -> tuple[StreamRow, ...]:

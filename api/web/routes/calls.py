@@ -196,4 +196,21 @@ def call(
 
 def page_masked(request: Request, caller: Caller, page: CallPage) -> CallPage:
     """Return the page of a call as the caller may see it."""
-    return page._replace(call=masked(request, caller, page.call))
+
+    def hidden(number: str | None) -> str | None:
+        return shown(request, caller, number)
+
+    return page._replace(
+        call=masked(request, caller, page.call),
+        taps=tuple(masked(request, caller, one) for one in page.taps),
+        records=tuple(
+            one._replace(
+                calling=hidden(one.calling),
+                original_called=hidden(one.original_called),
+                called=hidden(one.called),
+                last_redirect=hidden(one.last_redirect),
+            )
+            for one in page.records
+        ),
+        reports=tuple(one._replace(directory_number=hidden(one.directory_number)) for one in page.reports),
+    )
