@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Octets = NDArray[np.uint8]
+Integers = NDArray[np.int64]
 
 
 def be16(window: Octets, at: int) -> int:
@@ -60,6 +61,35 @@ def trailing_zeros(word: int) -> int:
     return (int(word) & -int(word)).bit_length() - 1 if word else 64
 
 
+def inside_be16(window: Octets, at: int) -> int:
+    """`be16` where the caller has checked that it lies within the window: machine code does not check again."""
+    return be16(window, at)
+
+
+def inside_be32(window: Octets, at: int) -> int:
+    """`be32`, as above."""
+    return be32(window, at)
+
+
+def inside_le32(window: Octets, at: int) -> int:
+    """`le32`, as above."""
+    return le32(window, at)
+
+
+def word(array: Integers, row: int, column: int) -> int:
+    """A word of a table where the caller has checked row and column: machine code does not check again."""
+    return array[row, column]  # type: ignore[no-any-return]
+
+
+def put(array: Integers, row: int, column: int, value: int) -> None:
+    """Write such a word."""
+    array[row, column] = value
+
+
+def prefetch(array: Integers, place: int) -> None:
+    """Ask for the memory at a place of an array, counted through all its dimensions; it need not lie in the array."""
+
+
 @cache
 def teach_compiler() -> None:
     """Tell numba, once, what the loads above are in machine code; called before a kernel is compiled."""
@@ -68,8 +98,13 @@ def teach_compiler() -> None:
     _overload(be64, 64, swap=True)
     _overload(le32, 32, swap=False)
     _overload(le64, 64, swap=False)
+    _overload_inside(inside_be16, 16, swap=True)
+    _overload_inside(inside_be32, 32, swap=True)
+    _overload_inside(inside_le32, 32, swap=False)
+    _overload_words()
     _overload_bits()
     _overload_zeros()
+    _overload_prefetch()
 
 
 def _load(width: int, swap: bool) -> Any:
@@ -108,6 +143,90 @@ def _overload(plain: Any, width: int, swap: bool) -> None:
             if at < 0 or at + octets > window.shape[0]:
                 raise IndexError("load outside the window")
             return load(window, at)
+
+        return implementation
+
+
+def _overload_inside(plain: Any, width: int, swap: bool) -> None:
+    from numba.extending import overload
+
+    load = _load(width, swap)
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(plain, jit_options=options)
+    def unchecked(window: Any, at: Any) -> Any:
+        def implementation(window: Any, at: Any) -> Any:
+            return load(window, at)
+
+        return implementation
+
+
+def _overload_words() -> None:
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    def address(context: Any, builder: Any, kind: Any, array: Any, row: Any, column: Any) -> Any:
+        struct = context.make_array(kind)(context, builder, array)
+        width = builder.extract_value(struct.shape, 1)
+        return builder.gep(struct.data, [builder.add(builder.mul(row, width), column)])
+
+    def reading(typing_context: Any, array: Any, row: Any, column: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.load(address(context, builder, signature.args[0], *arguments))
+
+        return types.int64(array, types.int64, types.int64), generate
+
+    def writing(typing_context: Any, array: Any, row: Any, column: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            builder.store(arguments[3], address(context, builder, signature.args[0], *arguments[:3]))
+            return context.get_dummy_value()
+
+        return types.none(array, types.int64, types.int64, types.int64), generate
+
+    read: Any = intrinsic(reading)
+    write: Any = intrinsic(writing)
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(word, jit_options=options)
+    def read_word(array: Any, row: Any, column: Any) -> Any:
+        def implementation(array: Any, row: Any, column: Any) -> Any:
+            return read(array, row, column)
+
+        return implementation
+
+    @overload(put, jit_options=options)
+    def write_word(array: Any, row: Any, column: Any, value: Any) -> Any:
+        def implementation(array: Any, row: Any, column: Any, value: Any) -> Any:
+            write(array, row, column, value)
+
+        return implementation
+
+
+def _overload_prefetch() -> None:
+    from llvmlite import ir
+    from numba.core import types
+    from numba.extending import intrinsic, overload
+
+    def ask(typing_context: Any, array: Any, place: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+            flag = ir.IntType(32)
+            pointer = builder.bitcast(builder.gep(data, [arguments[1]]), ir.IntType(8).as_pointer())
+            kind = ir.FunctionType(ir.VoidType(), [pointer.type, flag, flag, flag])
+            # For reading, to be kept in all caches, of data.
+            function = builder.module.declare_intrinsic("llvm.prefetch", [pointer.type], kind)
+            builder.call(function, [pointer, flag(0), flag(3), flag(1)])
+            return context.get_dummy_value()
+
+        return types.none(array, types.int64), generate
+
+    asked: Any = intrinsic(ask)
+    options: Any = {"forceinline": True, "_nrt": False}
+
+    @overload(prefetch, jit_options=options)
+    def compiled(array: Any, place: Any) -> Any:
+        def implementation(array: Any, place: Any) -> Any:
+            asked(array, place)
 
         return implementation
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from collector.accelerate import njit, njit_inline
 from collector.capture.columns import (
+    AHEAD_BEGIN,
+    AHEAD_END,
     DPORT,
     DST_HI,
     DST_LO,
@@ -33,6 +35,7 @@ from collector.capture.columns import (
     PENDING_KIND,
     PENDING_ROWS,
     POSITION,
+    RECORD_HEADER,
     SCTP_PACKETS,
     SPORT,
     SRC_HI,
@@ -42,6 +45,7 @@ from collector.capture.columns import (
     STOP_PENDING,
     STOP_TIME,
     STOP_VALUE,
+    SWAPPED,
     TCP_FLAGS,
     TCP_FLOW_SLOTS,
     TCP_IGNORED,
@@ -70,7 +74,8 @@ from collector.media.columns import (
     JOB_SAMPLES,
     SETTING_WRITTEN,
 )
-from collector.media.rtp_numba_fns import take_rtp
+from collector.media.plain_rtp_numba_fns import take_plain
+from collector.media.rtp_numba_fns import MIX_1, MIX_4, MIX_5, take_rtp
 from collector.media.table import StreamArrays, WalkArrays
 
 Octets = NDArray[np.uint8]
@@ -91,10 +96,10 @@ def let_wait(pending: Integers, context: Integers, packet: Integers, kind: int, 
 @njit_inline
 def flow_word(packet: Integers) -> int:
     """One number for both directions of a TCP connection."""
-    a = packet[SRC_LO] * 0x1E3779B97F4A7C15 ^ packet[SRC_HI] ^ packet[SPORT] * 0x27D4EB2F165667C5
-    b = packet[DST_LO] * 0x1E3779B97F4A7C15 ^ packet[DST_HI] ^ packet[DPORT] * 0x27D4EB2F165667C5
-    h = (a + b) * 0x3C79AC492BA7B653
-    return h ^ (h >> 29)
+    a = np.uint64(packet[SRC_LO]) * MIX_1 ^ np.uint64(packet[SRC_HI]) ^ np.uint64(packet[SPORT]) * MIX_4
+    b = np.uint64(packet[DST_LO]) * MIX_1 ^ np.uint64(packet[DST_HI]) ^ np.uint64(packet[DPORT]) * MIX_4
+    h = (a + b) * MIX_5
+    return int(np.int64(h ^ (h >> np.uint64(29))))
 
 
 @njit_inline
@@ -134,6 +139,8 @@ def next_record(
 def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -> int:
     """Walk the window from context[POSITION] until Python is needed; returns why (STOP_...)."""
     context, counters, packet, record = arrays.context, arrays.counters, arrays.packet, arrays.record
+    context[AHEAD_BEGIN] = context[AHEAD_END] = 0
+    plain = context[FORMAT] == FORMAT_PCAP and context[RECORD_HEADER] == 16 and context[SWAPPED] == 0
     while True:
         if context[PENDING_COUNT] == PENDING_ROWS:
             return STOP_PENDING
@@ -141,6 +148,8 @@ def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -
             return STOP_EVENTS
         if table.jobs[0, JOB_SAMPLES] > JOB_ROWS - 2:
             return STOP_JOBS
+        if plain:
+            take_plain(window, length, arrays, table)
         status = next_record(window, length, context, arrays.interfaces, counters, record)
         if status >= 0:
             return status

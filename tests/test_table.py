@@ -29,6 +29,8 @@ from collector.media.streams import StreamLimits, StreamTable
 from collector.media.table import new_context, stream_arrays, walk_arrays
 from collector.walk_numba_fns import walk
 
+RAW_IP = 101
+ETHERNET = bytes(12) + b"\x08\x00"
 PLAIN = os.environ.get("NUMBA_DISABLE_JIT") == "1"
 """Kernels run as Python: a hundred times slower, so fewer examples."""
 EXAMPLES = 15 if PLAIN else 300
@@ -44,16 +46,25 @@ def announcing() -> MediaBook:
     return book
 
 
-def table_of(arrivals: Sequence[Arrival]) -> list[StreamReport]:
-    """The arrivals as a capture, walked by the kernel."""
+def table_of(arrivals: Sequence[Arrival], link_type: int = 1) -> list[StreamReport]:
+    """The arrivals as a capture, walked by the kernel: plain packets are told from others on Ethernet alone."""
     records = []
     for one in arrivals:
         octets = rtp(one.seq, one.timestamp, payload_type=one.payload_type, marker=one.marker) + bytes(one.octets)
-        records.append((one.at, ipv4(udp(octets), ip_id=one.ip_id, ttl=one.ttl, dscp=one.dscp)))
-    window = np.frombuffer(pcap(records), np.uint8)
+        packet = ipv4(udp(octets), ip_id=one.ip_id, ttl=one.ttl, dscp=one.dscp)
+        records.append((one.at, ETHERNET + packet if link_type == 1 else packet))
+    return walked(records, link_type)[0]
+
+
+def walked(
+    records: Sequence[tuple[int, bytes]], link_type: int = 1, big: bool = False
+) -> tuple[list[StreamReport], list[int]]:
+    """Reports and counters of a capture's packets; plain packets are told only in little-endian captures."""
+    window = np.frombuffer(pcap(records, big=big), np.uint8)
     table, arrays = StreamTable(announcing(), StreamLimits(rows=16)), walk_arrays()
     arrays.context[c.FORMAT], arrays.context[c.RECORD_HEADER], arrays.context[c.POSITION] = c.FORMAT_PCAP, 16, 24
-    arrays.interfaces[0] = (101, 1_000_000_000, 0, 262_144)
+    arrays.context[c.SWAPPED] = big
+    arrays.interfaces[0] = (link_type, 1_000_000_000, 0, 262_144)
     with np.errstate(over="ignore"):  # hashes wrap, which plain numpy would remark on
         while True:
             status = walk(window, len(window), arrays, table.arrays)
@@ -62,13 +73,17 @@ def table_of(arrivals: Sequence[Arrival]) -> list[StreamReport]:
                 table.answer_format(int(arrays.context[c.STOP_ROW]))
             elif status == c.STOP_EVENTS:
                 table.take_log(arrays.context)
+            elif status == c.STOP_PENDING:
+                arrays.context[c.PENDING_COUNT] = 0
             elif status != c.STOP_JOBS:
                 assert status == c.STOP_MORE
-                return table.finish(arrays.context)
+                kept = arrays.context[[c.PACKETS, c.FIRST, c.LAST, c.PENDING_COUNT]]
+                return table.finish(arrays.context), [*arrays.counters.tolist(), *kept.tolist()]
 
 
 def only(arrivals: Sequence[Arrival]) -> StreamReport:
     (report,) = table_of(arrivals)
+    assert [report] == table_of(arrivals, RAW_IP)
     return report
 
 
@@ -181,6 +196,29 @@ def within_reach(arrivals: Sequence[Arrival]) -> bool:
 @given(arrivals=streams(120 if PLAIN else 400).filter(within_reach))
 def test_plain_any_stream_is_counted_as_the_reference_counts(arrivals: list[Arrival]) -> None:
     assert_same(only(arrivals), measure(arrivals))
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    kinds=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), min_size=20, max_size=200),
+    damage=st.lists(st.tuples(st.integers(0, 199), st.integers(0, 57), st.integers(0, 255)), max_size=12),
+    cut=st.integers(0, 40),
+)
+def test_plain_packets_and_others_are_counted_alike(
+    kinds: list[tuple[int, int]], damage: list[tuple[int, int, int]], cut: int
+) -> None:
+    packets, sent = [], [0, 0, 0]
+    for at, (stream, what) in enumerate(kinds):
+        sent[stream] += (1, 1, 1, 1, 1, 1, 2, 3, 0, 1)[what]
+        header = rtp(sent[stream], 160 * sent[stream], stream, (8, 8, 8, 13, 101, 8, 8, 8, 8, 0)[what], what == 5)
+        octets = ipv4(udp(header + bytes(4 if what == 4 else 160)), ip_id=at, dscp=46 * (what != 2))
+        packets.append((START + at * 7 * MS, bytearray(ETHERNET + octets)))
+    for number, place, octet in damage:
+        packets[number % len(packets)][1][place] = octet
+    if damage:
+        del packets[damage[0][0] % len(packets)][1][len(ETHERNET) + 54 - cut :]
+    records = [(at, bytes(octets)) for at, octets in packets]
+    assert walked(records) == walked(records, big=True)
 
 
 @pytest.mark.parametrize("seed", range(2 if PLAIN else 12))

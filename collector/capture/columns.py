@@ -76,7 +76,15 @@ NEXT_SERIAL: Final = 12
 ROWS_USED: Final = 13
 FREE_ROW: Final = 14  # head of the list of free rows, -1 when empty
 UNTIL: Final = 15  # packets later than this wait [ns]
+AHEAD_BEGIN: Final = 16  # rows of `ahead` that are in use, from here ...
+AHEAD_END: Final = 17  # ... to before this
 CONTEXT_COLUMNS: Final = 24
+
+# --- packets that were looked at before their turn -----------------------------------------------------------------
+AHEAD_POSITION: Final = 0  # of the record in the window
+AHEAD_SLOT: Final = 1  # where the stream's key is looked for first
+AHEAD_COLUMNS: Final = 2
+AHEAD_PACKETS: Final = 32
 
 FORMAT_PCAP: Final = 1
 FORMAT_PCAPNG: Final = 2

@@ -86,6 +86,7 @@ RESTART_OF: Final = 70  # serial of the row this one continues, -1 none
 INTERVAL_SINCE: Final = 71  # end of the last interval that was written down [ns], 0 none yet
 RUN_CLASSES_AT: Final = 72  # 8 classes of loss-run lengths
 COUNT_COLUMNS: Final = 88
+HOT_COLUMNS: Final = 32  # those in front, which every packet touches
 
 RUN_CLASS_LOWS: Final = (1, 2, 3, 4, 5, 11, 51, 101)
 """Least length of each class of loss runs [packets]."""

@@ -6,6 +6,8 @@ hash table from a stream's key to row + 1.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -117,6 +119,13 @@ Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 
 
+MIX_1: Final = np.uint64(0x1E3779B97F4A7C15)
+MIX_2: Final = np.uint64(0x42B2AE3D27D4EB4F)
+MIX_3: Final = np.uint64(0x165667B19E3779F9)
+MIX_4: Final = np.uint64(0x27D4EB2F165667C5)
+MIX_5: Final = np.uint64(0x3C79AC492BA7B653)
+
+
 @njit_inline
 def read_rtp(window: Octets, packet: Integers, counters: Integers) -> bool:
     """RFC 3550 5.1: the header's fields into the packet's columns; False when this cannot be RTP."""
@@ -149,16 +158,22 @@ def read_rtp(window: Octets, packet: Integers, counters: Integers) -> bool:
 
 
 @njit_inline
+def mixed_key(src_hi: int, src_lo: int, dst_hi: int, dst_lo: int, ports: int, ssrc: int, mask: int) -> int:
+    """Where a key is looked for first. Unsigned: the compiler supposes that signed numbers never overflow."""
+    h = np.uint64(src_lo) * MIX_1
+    h ^= np.uint64(dst_lo) * MIX_2
+    h ^= (np.uint64(src_hi) ^ (np.uint64(dst_hi) << np.uint64(1))) * MIX_3
+    h ^= (np.uint64(ports) << np.uint64(32) | np.uint64(ssrc)) * MIX_4
+    h ^= h >> np.uint64(31)
+    h *= MIX_5
+    h ^= h >> np.uint64(33)
+    return int(np.int64(h & np.uint64(mask)))
+
+
+@njit_inline
 def key_slot(words: Integers, ports: int, ssrc: int, mask: int) -> int:
-    """Where a key is looked for first; `words` begins with the addresses, in a packet and in a row alike."""
-    h = words[SRC_LO] * 0x1E3779B97F4A7C15
-    h ^= words[DST_LO] * 0x42B2AE3D27D4EB4F
-    h ^= (words[SRC_HI] ^ (words[DST_HI] << 1)) * 0x165667B19E3779F9
-    h ^= (ports << 32 | ssrc) * 0x27D4EB2F165667C5
-    h ^= h >> 31
-    h *= 0x3C79AC492BA7B653
-    h ^= h >> 33
-    return h & mask
+    """The same where `words` begins with the addresses, in a packet and in a row alike."""
+    return mixed_key(words[SRC_HI], words[SRC_LO], words[DST_HI], words[DST_LO], ports, ssrc, mask)
 
 
 @njit_inline

@@ -73,6 +73,7 @@ class WalkArrays(NamedTuple):
     record: Integers
     pending: Integers
     flows: Integers
+    ahead: Integers
 
 
 def new_context() -> Integers:
@@ -95,6 +96,7 @@ def walk_arrays() -> WalkArrays:
         record=np.zeros(8, np.int64),
         pending=np.zeros((capture.PENDING_ROWS, capture.PENDING_COLUMNS), np.int64),
         flows=np.zeros(capture.TCP_FLOW_SLOTS, np.int64),
+        ahead=np.zeros((capture.AHEAD_PACKETS, capture.AHEAD_COLUMNS), np.int64),
     )
 
 
