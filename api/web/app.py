@@ -55,7 +55,7 @@ def build(context: Context, *, dashboards: bool = True) -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     app.include_router(sign_in.router)
     app.include_router(metrics.router)
-    _check_rights(app)
+    check_rights(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     if dashboards:
         importlib.import_module("dashboards.shell").mount(app, context)
@@ -77,7 +77,8 @@ def _operations(app: FastAPI) -> Iterator[Any]:
             yield found
 
 
-def _check_rights(app: FastAPI) -> None:
+def check_rights(app: FastAPI) -> None:
+    """Raise ValueError where an operation names no right."""
     for found in _operations(app):
         if not list(rights_of(found.dependant)):
             raise ValueError(f"{found.path} names no right: see api.web.routes")
