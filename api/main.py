@@ -250,6 +250,8 @@ def open_closed_streams() -> bool:
 
 def run() -> None:
     """Entry point of the installed command."""
+    # No matrix is multiplied here: OpenBLAS would start a thread for each processor, and they spin while we start.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Facts hold no cycles, and a capture makes them by the million: by default the collector looks thousands of times.
     gc.set_threshold(100_000, 20, 20)
     without_stdout = open_closed_streams()
