@@ -12,6 +12,7 @@ import ssl
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -91,17 +92,19 @@ class Answering(BaseHTTPRequestHandler):
 
     def answer_slow(self, argument: str, _before: int) -> None:
         time.sleep(float(argument))
-        self.plain(200, "at last")
+        with suppress(BrokenPipeError):
+            self.plain(200, "at last")
 
     def answer_drip(self, argument: str, _before: int) -> None:
         """Octet by octet, each within any timeout between two reads."""
         self.send_response(200)
         self.send_header("content-length", "1000")
         self.end_headers()
-        for _ in range(int(float(argument) * 10)):
-            self.wfile.write(b".")
-            self.wfile.flush()
-            time.sleep(0.1)
+        with suppress(ConnectionError):
+            for _ in range(int(float(argument) * 10)):
+                self.wfile.write(b".")
+                self.wfile.flush()
+                time.sleep(0.1)
 
     def answer_half(self, _argument: str, _before: int) -> None:
         self.send_response(200)

@@ -60,6 +60,16 @@ class _Known:
     sampled_at: int
 
 
+@dataclass(slots=True)
+class _Fresh:
+    """What is not in the book yet: kept where it could not be put down."""
+
+    changes: list[Change] = field(default_factory=list)
+    touched: set[tuple[str, Labels]] = field(default_factory=set)
+    ended: dict[str, Alert] = field(default_factory=dict)
+    gone: list[Kept] = field(default_factory=list)
+
+
 class Alerting:
     """Decides, one step at a time; all that must not be lost is in the book."""
 
@@ -70,6 +80,7 @@ class Alerting:
         self._asked: dict[str, int] = {}
         self._failed: dict[str, str] = {}
         self._known: dict[tuple[str, Labels], _Known] = {}
+        self._fresh = _Fresh()
         looked = keeping.read_note(book, "looked_at")
         stale = looked is None or now - looked > GAP_S * NS
         for one in keeping.read_states(book):
@@ -78,15 +89,14 @@ class Alerting:
 
     def step(self, now: int) -> int:
         """Look once; return how many messages were put down. BookError where nothing can be put down."""
-        changes: list[Change] = []
-        touched: set[tuple[str, Labels]] = set()
-        ended: dict[str, Alert] = {}
         for rule in self._due(now):
             for labels, sample in self._sampled(rule, now).items():
-                touched.add((rule.name, labels))
-                self._evaluate(now, rule, sample, changes, ended)
+                self._fresh.touched.add((rule.name, labels))
+                self._evaluate(now, rule, sample)
         self._forget(now)
-        return self._put_down(now, changes, touched, ended)
+        put = self._put_down(now)
+        self._fresh = _Fresh()
+        return put
 
     def _due(self, now: int) -> list[Rule]:
         # Rules about the rules come last: they speak of this very step.
@@ -131,7 +141,7 @@ class Alerting:
             found.append(own({"endpoint": endpoint.name}, bool(note), note, span))
         return found
 
-    def _evaluate(self, now: int, rule: Rule, sample: Sample, changes: list[Change], ended: dict[str, Alert]) -> None:
+    def _evaluate(self, now: int, rule: Rule, sample: Sample) -> None:
         key = (rule.name, sample.labels)
         before = self._known.get(key)
         state, reason = evaluate(now, rule, sample, None if before is None else before.state)
@@ -146,10 +156,10 @@ class Alerting:
         self._known[key] = _Known(state, shown, reason, sampled_at)
         if state.phase is not previous and (was_active or state.active or Phase.PENDING in (state.phase, previous)):
             measures = sample.numerator, sample.denominator
-            changes.append(Change(now, rule.name, sample.labels, previous, state, *measures, reason))
+            self._fresh.changes.append(Change(now, rule.name, sample.labels, previous, state, *measures, reason))
         if before is not None and before.state.active and not state.active:
             over = Alert(rule, shown, before.state, reason, now)
-            ended[episode(over)] = over
+            self._fresh.ended[episode(over)] = over
 
     def _forget(self, now: int) -> None:
         rules = {rule.name for rule in enabled(self.watch.rules)}
@@ -160,11 +170,10 @@ class Alerting:
         for key in old:
             del self._known[key]
 
-    def _put_down(
-        self, now: int, changes: Sequence[Change], touched: set[tuple[str, Labels]], ended: dict[str, Alert]
-    ) -> int:
+    def _put_down(self, now: int) -> int:
         rules = {rule.name: rule for rule in self.watch.rules}
-        gone = self._drop_retired(rules, now, ended)
+        self._drop_retired(rules, now)
+        fresh = self._fresh
         alerts = [
             Alert(rules[name], one.sample, one.state, one.reason)
             for (name, _), one in self._known.items() if one.state.active
@@ -178,12 +187,12 @@ class Alerting:
         acknowledged = keeping.read_acknowledgements(self._book)
         kept = [
             Kept(name, labels, one.state, one.reason, one.sample, muted.get((name, labels), ""), now)
-            for name, labels in touched | set(muted) if (one := self._known.get((name, labels))) is not None
+            for name, labels in fresh.touched | set(muted) if (one := self._known.get((name, labels))) is not None
         ]  # fmt: skip
         with self._book.writing() as connection:
-            keeping.write_states(connection, [*kept, *gone])
-            keeping.write_changes(connection, changes)
-            keeping.write_ended(connection, ended)
+            keeping.write_states(connection, [*kept, *fresh.gone])
+            keeping.write_changes(connection, fresh.changes)
+            keeping.write_ended(connection, fresh.ended)
             quiet = {episode(one) for one in alerts if _is_acknowledged(one, acknowledged.get(one.fingerprint))}
             loud = {episode(one) for one in alerts if not muted[one.rule.name, one.sample.labels]}
             put = self._tell(connection, now, alerts, frozenset(loud), frozenset(quiet))
@@ -218,18 +227,16 @@ class Alerting:
                     keeping.write_group(connection, endpoint.name, labels, decision.told)
         return put
 
-    def _drop_retired(self, rules: Mapping[str, Rule], now: int, ended: dict[str, Alert]) -> list[Kept]:
+    def _drop_retired(self, rules: Mapping[str, Rule], now: int) -> None:
         """End the alerts of rules that are not asked any more."""
         asked = {rule.name for rule in enabled(rules.values())}
-        found = []
         for key in [key for key in self._known if key[0] not in asked]:
             one = self._known.pop(key)
             if one.state.active:
                 rule = rules.get(key[0]) or Rule(key[0], Kind.EVALUATION, key[0], Comparison.ABOVE, 0.0, 0.0)
                 over = Alert(rule, one.sample, one.state, "the rule is not asked any more", now)
-                ended[episode(over)] = over
-            found.append(Kept(*key, State(Phase.NORMAL, now), "", one.sample, "", now))
-        return found
+                self._fresh.ended[episode(over)] = over
+            self._fresh.gone.append(Kept(*key, State(Phase.NORMAL, now), "", one.sample, "", now))
 
     def store_history(self, lake: Lake) -> int:
         """Bring changes into the lake that are not there yet, each once; return how many. StoreError, BookError."""
