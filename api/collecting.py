@@ -21,11 +21,22 @@ from analytics.health import ProcessHealth
 from analytics.quality.rating import rate_stream
 from analytics.store.arrow_rows import arrow_reader
 from analytics.store.lake import Lake
-from analytics.store.schema import CALLS, INTERVALS, SITE_MINUTES, STREAMS, table
+from analytics.store.schema import CALLS, INTERVALS, MESSAGES, SITE_MINUTES, STREAMS, table
 from analytics.store.settings import LakeSettings, StoreError
 from analytics.store.site_minutes import append_minutes
 from api.beside import Beside, ProcessSettings, stop_signals
-from api.lake_rows import NOWHERE, Minutes, Places, Row, Sides, call_key, call_rows, key64, stream_rows
+from api.lake_rows import (
+    NOWHERE,
+    Minutes,
+    Places,
+    Row,
+    Sides,
+    call_key,
+    call_rows,
+    key64,
+    message_rows,
+    stream_rows,
+)
 from api.notify import STOPPING, notify
 from api.outlets import OutletHealth, Outlets, OutletSettings
 from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
@@ -477,6 +488,7 @@ def health_of(
         },
         gauges=collect_gauges(found),
         problems=collect_problems(found),
+        feeds=[feed for source in found.sources for feed in source.feeds],
         ended=ended,
     )
 

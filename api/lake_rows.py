@@ -237,6 +237,27 @@ def stream_rows(rated: RatedFacts, source: str, places: Places | None, minutes: 
         }
 
 
+def message_rows(rated: RatedFacts, source: str) -> Iterator[Row]:
+    """Rows of `messages`: the ladders of the calls."""
+    for each in rated.calls:
+        key = None
+        for number, leg in enumerate(each.call.legs, 1):
+            for step in leg.steps:
+                key = key or call_key(source, each)
+                yield {
+                    "call_key": key,
+                    "source": source,
+                    "at": step.at // MICRO_NS,
+                    "leg": number,
+                    "from_address": str(step.src),
+                    "to_address": str(step.dst),
+                    "method": step.method,
+                    "status": step.status if step.status is None or step.status <= MOST_SHORT else None,
+                    "cseq": step.cseq,
+                    "repeated": min(step.repeated, MOST_SHORT),
+                }
+
+
 def interval_rows(rated: Rated, source: str, places: Places | None) -> Iterator[Row]:
     """Rows of `intervals`. A MOS takes the loss of the interval and, where there is any, the stream's burst ratio.
 

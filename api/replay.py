@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from collector.calls import CallLimits
 from collector.engine import Engine, EngineLimits, Progress
 from collector.facts import Call, Replay
 from collector.media.streams import StreamLimits
@@ -13,6 +14,8 @@ from collector.media.streams import StreamLimits
 __all__ = ["Progress", "ReplaySettings", "replay_files"]
 
 INTERVAL_NS = 10_000_000_000
+STEPS = 200
+"""Messages of a leg that its ladder keeps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,9 @@ class ReplaySettings:
 
     @classmethod
     def to_keep(cls) -> ReplaySettings:
-        """Return the settings of a replay whose streams are going to be kept: hashed, and cut into intervals."""
-        return cls(EngineLimits(streams=StreamLimits(interval_ns=INTERVAL_NS)), digest=True)
+        """Return the settings of a replay whose streams are going to be kept: hashed, in intervals, with ladders."""
+        limits = EngineLimits(StreamLimits(interval_ns=INTERVAL_NS), CallLimits(max_steps=STEPS))
+        return cls(limits, digest=True)
 
 
 def replay_files(

@@ -281,6 +281,22 @@ class Span(NamedTuple):
     what: str
 
 
+class Step(NamedTuple):
+    """A message of a leg as the ladder shows it."""
+
+    at: int
+    """When it was first heard here [ns since the epoch]."""
+    src: Endpoint
+    dst: Endpoint
+    method: str
+    """Of the request, or of the request that is answered; `other` for methods that calls do not have."""
+    status: int | None
+    """Of a response; None: it is the request."""
+    cseq: int
+    repeated: int
+    """How often it was sent again on this hop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Leg:
     """One Call-ID: a caller's INVITE and all dialogs that came of it."""
@@ -320,6 +336,10 @@ class Leg:
     replaces: str | None
     defects: Mapping[str, int]
     findings: tuple[Finding, ...] = ()
+    steps: tuple[Step, ...] = ()
+    """Its messages; empty where they were not asked for (`CallLimits.max_steps`)."""
+    steps_left_out: int = 0
+    """Messages past that limit."""
 
 
 @dataclass(frozen=True, slots=True)

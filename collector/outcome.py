@@ -78,6 +78,8 @@ def leg_of(record: LegRecord, now: int) -> Leg:
         record.replaces,
         dict(sorted(record.defects.items())) if record.defects else {},
         tuple(_findings(record)),
+        () if record.ladder is None else record.ladder.steps(),
+        0 if record.ladder is None else record.ladder.left_out,
     )
 
 

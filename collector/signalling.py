@@ -194,7 +194,8 @@ class Signalling:
             return self._assembler.finish(now)
         outcomes = plain.outcomes(rows, now)
         made, totals = self._assembler.finish(now, plain.totals(rows, outcomes))
-        surroundings = Surroundings(MediaBook(), FormatTable(), self._limits.max_media, self._limits.max_forks)
+        limits = self._limits
+        surroundings = Surroundings(MediaBook(), FormatTable(), limits.max_media, limits.max_forks, limits.max_steps)
 
         def make(numbers: Sequence[int]) -> list[Call]:
             return [call_of_entries(each, surroundings, now) for each in plain.entries(rows[list(numbers)].tolist())]

@@ -183,6 +183,30 @@ INTERVALS = Table(
     keep_days=92,
 )
 
+MESSAGES = Table(
+    "messages",
+    "SIP messages of the calls in `calls`, for their ladders: one row a message and hop; nothing of its text.",
+    (
+        _c("day", DAY, "UTC day of `at`"),
+        _c("call_key", L, "its call in `calls`"),
+        _c("source", T, "what it was read from"),
+        _c("at", TIME, "when it was first heard"),
+        _c("leg", S, "leg of the call, from 1"),
+        _c("from_address", T, "sender, address:port"),
+        _c("to_address", T, "receiver, address:port"),
+        _c("method", T, "method of the request, or of the request that is answered"),
+        _c("status", S, "status of a response", missing="it is a request"),
+        _c("cseq", L, "sequence number of the request"),
+        _c("repeated", S, "how often it was sent again on this hop", "times"),
+    ),
+    "day",
+    Grain.DAY,
+    "at",
+    ("at",),
+    keep_days=92,
+    personal=True,
+)
+
 SITE_MINUTES = Table(
     "site_minutes",
     "What each site did, minute by minute, and the same by hour: sums only, so that rows add up.",
@@ -509,6 +533,7 @@ TABLES: tuple[Table, ...] = (
     CALLS,
     STREAMS,
     INTERVALS,
+    MESSAGES,
     SITE_MINUTES,
     CDR_ROWS,
     PHONE_REPORTS,

@@ -22,7 +22,7 @@ from collector.receivers.hep import ReceivedMessage
 from collector.receivers.report_rows import Row, bye_row, hep_row, vq_rows
 from collector.receivers.rtcp_reports import RtcpReports
 
-CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000)
+CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000, max_steps=64)
 ROWS_LIMIT = 50_000
 """Rows of reports that wait to be fetched; further ones are dropped and counted."""
 ONE_CLOCK = 10_000_000_000

@@ -35,12 +35,23 @@ import pyarrow.compute as pc
 from analytics.store import schema
 from analytics.store.arrow_rows import arrow_schema
 from analytics.store.delta import nullable
-from analytics.store.schema import CALLS, CDR_ROWS, INTERVALS, PHONE_REPORTS, SITE_MINUTES, STREAMS, Grain, Kind, Table
+from analytics.store.schema import (
+    CALLS,
+    CDR_ROWS,
+    INTERVALS,
+    MESSAGES,
+    PHONE_REPORTS,
+    SITE_MINUTES,
+    STREAMS,
+    Grain,
+    Kind,
+    Table,
+)
 
 MARK = b"\xc6CGA"
 VERSION = 1
 KINDS: tuple[str, ...] = tuple(
-    table.name for table in (CALLS, STREAMS, INTERVALS, SITE_MINUTES, CDR_ROWS, PHONE_REPORTS)
+    table.name for table in (CALLS, STREAMS, INTERVALS, MESSAGES, SITE_MINUTES, CDR_ROWS, PHONE_REPORTS)
 )
 MOST_OCTETS = 1 << 20
 """Most octets of a message that is accepted; agents make them of at most a quarter."""
