@@ -15,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from analytics.feeds import FeedState
 from analytics.store.settings import StoreError
 
 FOLDER: Final = "_health"
@@ -97,6 +98,8 @@ class ProcessHealth:
     """What is so now: calls and streams going on, times."""
     problems: tuple[str, ...] = ()
     """What does not work now, in words."""
+    feeds: tuple[FeedState, ...] = ()
+    """Feeds of call records, as they were when it looked last."""
 
     def state(self, now: int) -> str:
         """`running`, `ended`, or `silent`: it should have been heard again by `now` [ns since 1970]."""
@@ -224,7 +227,22 @@ def _process(stated: Mapping[str, Any]) -> ProcessHealth:
         values[name] = stated[name]
     values["notes"] = _counts(stated.get("notes"), (int,))
     values["gauges"] = _counts(stated.get("gauges"), (int, float))
+    feeds = stated.get("feeds", [])
+    if not isinstance(feeds, list):
+        raise ValueError("its feeds are no list")
+    values["feeds"] = tuple(_feed(one) for one in feeds)
     return ProcessHealth(**values)
+
+
+def _feed(stated: Any) -> FeedState:
+    if not isinstance(stated, dict) or set(stated) != {one.name for one in fields(FeedState)}:
+        raise ValueError("a feed is wrong")
+    texts, wholes = ("kind", "source", "name", "why"), ("last", "weeks", "silent_weeks")
+    numbers = [stated["silent_s"], stated["confidence"], 0 if stated["expected"] is None else stated["expected"]]
+    right = [isinstance(stated[name], str) for name in texts] + [type(stated[name]) is int for name in wholes]
+    if not all(right) or any(type(number) not in (int, float) for number in numbers):
+        raise ValueError("a feed is wrong")
+    return FeedState(**stated)
 
 
 def _step(stated: Any) -> StepCounts:

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from analytics.feeds import FeedState
 from api.cdr_round import RoundResult, RoundTask
+from api.feed_states import feed_line
 from api.wording import plural
 from collector.cdr.files import CdrError
 from collector.cdr.journal import FOLDER
@@ -54,8 +56,9 @@ class CdrFeed:
         self._restarts = 0
         self._problem: str | None = None
         self._rating_problem: str | None = None
-        self._rate_due = 0.0
-        self._is_rated = False
+        self._rate_due = self._look_due = 0.0
+        self._is_rated = place.estate is None
+        self._feeds: tuple[FeedState, ...] = ()
         self._most = settings.round_files
         """Files that are read together: fewer after a round that came to no end, until one file is left."""
         store = place.store.resolve()
@@ -83,7 +86,7 @@ class CdrFeed:
             while not self._stopping.is_set():
                 for watch in self.watches:
                     await self._look(watch)
-                await self._rate()
+                await self._look_back()
                 is_soon = any(watch.has_open for watch in self.watches)
                 wait = self._settings.settle_seconds if is_soon else self._settings.poll_seconds
                 await self._pause(min(wait, self._settings.poll_seconds))
@@ -121,9 +124,11 @@ class CdrFeed:
                 self._report(f"{one.path} was left alone: {why}")
         return any(outcome != AGAIN for outcome in result.outcomes.values())
 
-    def _task(self, folder: FeedFolder, due: Sequence[Due] = (), *, rate: bool = False) -> RoundTask:
+    def _task(
+        self, folder: FeedFolder, due: Sequence[Due] = (), *, rate: bool = False, look: bool = False
+    ) -> RoundTask:  # fmt: skip
         estate = None if self._place.estate is None else str(self._place.estate)
-        return RoundTask(str(self._place.store), estate, str(self._rejects), folder, due, rate)
+        return RoundTask(str(self._place.store), estate, str(self._rejects), folder, due, rate, look)
 
     async def _break_down(self, watch: FolderWatch, due: Sequence[Due]) -> bool:
         """A round came to no end: half of its files are tried, and in the end the one that does it is left alone."""
@@ -147,23 +152,37 @@ class CdrFeed:
         counts.rejected.update(result.rejected)
         if result.rows:
             counts.last_at = time.time_ns()
-            self._is_rated = False
+            self._is_rated = self._place.estate is None
 
-    async def _rate(self) -> None:
-        """Rate what came, every so often."""
-        if self._is_rated or self._place.estate is None or self._stopping.is_set():
+    async def _look_back(self) -> None:
+        """Rate what came, and see which feeds are silent, every so often."""
+        now = time.monotonic()
+        rate, look = not self._is_rated and now >= self._rate_due, now >= self._look_due
+        if self._stopping.is_set() or not (rate or look):
             return
-        if time.monotonic() < self._rate_due:
-            return
-        result = await self._child(self._task(self.watches[0].folder, rate=True))
-        self._rate_due = time.monotonic() + self._settings.rate_seconds
+        result = await self._child(self._task(self.watches[0].folder, rate=rate, look=look))
+        now = time.monotonic()
+        if rate:
+            self._rate_due = now + self._settings.rate_seconds
+        if look:
+            self._look_due = now + self._settings.look_seconds
         if result is None:
             self._rating_problem = self._problem
             return
         self._rating_problem = result.problem
-        self._is_rated = result.is_rated
+        self._is_rated |= result.is_rated
         if result.rated_lines:
             self._report(f"rated {plural(result.rated_lines, 'usage line')} of {plural(result.rated_days, 'day')}")
+        if result.feeds is not None:
+            self._see(tuple(FeedState(**one) for one in result.feeds))
+
+    def _see(self, feeds: tuple[FeedState, ...]) -> None:
+        """Say which feeds have fallen silent, and which came back."""
+        before = {(one.kind, one.source, one.name) for one in self._feeds if one.is_silent}
+        for one in feeds:
+            if one.is_silent != ((one.kind, one.source, one.name) in before):
+                self._report(feed_line(one))
+        self._feeds = feeds
 
     async def _child(self, task: RoundTask) -> RoundResult | None:
         """Run a round; None where it came to no end."""
@@ -225,6 +244,7 @@ class CdrFeed:
             lost={name: count for name, count in sorted(lost.items()) if count},
             restarts=self._restarts,
             problem=next(filter(None, (self._problem, self._rating_problem, *(w.problem for w in self.watches))), None),
+            feeds=self._feeds,
             records=sum(one.rows for one in counts),
             records_kept=sum(one.kept for one in counts),
             records_rejected=dict(sum((one.rejected for one in counts), Counter())),

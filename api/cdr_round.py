@@ -36,6 +36,8 @@ class RoundTask:
     files: Sequence[Due] = ()
     rate: bool = False
     """Rate days whose records are not rated yet."""
+    look: bool = False
+    """Look which feeds are silent."""
 
     def as_json(self) -> str:
         """As the child reads it."""
@@ -57,6 +59,8 @@ class RoundResult:
     rated_lines: int = 0
     rated_days: int = 0
     is_rated: bool = False
+    feeds: list[dict[str, Any]] | None = None
+    """Feeds of the store, as `FeedState` has them."""
     busy: bool = False
     """Another import was running: nothing was done."""
     problem: str | None = None
@@ -113,6 +117,11 @@ def _do(task: RoundTask, now: datetime, result: RoundResult) -> None:
             _import(lake, journal, task, now, result)
         if task.rate and task.estate is not None:
             _rate(lake, Path(task.estate), now, result)
+        if task.look:
+            from api.feed_states import feed_states, local_days
+
+            days = local_days(None if task.estate is None else Path(task.estate))
+            result.feeds = [asdict(one) for one in feed_states(lake, now, days)]
 
 
 def _import(lake: Lake, journal: Journal, task: RoundTask, now: datetime, result: RoundResult) -> None:

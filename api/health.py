@@ -14,6 +14,7 @@ import typer
 from api.progress import say
 
 if TYPE_CHECKING:
+    from analytics.feeds import FeedState
     from analytics.health import ProcessHealth, StepCounts
 
 LOSSES = 1
@@ -32,6 +33,12 @@ def health(
     store: Annotated[
         Path, typer.Option("--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="Folder of the store.")
     ] = Path("callgauge-store"),
+    estate: Annotated[
+        Path | None,
+        typer.Option(
+            "--estate", metavar="DIR", envvar="CALLGAUGE_ESTATE", help="Its zone and holidays say what is usual when."
+        ),
+    ] = None,
     running: Annotated[bool, typer.Option("--running", help="Leave processes out that have ended.")] = False,
     format_: Annotated[Shown, typer.Option("--format", "-f", help="How to write it.")] = Shown.TEXT,
 ) -> int:
@@ -45,27 +52,61 @@ def health(
     found, problems = read_health(store)
     if running:
         found = [one for one in found if one.state(now) != "ended"]
+    feeds = _feeds(store, estate, now, problems)
     for problem in problems:
         say(problem)
     if not found:
         say(f"no process has left its health in {store / FOLDER} yet")
+    if not found and not feeds:
         return LOSSES if problems else 0
     steps = added(step for one in found for step in one.steps)
     if format_ is Shown.JSON:
-        typer.echo(json.dumps(_as_json(found, steps, now), indent=2))
-    else:
-        typer.echo("\n".join([*_processes(found, now), "", *_table(steps), *_reasons(steps), *_notes(found)]))
+        typer.echo(json.dumps(_as_json(found, steps, now, feeds), indent=2))
+    elif lines := [*_path(found, steps, now), *_feed_lines(feeds)]:
+        typer.echo("\n".join(lines))
     silent = any(one.state(now) == "silent" for one in found)
     troubled = any(one.problems and one.state(now) == "running" for one in found)
+    silent |= any(one.is_silent for one in feeds)
     return LOSSES if problems or silent or troubled or any(one.lost for one in steps) else 0
 
 
-def _as_json(found: Sequence[ProcessHealth], steps: Sequence[StepCounts], now: int) -> dict[str, object]:
+def _feeds(store: Path, estate: Path | None, now: int, problems: list[str]) -> list[FeedState]:
+    """Feeds of call records in the store; why they cannot be told is added to the problems."""
+    from datetime import UTC, datetime
+
+    from analytics.store.settings import StoreError
+    from api.feed_states import feeds_of
+    from collector.estate.problems import EstateError
+
+    try:
+        return feeds_of(store, estate, datetime.fromtimestamp(now / 1e9, UTC))
+    except (StoreError, EstateError) as error:
+        problems.append(str(error))
+        return []
+
+
+def _path(found: Sequence[ProcessHealth], steps: Sequence[StepCounts], now: int) -> list[str]:
+    if not found:
+        return []
+    return [*_processes(found, now), "", *_table(steps), *_reasons(steps), *_notes(found)]
+
+
+def _feed_lines(feeds: Sequence[FeedState]) -> list[str]:
+    from api.feed_states import feed_lines
+
+    lines = list(feed_lines(feeds))
+    return ["", "feeds of call records:", *(f"  {line}" for line in lines)] if lines else []
+
+
+def _as_json(
+    found: Sequence[ProcessHealth], steps: Sequence[StepCounts], now: int, feeds: Sequence[FeedState]
+) -> dict[str, object]:
     from dataclasses import asdict
 
     return {
         "processes": [{**asdict(one), "state": one.state(now)} for one in found],
         "steps": [asdict(one) | {"unexplained": one.unexplained} for one in steps],
+        "feeds": [asdict(one) for one in feeds],
     }
 
 

@@ -30,6 +30,7 @@ class Metric:
 
 
 _STEP = ("step", "unit")
+_FEED = ("kind", "source", "name")
 METRICS: Final = (
     Metric("callgauge_info", "gauge", ("command", "name", "version"), "The process; always 1"),
     Metric("callgauge_began_timestamp_seconds", "gauge", (), "When the process was started [s since 1970]"),
@@ -42,6 +43,10 @@ METRICS: Final = (
     Metric("callgauge_now", "gauge", ("what",), "What is so now: calls, streams and sources going on"),
     Metric("callgauge_last_seen_timestamp_seconds", "gauge", (), "Time of the newest packet or message [s since 1970]"),
     Metric("callgauge_stored_up_to_timestamp_seconds", "gauge", (), "What was found until then is stored [s]"),
+    Metric("callgauge_feed_last_timestamp_seconds", "gauge", _FEED, "End of a feed's newest record [s since 1970]"),
+    Metric("callgauge_feed_expected_records", "gauge", _FEED, "Records usual since then at this hour of the week"),
+    Metric("callgauge_feed_confidence", "gauge", _FEED, "How sure it is that the silence is not usual, from 0 to 1"),
+    Metric("callgauge_feed_silent", "gauge", _FEED, "Whether a feed of call records is silent: 1 or 0"),
     Metric("callgauge_problems", "gauge", (), "How many things do not work now; the health file says which"),
 )  # fmt: skip
 _BY_NAME = {metric.name: metric for metric in METRICS}
@@ -79,6 +84,13 @@ def samples(health: ProcessHealth) -> Iterator[Sample]:
             yield Sample(_TIMES[what], (), value)
         else:
             yield Sample("callgauge_now", (what,), value)
+    for feed in health.feeds:
+        named = (feed.kind, feed.source, feed.name)
+        yield Sample("callgauge_feed_last_timestamp_seconds", named, feed.last / 1e9)
+        if feed.expected is not None:
+            yield Sample("callgauge_feed_expected_records", named, feed.expected)
+        yield Sample("callgauge_feed_confidence", named, feed.confidence)
+        yield Sample("callgauge_feed_silent", named, int(feed.is_silent))
     yield Sample("callgauge_problems", (), len(health.problems))
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from analytics.feeds import FeedState
 from analytics.health import ProcessHealth, StepCounts, added, balanced
 from api import __version__
 
@@ -41,6 +42,7 @@ def process_health(
     notes: Mapping[str, int] | None = None,
     gauges: Mapping[str, float] | None = None,
     problems: Sequence[str] = (),
+    feeds: Iterable[FeedState] = (),
     ended: bool = False,
 ) -> ProcessHealth:
     """Return the health of this process."""
@@ -58,6 +60,7 @@ def process_health(
         {key: count for key, count in sorted((notes or {}).items()) if count},
         gauges or {},
         tuple(problems),
+        tuple(feeds),
     )
 
 

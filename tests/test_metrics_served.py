@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
+from analytics.feeds import FeedState  # noqa: E402
 from analytics.health import STEPS, ProcessHealth, StepCounts  # noqa: E402
 from api.metrics import METRICS, MetricsServer, exposition, metrics_address, samples  # noqa: E402
 
@@ -30,6 +31,7 @@ def a_health(name: str = "york-1", problems: tuple[str, ...] = ()) -> ProcessHea
         notes={"restarts": 3},
         gauges={"calls_now": 4, "last_seen_seconds": 1.5, "stored_up_to_seconds": 1e9},
         problems=problems,
+        feeds=(FeedState("records", "cucm", "Cluster1", 10**18, 60.0, 4.5, 8, 0, 0.9, "heard"),),
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from analytics.feeds import FeedState
 from collector.facts import Call, Endpoint, Interval, Stream
 
 
@@ -93,6 +94,8 @@ class SourceHealth:
     """Of these, in the store."""
     records_rejected: Mapping[str, int] = field(default_factory=dict)
     """Of these, rejected, by reason."""
+    feeds: tuple[FeedState, ...] = ()
+    """Feeds that it knows of, as they were when it looked last."""
 
 
 class Source(Protocol):
