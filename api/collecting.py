@@ -489,7 +489,6 @@ def health_of(
         gauges=collect_gauges(found),
         problems=collect_problems(found),
         feeds=[feed for source in found.sources for feed in source.feeds],
-        feeds=[feed for source in found.sources for feed in source.feeds],
         ended=ended,
     )
 
