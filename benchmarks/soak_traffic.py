@@ -1,8 +1,8 @@
 """Sites that `benchmarks.soak` makes up: agents over MQTT, a sender of HEP, calls on a wire. Each says what it sent.
 
-    python -m benchmarks.soak_traffic agents FOLDER PORT SITES SECONDS
-    python -m benchmarks.soak_traffic hep PORT SITE,… SECONDS
-    python -m benchmarks.soak_traffic packets INTERFACE SITE,… SECONDS
+python -m benchmarks.soak_traffic agents FOLDER PORT SITES SECONDS
+python -m benchmarks.soak_traffic hep PORT SITE,… SECONDS
+python -m benchmarks.soak_traffic packets INTERFACE SITE,… SECONDS
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from hep_traffic import call_packets
 from influx_facts import minutes, table
 from influxd_server import TOKEN, Influxd
 from mqtt_broker import broker
+from test_collect import CLEAN, HOLD, why_not
 from test_collect_hep import connected, rows_of, wait_until_bound
 from test_sip_publish import publish
 
@@ -40,6 +42,7 @@ from collector.facts import Endpoint, Interval
 from collector.live.outbox import Outbox
 from collector.live.source import Deliver, Found, Point, SourceHealth, StreamNow
 from collector.protocols.hep import SIP, HepPacket, serialize
+from collector.simulator.sender import FrameSender, frames_of
 from collector.transport.dead_letters import DeadLetters, Letter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -339,6 +342,47 @@ def test_floods_over_hep_and_sip_are_told_by_reason_and_calls_amid_them_are_stor
     assert sum(parsed.lost.values()) >= 1_000
     assert steps["stored", "rows"].passed == steps["stored", "rows"].came
     assert not steps["stored", "rows"].lost
+
+
+@pytest.mark.skipif(bool(why_not()), reason=why_not() or "possible")
+def test_a_flood_of_damaged_packets_on_a_wire_is_told_by_reason_and_a_call_amid_it_is_stored(tmp_path: Path) -> None:
+    name, chance, store = f"cgf{os.getpid() % 10**8}", random.Random(13), tmp_path / "store"
+    call = [octets for _, octets in frames_of(CLEAN)]
+    flood = []
+    for number in range(4_000):
+        damaged = bytearray(call[number % len(call)])
+        for _ in range(chance.randrange(1, 20)):
+            damaged[chance.randrange(14, len(damaged))] = chance.randrange(256)
+        flood.append(bytes(damaged[: chance.randrange(20, len(damaged))]))
+    # Another conversation than that of the flood, which could end it.
+    call = [octets for _, octets in frames_of(HOLD)]
+    call_id = re.search(rb"\r\nCall-ID: (\S+)", b"".join(call))
+    assert call_id is not None
+    subprocess.run(["ip", "link", "add", f"{name}a", "type", "veth", "peer", "name", f"{name}b"], check=True)
+    try:
+        for end in "ab":
+            subprocess.run(["ip", "link", "set", f"{name}{end}", "up"], check=True)
+        with command(tmp_path, "collect", "-i", f"{name}b", "--store", store) as collect:
+            until(lambda: "collecting from" in said(tmp_path, "collect"), "it does not collect")
+            with FrameSender(f"{name}a") as sender:
+                for number, octets in enumerate(flood):
+                    sender.send(octets)
+                    if number % 100 == 0:
+                        time.sleep(0.01)
+                for octets in call:
+                    sender.send(octets)
+            collect.send_signal(signal.SIGTERM)
+            assert collect.wait(PATIENCE_S) == 0, said(tmp_path, "collect")
+    finally:
+        subprocess.run(["ip", "link", "del", f"{name}a"], check=True)
+    steps = steps_of(health_of(store))
+    parsed = steps["parsed", "packets"]
+    assert parsed.came >= len(flood) + len(call)
+    assert sum(parsed.lost.values()) > 100
+    assert not steps["seen", "packets"].lost
+    assert "completed" in {row["state"] for row in rows_of(store, "calls") if row["call_id"] == call_id[1].decode()}
+    assert steps["stored", "rows"].passed == steps["stored", "rows"].came
+    assert steps["stored", "rows"].waiting == 0
 
 
 # --- slow consumers -------------------------------------------------------------------------------------------------
