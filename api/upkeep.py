@@ -7,12 +7,12 @@ import logging
 
 from analytics.store.lake import Lake
 from analytics.store.maintenance import merge_crumbs
-from analytics.store.schema import CALLS, CDR_ROWS, INTERVALS, PHONE_REPORTS, SITE_MINUTES, STREAMS
+from analytics.store.schema import CALLS, CDR_ROWS, INTERVALS, MESSAGES, PHONE_REPORTS, SITE_MINUTES, STREAMS
 from analytics.store.settings import StoreError
 from collector.live.memory import release
 
 EVERY_S = 60.0
-APPENDED = (CALLS, STREAMS, INTERVALS, SITE_MINUTES, PHONE_REPORTS, CDR_ROWS)
+APPENDED = (CALLS, MESSAGES, STREAMS, INTERVALS, SITE_MINUTES, PHONE_REPORTS, CDR_ROWS)
 """Tables that live sources append to."""
 _logger = logging.getLogger("callgauge.upkeep")
 
