@@ -19,6 +19,7 @@ from typing import TypeVar
 import pytest
 from hep_senders import free_port
 from hep_traffic import call_packets
+from test_collect_hep import rows_of
 
 from analytics.health import ProcessHealth, read_health
 
@@ -159,6 +160,34 @@ def test_a_hangup_reads_the_estate_anew_and_a_fault_in_it_harms_nothing(tmp_path
         assert running.child.poll() is None
         running.child.send_signal(signal.SIGTERM)
         assert running.child.wait(40) == 0
+
+
+def test_calls_after_a_hangup_are_at_the_sites_of_the_estate_as_it_is_then(tmp_path: Path) -> None:
+    estate, hep = tmp_path / "estate", free_port()
+    estate.mkdir()
+    (estate / "estate.toml").write_text('[estate]\nname = "Test"\ntimezone = "Europe/London"\n')
+    (estate / "sites.csv").write_text(
+        "site,name,kind,parent,priority,valid_from,valid_to\nY,York,station,,,,\nL,Leeds,station,,,,\n"
+    )
+
+    def of_site(site: str) -> None:
+        (estate / "subnets.csv").write_text(f"subnet,site,valid_from,valid_to\n192.0.2.0/24,{site},,\n")
+
+    of_site("Y")
+    settings = f'store = "store"\nestate = "estate"\n[hep]\nlisten = ["udp:127.0.0.1:{hep}"]\n'
+    with collecting(tmp_path, settings) as running:
+        running.heard_until("READY=1")
+        send(hep, list(call_packets("before")))
+        eventually(lambda: running.health().steps[-1].passed or None)
+        of_site("L")
+        running.child.send_signal(signal.SIGHUP)
+        running.logged("reloaded")
+        send(hep, list(call_packets("after")))
+        time.sleep(0.5)
+        running.child.send_signal(signal.SIGTERM)
+        assert running.child.wait(40) == 0
+    found = {row["call_id"]: row["site"] for row in rows_of(tmp_path / "store", "calls")}
+    assert found == {"before": "Y", "after": "L"}
 
 
 def test_a_terminal_that_closes_ends_a_collector_that_people_watch(tmp_path: Path) -> None:
