@@ -250,7 +250,7 @@ def compared(store: Path, influx: InfluxSettings, went: Mapping[str, Mapping[str
 
     lake = Lake.open(store)
     connection = lake.connect()
-    for table in ("calls", "streams", "intervals", "site_minutes", "phone_reports"):
+    for table in ("calls", "messages", "streams", "intervals", "site_minutes", "phone_reports"):
         lake.view(connection, table)
 
     def held(query: str) -> int:
@@ -284,12 +284,14 @@ def compared(store: Path, influx: InfluxSettings, went: Mapping[str, Mapping[str
             went["hep"]["calls"],
             held("count(*) FROM calls WHERE source = 'hep' AND state = 'completed'"),
         ),
+        Compared("HEP: messages", went["hep"]["messages"], held("count(*) FROM messages WHERE source = 'hep'")),
         Compared("HEP: reports in BYE", went["hep"]["reports"], held("count(*) FROM phone_reports")),
     ]
     if "wire" in went:
         rtp = went["wire"]["rtp"]
         found += [
             Compared("wire: calls", went["wire"]["calls"], held("count(*) FROM calls WHERE source = 'wire'")),
+            Compared("wire: messages", went["wire"]["messages"], held("count(*) FROM messages WHERE source = 'wire'")),
             Compared("wire: streams", 2 * went["wire"]["calls"], held("count(*) FROM streams WHERE source = 'wire'")),
             Compared("wire: RTP packets in streams", rtp, held("sum(packets) FROM streams WHERE source = 'wire'")),
             Compared("wire: RTP packets in intervals", rtp, held("sum(packets) FROM intervals WHERE source = 'wire'")),

@@ -183,7 +183,7 @@ def _as_hep(message: SipMessage, call_id: str) -> bytes:
 def packets(interface: str, sites: list[int], seconds: float) -> dict[str, Any]:
     """Put calls with both their streams on a wire as they happen; none is left open."""
     due: list[tuple[int, int, Iterator[bytes]]] = []
-    begun, order, calls, rtp = time.time_ns(), 0, 0, 0
+    begun, order, calls, rtp, sip = time.time_ns(), 0, 0, 0, 0
     apart = WIRE_CALL_S * NS // WIRE_CALLS
     with FrameSender(interface) as sender:
         while True:
@@ -192,7 +192,7 @@ def packets(interface: str, sites: list[int], seconds: float) -> dict[str, Any]:
             while begin and begun + calls * apart <= now:
                 of = plan(calls, sites, WIRE_CALL_S, now)
                 for message in call_messages(of):
-                    order += 1
+                    order, sip = order + 1, sip + 1
                     framed = frame(udp_packet(message.src, message.dst, message.payload))
                     heapq.heappush(due, (message.at, order, iter((framed,))))
                 order += 1
@@ -211,7 +211,7 @@ def packets(interface: str, sites: list[int], seconds: float) -> dict[str, Any]:
                     heapq.heappush(due, (at + int(PTIME_S * NS), order, frames))
                     break
             if not begin and not due:
-                return {"calls": calls, "rtp": rtp}
+                return {"calls": calls, "rtp": rtp, "messages": sip}
             time.sleep(0.005)
 
 
