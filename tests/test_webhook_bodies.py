@@ -95,8 +95,8 @@ def test_the_body_is_alertmanagers_with_what_was_measured() -> None:
     assert (values["window_s"], values["from"], values["to"]) == (
         600, "2026-01-05T10:00:00.000Z", "2026-01-05T10:10:00.000Z",
     )  # fmt: skip
-    # Times of the link are absolute: milliseconds since 1970.
-    link = "https://calls.example/app/calls?site=york&direction=to&from=1767607200000&to=1767607800000"
+    times = "since=2026-01-05T10%3A00%3A00Z&until=2026-01-05T10%3A10%3A00Z"
+    link = f"https://calls.example/app/streams?q=to_site%3Ayork+quality%3Apoor&{times}"
     assert first["generatorURL"] == first["annotations"]["link"] == link
     assert "Measured from 2026-01-05T10:00:00Z to 2026-01-05T10:10:00Z" in first["annotations"]["description"]
 
@@ -123,7 +123,7 @@ def test_slack_gets_text_and_blocks_in_which_nothing_is_markup() -> None:
     assert set(made) == {"text", "blocks"}
     assert made["blocks"][0]["type"] == "header"
     assert "&lt;!channel&gt; &amp; co" in made["blocks"][1]["text"]["text"]
-    assert "<https://calls.example/app/calls?" in made["blocks"][1]["text"]["text"]
+    assert "<https://calls.example/app/streams?" in made["blocks"][1]["text"]["text"]
 
 
 def test_teams_gets_an_adaptive_card() -> None:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
-from analytics.alerts.facts import NS, PAIR, Alert, Comparison, Rule, Sample
+from analytics.alerts.facts import NS, Alert, Comparison, Kind, Rule, Sample
 
 PAGES: Final = {
-    "site_poor": "calls",
-    "site_loss": "streams",
-    "site_jitter": "streams",
-    "pair_poor": "pairs",
-    "one_way": "calls",
-    "setup_failures": "calls",
-    "no_traffic": "site",
-    "feed_silent": "data-path",
-    "capture": "data-path",
-    "cost": "savings",
-    "savings": "savings",
-    "evaluation": "alerts",
-    "delivery": "alerts",
+    Kind.SITE_POOR: "streams?q={direction}_site:{site} quality:poor",
+    Kind.PAIR_POOR: "streams?q=from_site:{from_site} to_site:{to_site} quality:poor",
+    Kind.SITE_LOSS: "streams?q={direction}_site:{site} lost>0",
+    Kind.SITE_JITTER: "streams?q={direction}_site:{site}",
+    Kind.ONE_WAY: "calls?q=site:{site} streams:1",
+    Kind.SETUP_FAILURES: "calls?q=from_site:{site} state:failed",
+    Kind.NO_TRAFFIC: "site/{site}",
+    Kind.FEED_SILENT: "data-path",
+    Kind.CAPTURE: "data-path",
+    Kind.COST: "savings",
+    Kind.SAVINGS: "savings",
+    Kind.EVALUATION: "alerts",
+    Kind.DELIVERY: "alerts",
 }
-"""Page of the dashboards that shows the evidence, by the rule's kind."""
-_ASKED: Final[tuple[str, ...]] = ("site", *PAIR, "direction", "feed", "collector")
+"""Page of the dashboards that shows the evidence, and the words that choose it."""
 
 
 def number(value: float) -> str:
@@ -80,8 +79,10 @@ def described(alert: Alert) -> str:
 
 
 def link(rule: Rule, sample: Sample, base: str = "") -> str:
-    """Return the address of the evidence; its times are absolute [ms since 1970], so that it never drifts."""
-    labels = dict(sample.labels)
-    asked: dict[str, str] = {name: labels[name] for name in _ASKED if name in labels}
-    asked |= {"from": str(sample.since // 1_000_000), "to": str(sample.until // 1_000_000)}
-    return f"{base.rstrip('/')}/{PAGES[rule.kind.value]}?{urlencode(asked)}"
+    """Return the address of the evidence; its times are absolute, so that it shows the same tomorrow."""
+    page, _, words = PAGES[rule.kind].partition("?q=")
+    for name, value in sample.labels:
+        page = page.replace(f"{{{name}}}", quote(value, safe=""))
+        words = words.replace(f"{{{name}}}", f'"{value}"' if " " in value else value)
+    asked = ([("q", words)] if words else []) + [("since", stamp(sample.since)), ("until", stamp(sample.until))]
+    return f"{base.rstrip('/')}/{page}?{urlencode(asked)}"

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from analytics.store.settings import StoreError
+
 FOLDER: Final = "_alerts"
 FILE: Final = "alerts.sqlite3"
 FORMAT: Final = 1
@@ -62,7 +64,7 @@ CREATE TABLE notes (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
 
-class BookError(Exception):
+class BookError(StoreError):
     """The book cannot do what was asked; the message is one sentence for people."""
 
 

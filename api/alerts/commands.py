@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
-import logging
 import time
 from contextlib import closing, suppress
 from enum import StrEnum
@@ -97,7 +96,7 @@ def watched(settings: Settings) -> Watch:
     """Return the rules and windows of the settings; RuleError, EstateError."""
     from api.alerts.running import read_watch, zone_of
 
-    return read_watch(settings.alerts, zone_of(read_estate(settings)))
+    return read_watch(settings.alerts, zone_of(read_estate(settings)), settings.serve.public_url)
 
 
 @app.command("list")
@@ -271,11 +270,9 @@ def run(store: Store = None, config: Config = None) -> int:
         except ValueError as error:
             raise SettingsError(f"alerts.allowed_networks: {error}") from error
         log_to_stderr(settings.process.log, settings.process.log_level)
-        # Each request of a delivery would be a line, and its address may be secret.
-        logging.getLogger("httpx").setLevel(logging.WARNING)
         estate = read_estate(settings)
         with closing(open_lake(settings, create=True)) as lake:
-            asyncio.run(_until_told(run_alerts(lake, lambda: estate, settings.alerts, time.time_ns, settings.estate)))
+            asyncio.run(_until_told(run_alerts(lake, lambda: estate, settings, time.time_ns)))
         return 0
 
     return guarded(work)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Sequence
@@ -49,6 +50,10 @@ class Line(NamedTuple):
     allowed: Sequence[Network]
     timeout_s: float
     tls: ssl.SSLContext
+
+
+# Its line for each request would hold the address, which may be secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 async def post(letter: Letter, line: Line) -> Answer:

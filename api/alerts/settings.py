@@ -20,8 +20,6 @@ class AlertSettings:
     """Least time between two notifications of a group [s]."""
     repeat_seconds: float = 14_400.0
     """How often an alert that holds is told again [s]."""
-    public_url: str = ""
-    """Address of the dashboards as people reach them, for links in notifications."""
     allowed_networks: tuple[str, ...] = ()
     """Private networks that webhooks may go to, as 10.1.2.0/24; all others are refused."""
     timeout_seconds: float = 15.0

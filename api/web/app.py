@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import pkgutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -23,15 +23,18 @@ from api.web.problems import ProblemDetails
 from api.web.upload import AT_ONCE
 
 PREFIX: Final = "/api/v1"
+Beside = Callable[[], Coroutine[None, None, None]]
+"""Makes what runs beside the application until it is cancelled."""
 
 
-def build(context: Context, *, dashboards: bool = True) -> FastAPI:
-    """Return the application. ValueError where an operation names no right."""
+def build(context: Context, *, dashboards: bool = True, beside: Sequence[Beside] = ()) -> FastAPI:
+    """Return the application; `beside` runs as long as it does. ValueError where an operation names no right."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(context.hub.run(), name="live view")]
+            running += [tasks.create_task(each(), name="beside") for each in beside]
             try:
                 yield
             finally:
@@ -55,6 +58,10 @@ def build(context: Context, *, dashboards: bool = True) -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     app.include_router(sign_in.router)
     app.include_router(metrics.router)
+    if context.settings.oidc.issuer:
+        from api.web import oidc  # its library takes 0.3 s to load
+
+        oidc.install(app, context)
     check_rights(app)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
     if dashboards:

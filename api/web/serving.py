@@ -6,12 +6,15 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 
 import uvicorn
 
 from analytics.sites import Estate, EstateSettings
 from analytics.store.lake import Lake
 from analytics.store.series import LakeSeries, SiteSeries
+from api.alerts.addresses import networks
+from api.alerts.running import kept_running, read_watch, run_alerts
 from api.metrics import metrics_address
 from api.settings import Settings
 from api.web.accounts import Accounts
@@ -30,6 +33,8 @@ def serve_until_stopped(settings: Settings) -> None:
     lake = Lake.open(settings.store, create=True, settings=settings.lake_settings())
     with closing(lake):
         context = make_context(settings, lake)
+        read_watch(settings.alerts)
+        networks(settings.alerts.allowed_networks)
         with closing(context.accounts):
             first = context.accounts.first_token(context.clock())
             if first is not None:
@@ -38,7 +43,10 @@ def serve_until_stopped(settings: Settings) -> None:
                 sys.stdout.flush()
             serve = settings.serve
             config = uvicorn.Config(
-                build(context),
+                build(
+                    context,
+                    beside=[partial(kept_running, partial(run_alerts, lake, context.estate, settings, time.time_ns))],
+                ),
                 host=host,
                 port=port,
                 log_config=None,
