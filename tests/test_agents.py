@@ -654,6 +654,32 @@ def test_a_store_that_fails_is_asked_again_and_nothing_is_forgotten_meanwhile(tm
     assert counts.messages == counts.stored + counts.again
 
 
+def test_what_was_stored_before_another_table_failed_counts_as_stored(tmp_path: Path) -> None:
+    in_the_way = store(tmp_path).folder("streams")
+
+    async def work(port: int) -> Centre:
+        settings = BrokerSettings(port=port)
+        one, two = agent(tmp_path, settings), centre(tmp_path, settings)
+        in_the_way.write_text("no folder")
+        async with running(two, one):
+            for number in range(10):
+                await one.put("intervals", intervals(number))
+                await one.put("streams", rows("streams", range(10), begin=datetime.now(UTC), stream_key=number))
+            await until(lambda: len(counted(tmp_path)) == 10)
+            await asyncio.sleep(0.5)
+            in_the_way.unlink()
+            await until(sent(one))
+        return two
+
+    with broker(tmp_path / "broker") as mosquitto:
+        two = asyncio.run(work(mosquitto.port))
+    counts = two.counts()
+    assert (counts.stored, counts.rows) == (20, 200)
+    assert counts.messages == counts.stored + counts.again
+    assert counted(tmp_path) == {("york", number): 10 for number in range(10)}
+    assert sum(counted(tmp_path, "streams").values()) == 100
+
+
 def test_more_messages_than_can_be_held_come_again(tmp_path: Path) -> None:
     async def work(port: int) -> None:
         settings = BrokerSettings(port=port)

@@ -133,6 +133,8 @@ class Intake:
         self._agents = agents
         self.letters = DeadLetters(lake.root, worker, settings.dead_letters_mb * 1_000_000)
         self.counts = IntakeCounts()
+        self._uncounted: set[tuple[str, str, int]] = set()
+        """Messages that are in the lake by a try that failed further on: they did not come again."""
 
     def store(self, messages: Sequence[Arrived]) -> list[Done]:
         """Store messages and return what their agents may forget. StoreError where the store fails: all can come again.
@@ -159,7 +161,9 @@ class Intake:
             parts = [Part(source, sequence, one.believed) for (of, source, sequence), one in once.items() if of == kind]
             self._put_aside(one for (of, _, _), one in once.items() if of == kind)
             added = append_received(self._lake, kind, parts)
-            again |= {(kind, *number) for number in added.already}
+            already = {(kind, *number) for number in added.already}
+            self._uncounted |= {(kind, part.source, part.number) for part in parts} - already
+            again |= already - self._uncounted
             self.counts.commits += len(added.already) < len(parts)
         if self._beside is not None:
             for (kind, source, sequence), one in once.items():
@@ -167,6 +171,7 @@ class Intake:
                 self._beside(Stored(kind, one.believed, name, source, sequence))
         self.letters.write(letters)
         # Counted only now: a group that failed comes again as a whole.
+        self._uncounted.clear()
         self.counts.messages += len(messages)
         self.counts.refused += refused
         for each in done:
