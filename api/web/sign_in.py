@@ -46,7 +46,7 @@ async def page(request: Request, here: Here, next: str = "/") -> Response:
     """Show the page; whoever is signed in goes on."""
     if caller_of(request) is not None:
         return RedirectResponse(local(next), status_code=303)
-    return _shown(here, next)
+    return shown(here, next)
 
 
 @router.post("/sign-in")
@@ -63,11 +63,11 @@ async def sign_in(
     address = request.client.host if request.client else ""
     wait = limits.sign_in((f"from {address}", f"name {name}"), time.monotonic())
     if wait:
-        return _shown(here, next, f"Too many tries. Come again in {wait} s.", 429)
+        return shown(here, next, f"Too many tries. Come again in {wait} s.", 429)
     caller = await asyncio.to_thread(_known, here, name.strip(), password)
     if caller is None:
         await asyncio.to_thread(noted, request, f"name {name}"[:80], "sign_in.refused")
-        return _shown(here, next, "Name and password do not fit.", 401)
+        return shown(here, next, "Name and password do not fit.", 401)
     return await asyncio.to_thread(opened, request, caller, next)
 
 
@@ -124,7 +124,8 @@ def _known(here: Context, name: str, password: str) -> Caller | None:
     return None if person is None else Caller(f"user:{person.name}", person.name, person.role, person.numbers)
 
 
-def _shown(here: Context, wanted: str, said: str = "", status: int = 200) -> Response:
+def shown(here: Context, wanted: str, said: str = "", status: int = 200) -> Response:
+    """Return the page, with why somebody was not let in."""
     text = _PAGE.format(
         said=f'<p class="refused" role="alert">{escape(said)}</p>' if said else "",
         next=escape(local(wanted), quote=True),
