@@ -14,7 +14,7 @@ from analytics.questions.records import NEAR, RecordRow, ReportRow, records_of, 
 from analytics.questions.streams import COLUMNS as STREAM_COLUMNS
 from analytics.questions.streams import StreamRow, stream_of
 from analytics.questions.terms import StreamTerms, terms_of
-from analytics.store.schema import CALLS, INTERVALS, STREAMS
+from analytics.store.schema import CALLS, INTERVALS, MESSAGES, STREAMS
 
 if TYPE_CHECKING:
     import duckdb
@@ -33,6 +33,24 @@ class IntervalRow(NamedTuple):
     lost: int
     jitter_ms: float | None
     mos: float | None
+
+
+class MessageRow(NamedTuple):
+    """A SIP message of the call, on one hop."""
+
+    at: datetime
+    leg: int
+    """Leg of the call, from 1."""
+    from_address: str
+    """Sender, address:port."""
+    to_address: str
+    method: str
+    """Of the request, or of the request that is answered."""
+    status: int | None
+    """Of a response; None: it is the request."""
+    cseq: int
+    repeated: int
+    """How often it was sent again."""
 
 
 class CallEvent(NamedTuple):
@@ -69,6 +87,8 @@ class CallPage(NamedTuple):
     """What devices said of it: CMR, RTCP, RFC 6035, BYE."""
     comparison: tuple[Comparison, ...]
     """Who says what, and where they disagree."""
+    ladder: tuple[MessageRow, ...] = ()
+    """SIP messages in order of time; empty where they are no longer kept."""
 
 
 def one_call(lake: Lake, key: str, *, source: str | None = None) -> CallPage | None:
@@ -98,7 +118,20 @@ def one_call(lake: Lake, key: str, *, source: str | None = None) -> CallPage | N
             records,
             reports,
             compared(call, streams, records, reports),
+            _ladder(lake, connection, call),
         )
+
+
+def _ladder(lake: Lake, connection: duckdb.DuckDBPyConnection, call: CallRow) -> tuple[MessageRow, ...]:
+    rows = lake.query(
+        connection, MESSAGES.name, since=call.start - SLACK, until=(call.end or call.start + LONGEST) + SLACK
+    )
+    found = connection.execute(
+        'SELECT epoch_us("at"), leg, from_address, to_address, "method", status, cseq, repeated '  # noqa: S608
+        f'FROM ({rows}) WHERE call_key = ? AND source = ? ORDER BY "at", cseq, status NULLS FIRST',
+        [key_number(call.key), call.source],
+    ).fetchall()
+    return tuple(MessageRow(begun(row[0]), *row[1:]) for row in found)
 
 
 def _summed_up(call: CallRow, streams: tuple[StreamRow, ...]) -> CallRow:

@@ -28,6 +28,10 @@ LEAST_TAIL: Final = 3
 """Digits in which a short number must end a long one, to be the same: extensions are that long."""
 
 
+SUBSCRIBER: Final = 9
+"""Digits that tell one subscriber from another, whatever stands before them."""
+
+
 class RecordRow(NamedTuple):
     """A call detail record of the call."""
 
@@ -185,11 +189,9 @@ def same_number(one: str | None, other: str | None) -> bool:
     if not first or not second:
         return one.casefold() == other.casefold()
     short, long = sorted((first, second), key=len)
-    if len(short) < len(long):
-        # 9 020 7946 0123 and +44 20 7946 0123 have their last digits in common.
-        tail = min(9, len(short))
-        return len(short) >= LEAST_TAIL and (long.endswith(short) or (tail == 9 and long[-9:] == short[-9:]))
-    return short == long
+    # 9 020 7946 0123 and +44 20 7946 0123 have their last digits in common.
+    tail = short[-SUBSCRIBER:]
+    return first == second or (len(short) >= LEAST_TAIL and long.endswith(tail))
 
 
 def host(address: str | None) -> str | None:

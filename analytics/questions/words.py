@@ -269,7 +269,7 @@ def _matches(rule: Text, key: str, column: str, value: str) -> tuple[str, list[A
     if column == "dscp":
         return f"{column} = ?", [int(folded)]
     if column == "state":
-        return f"replace({column}, ' ', '-') = ?", [folded]
+        return f"replace({column}, ' ', '-') = ?", [folded.replace(" ", "-")]
     if key == "call" and re.fullmatch(r"[0-9a-f]{16}", folded):
         return f"call_key = ? OR starts_with({column}, ?)", [key_number(folded), value]
     if column in rule.prefix:
