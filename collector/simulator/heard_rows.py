@@ -141,6 +141,35 @@ class HeardRows:
                 "mos": self._scorer.mos(loss, stream["burst_ratio"] if missing else None),
             }
 
+    def messages(self, heard: Heard, call: Row) -> Iterator[Row]:
+        """Rows of `messages` of a call: what telephones and trunks say to each other."""
+        there, back = (f"{heard.caller}:5060", f"{heard.callee}:5060"), (f"{heard.callee}:5060", f"{heard.caller}:5060")
+        begun, over = heard.at * MICRO, heard.end * MICRO
+        said: list[tuple[int, tuple[str, str], str, int | None, int]] = [
+            (begun, there, "INVITE", None, 1),
+            (begun + 12_000, back, "INVITE", 100, 1),
+        ]
+        if heard.status != 503:
+            said.append((begun + round(RINGING_S * MICRO), back, "INVITE", 180, 1))
+        if heard.up is None:
+            said += [(over, back, "INVITE", heard.status, 1), (over + 12_000, there, "ACK", None, 1)]
+        else:
+            said += [(heard.up * MICRO, back, "INVITE", 200, 1), (heard.up * MICRO + 12_000, there, "ACK", None, 1)]
+            said += [(over, there, "BYE", None, 2), (over + 12_000, back, "BYE", 200, 2)]
+        for at, (sender, receiver), method, status, cseq in said:
+            yield {
+                "call_key": call["call_key"],
+                "source": SOURCE,
+                "at": at,
+                "leg": 1,
+                "from_address": sender,
+                "to_address": receiver,
+                "method": method,
+                "status": status,
+                "cseq": cseq,
+                "repeated": 0,
+            }
+
     def _spread(self, lost: int, count: int) -> list[int]:
         found = [0] * count
         while lost > 0:

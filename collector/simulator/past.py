@@ -38,7 +38,7 @@ class Span:
     seed: int
     calls_a_day: int
     detailed_from: int
-    """From here on calls have intervals [s since the epoch]."""
+    """From here on calls have ladders and intervals [s since the epoch]."""
 
 
 @dataclass(slots=True)
@@ -94,6 +94,8 @@ def _taken(
         call, streams = rows.call(heard)
         found["calls"].append(call)
         minutes.add_call(call)
+        if heard.at >= detailed_from:
+            found["messages"] += rows.messages(heard, call)
         for stream, direction in streams:
             found["streams"].append(stream)
             minutes.add_stream(stream)
