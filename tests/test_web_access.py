@@ -83,7 +83,7 @@ def ask(site: App, method: str, path: str, operation: dict[str, Any], headers: d
     url = filled(path, operation)
     if path.endswith("/live"):
         url += "?events=1"
-    body = {} if operation.get("requestBody") and "uploads" not in path else None
+    body: dict[str, Any] | None = {} if operation.get("requestBody") and "uploads" not in path else None
     return int(site.client.request(method, url, headers=headers, json=body).status_code)
 
 
