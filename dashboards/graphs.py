@@ -12,5 +12,8 @@ from dashboards.palette import GRAPH
 
 def graph(figure: Any, **named: Any) -> Component:
     """Return a Plotly figure as a component; `named` are properties such as `id`."""
-    shown: Component = dcc.Graph(figure=figure, config=GRAPH.copy(), **named)  # type: ignore[arg-type]
+    height = figure.layout.height
+    # Without it the place of a figure is as high as Plotly's own default.
+    style = {} if height is None else {"height": f"{height}px"}
+    shown: Component = dcc.Graph(figure=figure, config=GRAPH.copy(), style=style, **named)  # type: ignore[arg-type]
     return shown

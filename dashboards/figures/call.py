@@ -243,14 +243,17 @@ def waterfall(terms: StreamTerms) -> Any:
     from plotly.graph_objects import Figure, Waterfall
 
     first = terms.steps[0].r - terms.steps[0].change if terms.steps else terms.r_factor
+    steps = [step for step in terms.steps if abs(step.change) >= 0.005]
     figure = Figure(
         Waterfall(
-            x=["all defaults", *(step.name for step in terms.steps), "R"],
-            y=[first, *(step.change for step in terms.steps), terms.r_factor],
-            measure=["absolute", *("relative" for _ in terms.steps), "total"],
-            text=[f"{first:.1f}", *(f"{step.change:+.1f}" for step in terms.steps), f"{terms.r_factor:.1f}"],
-            customdata=["", *(f"{step.clause}: {step.inputs}" for step in terms.steps), terms.model],
+            x=["all defaults", *(step.name for step in steps), "R"],
+            y=[first, *(step.change for step in steps), terms.r_factor],
+            measure=["absolute", *("relative" for _ in steps), "total"],
+            text=[f"{first:.1f}", *(f"{step.change:+.1f}" for step in steps), f"{terms.r_factor:.1f}"],
+            customdata=["", *(f"{step.clause}: {step.inputs}" for step in steps), terms.model],
             hovertemplate="%{x}: %{y:.2f}<br>%{customdata}<extra></extra>",
+            textposition="outside",
+            cliponaxis=False,
             connector_line_color=GREY,
             decreasing_marker_color=VERMILION,
             increasing_marker_color=BLUE,
@@ -258,5 +261,5 @@ def waterfall(terms: StreamTerms) -> Any:
         )
     )
     figure.update_layout(**{**LAYOUT, "height": 260, "hovermode": "closest"})
-    figure.update_yaxes(range=[0, 100], title_text="R")
+    figure.update_yaxes(range=[0, 110], tickvals=[0, 50, 70, 93.2], title_text="R")
     return figure
