@@ -1,0 +1,126 @@
+"""The shell and the wallboard in a browser that cannot reach anything but the server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pytest
+from playwright.sync_api import Browser
+from web_app import App, application
+from web_browser import browser, sign_in, watched
+
+from analytics.store.arrow_rows import arrow_schema
+from analytics.store.schema import SITE_MINUTES
+from analytics.store.site_minutes import append_minutes
+from api.web.rights import Role
+from dashboards.pages import pages
+from dashboards.shell import page_of
+
+
+def minutes(site: str, now: datetime, poor: int, of: int) -> pa.Table:
+    """A minute of a site with so many poor streams."""
+    names = [field for field in arrow_schema(SITE_MINUTES) if field.name not in ("month", "step")]
+    row = {field.name: 0 for field in names} | {
+        "site": site, "start": now.replace(second=0, microsecond=0), "calls": of, "answered": of, "streams": of,
+        "rated": of, "poor": poor, "mos_sum": 4.2 * of - poor, "mos_min": 2.0, "packets": 100, "expected": 102,
+        "lost": 2, "jitter_sum_ms": 3.0 * of, "jitter_max_ms": 9.0, "busy_seconds": 60.0,
+    }  # fmt: skip
+    return pa.Table.from_pylist([row], schema=pa.schema(names))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    with application(tmp_path_factory.mktemp("shell") / "store", dashboards=True) as made:
+        now = datetime.now(UTC) - timedelta(minutes=2)
+        append_minutes(made.context.lake, minutes("ashcombe", now, 30, 60), batch="one", sequence=1)
+        append_minutes(made.context.lake, minutes("northgate", now, 0, 60), batch="one", sequence=2)
+        yield made
+
+
+def url(site: App) -> str:
+    return str(site.client.base_url)
+
+
+def test_no_request_leaves_and_nothing_fails(site: App, chromium: Browser) -> None:
+    for page in pages():
+        if page.place is None:
+            continue
+        with watched(chromium, url(site)) as found:
+            sign_in(found, site.tokens[Role.ADMIN])
+            found.page.goto(page.path)
+            found.page.wait_for_selector("#shell-main h1")
+            found.page.wait_for_timeout(500)
+            assert not found.outside, page.path
+            assert not found.errors, page.path
+
+
+def test_the_navigation_shows_what_a_role_may_see(site: App, chromium: Browser) -> None:
+    for role in (Role.VIEWER, Role.FINANCE):
+        with watched(chromium, url(site)) as found:
+            sign_in(found, site.tokens[role])
+            shown = set(found.page.locator("#shell-head .nav-link").all_inner_texts())
+        from api.web.rights import RIGHTS
+
+        assert shown == {page.title for page in pages() if page.place is not None and page.right in RIGHTS[role]}
+
+
+def test_the_wallboard_says_who_is_bad_and_changes_without_loading(site: App, chromium: Browser) -> None:
+    with watched(chromium, url(site)) as found:
+        sign_in(found, site.tokens[Role.VIEWER])
+        tile = found.page.locator('a.tile[href="/site/ashcombe"]')
+        assert "is-bad" in (tile.get_attribute("class") or "")
+        assert "bad" in tile.inner_text()
+        assert found.page.locator("#wallboard-sentence").inner_text().startswith("1 of 2 sites needs attention")
+        assert "50 % poor" in found.page.locator(".attention li").first.inner_text()
+        before = found.page.inner_text("#wallboard-as-of")
+        now = datetime.now(UTC) - timedelta(minutes=1)
+        append_minutes(site.context.lake, minutes("northgate", now, 200, 200), batch="two", sequence=1)
+        found.page.wait_for_selector('a.tile.is-bad[href="/site/northgate"]', timeout=10_000)
+        assert found.page.inner_text("#wallboard-sentence").startswith("2 of 2 sites need attention")
+        assert found.page.inner_text("#wallboard-as-of") != before
+        assert not found.errors
+
+
+def test_nothing_is_wider_than_a_telephone(site: App, chromium: Browser) -> None:
+    with watched(chromium, url(site), width=390, height=844) as found:
+        sign_in(found, site.tokens[Role.VIEWER])
+        assert found.page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_kiosk_scrolls_nothing(site: App, chromium: Browser) -> None:
+    with watched(chromium, url(site), width=1_920, height=1_080) as found:
+        sign_in(found, site.tokens[Role.VIEWER])
+        found.page.goto("/?kiosk")
+        found.page.wait_for_selector(".kiosk .board")
+        assert found.page.evaluate("document.documentElement.scrollHeight") <= 1_080
+        assert not found.page.is_visible("#shell-head nav")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_colours_follow_the_system(site: App, chromium: Browser, scheme: str) -> None:
+    with watched(chromium, url(site), scheme=scheme) as found:
+        sign_in(found, site.tokens[Role.VIEWER])
+        assert found.page.evaluate("getComputedStyle(document.documentElement).colorScheme") == scheme
+
+
+def test_a_page_that_takes_another_right_says_so(site: App, chromium: Browser) -> None:
+    with watched(chromium, url(site)) as found:
+        sign_in(found, site.tokens[Role.VIEWER])
+        found.page.goto("/nothing-of-ours")
+        assert found.page.locator("body").inner_text().find("not_found") >= 0
+
+
+def test_a_path_leads_to_the_longest_page_that_it_begins_with() -> None:
+    found = pages()
+    first = page_of(found, "/")
+    assert first is not None
+    assert first[0].path == "/"
+    assert page_of(found, "/no-such-page") is None
