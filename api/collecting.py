@@ -21,7 +21,7 @@ from analytics.health import ProcessHealth
 from analytics.quality.rating import rate_stream
 from analytics.store.arrow_rows import arrow_reader
 from analytics.store.lake import Lake
-from analytics.store.schema import CALLS, INTERVALS, MESSAGES, SITE_MINUTES, STREAMS, table
+from analytics.store.schema import CALLS, INTERVALS, MESSAGES, PHONE_REPORTS, SITE_MINUTES, STREAMS, table
 from analytics.store.settings import LakeSettings, StoreError
 from analytics.store.site_minutes import append_minutes
 from api.beside import Beside, ProcessSettings, stop_signals
@@ -47,6 +47,7 @@ from collector.estate.folder import load_estate
 from collector.facts import Call, Endpoint, Interval, Stream
 from collector.live.memory import release
 from collector.live.source import Found, Source, SourceHealth, StreamNow
+from collector.receivers.report_rows import device_rows
 
 QUEUE = 1
 """Deliveries that wait for the writer; sources hold the rest, each bounded for itself."""
@@ -141,6 +142,7 @@ class LiveRows:
             STREAMS.name: self._stream_rows(rated, minutes),
             INTERVALS.name: self._interval_rows(found),
             MESSAGES.name: message_rows(rated, self.source),
+            PHONE_REPORTS.name: device_rows(found.reports, self.source),
         }
         for name, rows in found.rows.items():
             made[name] = chain(made.get(name, ()), rows)

@@ -16,6 +16,8 @@ __all__ = ["Progress", "ReplaySettings", "replay_files"]
 INTERVAL_NS = 10_000_000_000
 STEPS = 200
 """Messages of a leg that its ladder keeps."""
+REPORTS = 1_000_000
+"""Statistics of devices that are kept of a capture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ class ReplaySettings:
     @classmethod
     def to_keep(cls) -> ReplaySettings:
         """Return the settings of a replay whose streams are going to be kept: hashed, in intervals, with ladders."""
-        limits = EngineLimits(StreamLimits(interval_ns=INTERVAL_NS), CallLimits(max_steps=STEPS))
+        limits = EngineLimits(StreamLimits(interval_ns=INTERVAL_NS), CallLimits(max_steps=STEPS, max_reports=REPORTS))
         return cls(limits, digest=True)
 
 

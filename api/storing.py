@@ -10,12 +10,13 @@ from analytics.attribution import Attributor
 from analytics.store.arrow_rows import arrow_reader, arrow_table
 from analytics.store.files import literal
 from analytics.store.lake import Lake
-from analytics.store.schema import CALLS, IMPORTS, INTERVALS, MESSAGES, SITE_MINUTES, STREAMS
+from analytics.store.schema import CALLS, IMPORTS, INTERVALS, MESSAGES, PHONE_REPORTS, SITE_MINUTES, STREAMS
 from analytics.store.settings import StoreError
 from analytics.store.site_minutes import append_minutes
 from api.lake_rows import Minutes, Places, call_rows, import_rows, interval_rows, message_rows, stream_rows
 from api.wording import plural
 from collector.estate.folder import load_estate
+from collector.receivers.report_rows import device_rows
 
 if TYPE_CHECKING:
     from analytics.sites import Estate
@@ -84,6 +85,8 @@ class Store:
             already |= self._lake.append(table.name, rows, batch=batch).already
         cut = arrow_reader(INTERVALS, interval_rows(rated, source, places))
         self._lake.append(INTERVALS.name, cut, batch=batch)
+        reports = arrow_reader(PHONE_REPORTS, device_rows(rated.replay.reports, source))
+        self._lake.append(PHONE_REPORTS.name, reports, batch=batch)
         self._lake.append(MESSAGES.name, arrow_reader(MESSAGES, message_rows(rated, source)), batch=batch)
         told = ""
         if places is not None:

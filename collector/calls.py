@@ -43,6 +43,8 @@ class CallLimits:
     """Forks, dialogs and joining values of one leg."""
     max_steps: int = 0
     """Messages of one leg that its ladder keeps; 0: no ladder is kept."""
+    max_reports: int = 0
+    """Statistics of devices that wait to be fetched; 0: none are kept."""
     grace: int = 5_000_000_000
     """How long after its last leg ended a call is reported while the capture goes on [ns]."""
 

@@ -22,7 +22,17 @@ from collector.capture.fragments import Reassembler
 from collector.capture.framing import Message
 from collector.capture.sctp import SctpAssociations
 from collector.capture.tcp import ACK, TcpStreams
-from collector.facts import Call, CaptureFacts, Endpoint, FileContent, Finding, Interval, Replay, Stream
+from collector.facts import (
+    Call,
+    CaptureFacts,
+    DeviceStatistics,
+    Endpoint,
+    FileContent,
+    Finding,
+    Interval,
+    Replay,
+    Stream,
+)
 from collector.media.book import MediaBook
 from collector.media.describe import describe
 from collector.media.far_end import FarEnds
@@ -329,7 +339,13 @@ class Engine:
             streams = tuple(untimed_stream(stream) for stream in streams)
             calls = tuple(untimed_call(call) for call in calls)
             sip = untimed_totals(sip)
-        return Replay(self._capture(), sip, calls, streams, self._table.unlisted, self._notes(), intervals)
+        reports = self._reports()
+        return Replay(self._capture(), sip, calls, streams, self._table.unlisted, self._notes(), intervals, reports)
+
+    def _reports(self) -> tuple[DeviceStatistics, ...]:
+        """What devices said of their calls since it was last asked for."""
+        statistics = self._signalling.statistics
+        return statistics.fetch() if statistics is not None else ()
 
     def _streams(self) -> tuple[Sequence[Stream], Sequence[tuple[Interval, ...]]]:
         """All streams in the order of their first packets, and their intervals where they are asked for.

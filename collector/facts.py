@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
+from collector.protocols.rtp_stat import RtpStatistics
+
 
 class Endpoint(NamedTuple):
     """One side of a flow."""
@@ -457,6 +459,19 @@ class CaptureFacts:
     """Each input, in the order in which they ended; only where hashes were asked for."""
 
 
+class DeviceStatistics(NamedTuple):
+    """What a device counted of its own call, as it said in a BYE or its answer: evidence `reported`."""
+
+    call_id: str
+    at: int
+    """When it was heard [ns since the epoch]."""
+    src: Endpoint
+    """Who sent it."""
+    identity: str
+    """Tells it from any other of the call."""
+    statistics: RtpStatistics
+
+
 @dataclass(frozen=True, slots=True)
 class Replay:
     """Everything that one run over a capture found."""
@@ -472,3 +487,5 @@ class Replay:
     """Findings on the capture as a whole."""
     intervals: Sequence[tuple[Interval, ...]] = ()
     """Intervals of each of `streams`, in the same order; empty where they were not asked for."""
+    reports: tuple[DeviceStatistics, ...] = ()
+    """What devices said of their calls, in the order of the capture; empty where it was not asked for."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from collector.call_list import CallList
 from collector.calls import CallAssembler, CallLimits
 from collector.capture import columns as c
+from collector.device_statistics import DeviceStatisticsBook
 from collector.dialogs import LegRecord, Surroundings
 from collector.facts import Call, Endpoint, SipTotals
 from collector.legs import call_of
@@ -48,6 +49,8 @@ class Signalling:
         self._book = book
         self._assembler = CallAssembler(limits, book)
         self._index = BatchIndex(c.PENDING_ROWS)
+        self.statistics = DeviceStatisticsBook(limits.max_reports) if limits.max_reports else None
+        """What devices say of their calls, where somebody asks for it."""
         self._plain: PlainCalls | None = None
         if min(plain.calls, limits.max_calls) > 0:
             self._plain = PlainCalls(plain._replace(calls=min(plain.calls, limits.max_calls)), limits.max_media)
@@ -60,6 +63,8 @@ class Signalling:
     def take_packets(self, window: Octets, packets: Integers) -> None:
         """Take datagrams that lie in a window, rows of `capture.columns`."""
         offsets, lengths, index = self._index.index(window, packets[:, c.PAYLOAD], packets[:, c.PAYLOAD_CAPTURED])
+        if self.statistics is not None:
+            self.statistics.take_packets(window, packets, offsets, lengths, index, self._endpoint)
         if self._plain is None:
             for message, row in zip(messages_at(window, offsets, lengths, index), packets.tolist(), strict=True):
                 self._take(message, row)
@@ -117,6 +122,8 @@ class Signalling:
 
     def feed(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint, transport: str) -> None:
         """Take a message that came in another way."""
+        if self.statistics is not None:
+            self.statistics.take(message, at, src)
         self._claim(message.call_id)
         self._assembler.feed(message, at, src, dst, transport)
         self._note_begun()

@@ -80,7 +80,7 @@ def cucm(folder: Path, number: int, calls: int = 3) -> tuple[str, bytes]:
     del folder
     return f"cdr_Cluster1_02_2025100108{number:02d}_{100 + number}", table(
         [call(1_000 * number + k) for k in range(calls)]
-    )  # noqa: E501
+    )
 
 
 @contextmanager

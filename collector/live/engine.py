@@ -98,6 +98,8 @@ class LiveSettings:
     """Announcements of media that are kept."""
     steps: int = 48
     """Messages of a Call-ID that its ladder keeps (40 octets each); 0 keeps none."""
+    reports: int = 20_000
+    """Statistics of devices, from BYE, that wait for a harvest."""
     at_once: int = 2_000
     """Streams that one harvest closes: packets wait meanwhile. The rest stay for the next one."""
     waiting_streams: int = 20_000
@@ -139,7 +141,10 @@ class LiveEngine(Engine):
         # A harvest cuts intervals; the kernel itself only where harvests are late.
         streams = StreamLimits(rows=settings.rows, interval_ns=round(2 * settings.interval_s * NS))
         limits = CallLimits(
-            max_calls=settings.calls, max_other_call_ids=settings.other_call_ids, max_steps=settings.steps
+            max_calls=settings.calls,
+            max_other_call_ids=settings.other_call_ids,
+            max_steps=settings.steps,
+            max_reports=settings.reports,
         )
         super().__init__(EngineLimits(StreamLimits(rows=1), limits, PlainLimits(calls=0)))
         self._settings = settings
@@ -266,7 +271,7 @@ class LiveEngine(Engine):
         self._forget(reports)
         calls, with_calls = self._calls_over(now, streams, handing)
         self.counted.update(calls=len(calls), streams=len(with_calls), points=len(points))
-        return Found(now, calls, sorted(with_calls, key=lambda each: each.first), points)
+        return Found(now, calls, sorted(with_calls, key=lambda each: each.first), points, reports=self._reports())
 
     def _described(self, reports: Sequence[StreamReport], events: EventLog) -> list[Stream]:
         plausible: Negotiations = []
@@ -514,6 +519,8 @@ class LiveEngine(Engine):
         lost["streams_unlisted"] = self._table.unlisted
         lost["stream_events_lost"] = self._live_table.events_lost
         lost["calls_evicted"] = self._calls.evicted
+        statistics = self._signalling.statistics
+        lost["reports_dropped"] = 0 if statistics is None else statistics.dropped
         lost["announcements_forgotten"] = self._book.forgotten
         lost["streams_apart"] = self.counted["streams_apart"]
         for part in (self._defects, self._tcp.defects, self._sctp.defects, self._fragments.defects):

@@ -90,4 +90,5 @@ class Outbox:
 
 
 def _size(found: Found) -> int:
-    return 1 + len(found.calls) + len(found.streams) + len(found.points) + sum(map(len, found.rows.values()))
+    rows = sum(map(len, found.rows.values()))
+    return 1 + len(found.calls) + len(found.streams) + len(found.points) + len(found.reports) + rows

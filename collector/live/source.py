@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from analytics.feeds import FeedState
-from collector.facts import Call, Endpoint, Interval, Stream
+from collector.facts import Call, DeviceStatistics, Endpoint, Interval, Stream
 
 
 class StreamNow(NamedTuple):
@@ -50,6 +50,8 @@ class Found(NamedTuple):
     points: Sequence[Point] = ()
     rows: Mapping[str, Sequence[Mapping[str, Any]]] = {}
     """Rows for tables of the lake, ready as they are, by the table's name."""
+    reports: Sequence[DeviceStatistics] = ()
+    """What devices said of their calls."""
 
 
 Deliver = Callable[[Found], Awaitable[None]]

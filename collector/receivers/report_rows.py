@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from collector.facts import Endpoint
+from collector.facts import DeviceStatistics, Endpoint
 from collector.protocols.hep_reports import HepReport
 from collector.protocols.rtp_stat import RtpStatistics
 from collector.protocols.sip_values import parse_name_addr
@@ -67,6 +68,11 @@ def bye_row(
         | values
         | {"kind": "bye", "device": sender.ip, "codec": _text(statistics.codec)}
     )
+
+
+def device_rows(reports: Iterable[DeviceStatistics], system: str) -> list[Row]:
+    """Rows of what devices said in a BYE or its answer."""
+    return [bye_row(one.statistics, one.call_id, one.src, one.at, system, one.identity) for one in reports]
 
 
 def rtcp_row(

@@ -9,17 +9,17 @@ from operator import attrgetter
 import numpy as np
 
 from collector.calls import CallLimits
+from collector.device_statistics import DeviceStatisticsBook
 from collector.facts import Call, Endpoint
 from collector.protocols.hep import PAYLOAD_NAMES, RTCP, SIP
 from collector.protocols.hep_reports import REPORTS, HepReportError, parse_report
 from collector.protocols.rtcp import RtcpError
 from collector.protocols.rtcp_json import parse_payload
-from collector.protocols.rtp_stat import rtp_statistics
 from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
 from collector.protocols.vq_report import CONTENT_TYPE, VqError, parse_vq_report
 from collector.received_calls import ReceivedCalls
 from collector.receivers.hep import ReceivedMessage
-from collector.receivers.report_rows import Row, bye_row, hep_row, vq_rows
+from collector.receivers.report_rows import Row, device_rows, hep_row, vq_rows
 from collector.receivers.rtcp_reports import RtcpReports
 
 CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000, max_steps=64)
@@ -27,7 +27,6 @@ ROWS_LIMIT = 50_000
 """Rows of reports that wait to be fetched; further ones are dropped and counted."""
 ONE_CLOCK = 10_000_000_000
 """Messages that came together and were captured no farther apart than this are put in order [ns]."""
-_STATISTICS = (b"RTP-Stat", b"RTP-RxStat", b"RTP-TxStat")
 
 
 class SipIntake:
@@ -37,6 +36,7 @@ class SipIntake:
         self._system = system
         self.calls = ReceivedCalls(limits)
         self._rtcp = RtcpReports(self.calls.book, system)
+        self._statistics = DeviceStatisticsBook(1)
         self._rows: list[Row] = []
         self.taken: Counter[str] = Counter()
         """Messages by the name of their payload type."""
@@ -86,15 +86,11 @@ class SipIntake:
 
     def _take_report(self, message: SipMessage, received: ReceivedMessage) -> None:
         """What a device says of a call in its BYE, in the answer to one, or in a PUBLISH that was captured."""
-        identity = f"{message.cseq}|{message.method}|{message.from_tag}|{received.src.ip}"
         if message.cseq_method == "BYE":
-            if not any(name in message.raw for name in _STATISTICS):
-                return
-            statistics = rtp_statistics(message.fields)
-            if statistics is not None:
-                row = bye_row(statistics, message.call_id, received.src, received.arrived, self._system, identity)
-                self._keep([row])
+            if self._statistics.take(message, received.arrived, received.src):
+                self._keep(device_rows(self._statistics.fetch(), self._system))
             return
+        identity = f"{message.cseq}|{message.method}|{message.from_tag}|{received.src.ip}"
         if CONTENT_TYPE in message.content_type.lower():
             try:
                 report = parse_vq_report(message.raw[message.body_start :])
