@@ -96,6 +96,8 @@ def send(interface: str, calls: int, clean_s: float, poor_s: float) -> None:
         first_lost = None
         for tick in range(round((clean_s + poor_s) / PTIME_S)):
             for number, plan in enumerate(made):
+                assert plan.caller_media is not None
+                assert plan.callee_media is not None
                 ends = plan.caller_media.endpoint, plan.callee_media.endpoint
                 for way, (src, dst) in enumerate((ends, ends[::-1])):
                     if way == 0 and tick * PTIME_S >= clean_s and chance.random() < LOSS:
