@@ -101,7 +101,11 @@ def collect(
     ] = None,
     program: Annotated[
         str | None,
-        typer.Option("--program", metavar="NAME", help="dumpcap or tcpdump; the first of them that is there."),
+        typer.Option(
+            "--program",
+            metavar="NAME",
+            help="dumpcap or tcpdump; the first of them that is there. Or ring: the kernel's own.",
+        ),
     ] = None,
     broker: Annotated[
         str | None,
@@ -254,8 +258,6 @@ def _cdr_source(
     what, _, target = (after or "").partition(":")
     if after is not None and (not paths or what not in ("keep", "move", "delete") or (what == "move") != bool(target)):
         raise CdrError("--cdr-after goes with --cdr, and is keep, delete or move:FOLDER")
-    folders = [
-        FeedFolder(path, after=what or "keep", move_to=Path(target) if target else None) for path in paths or ()
-    ]
+    folders = [FeedFolder(path, after=what or "keep", move_to=Path(target) if target else None) for path in paths or ()]
     watched = with_given(settings.cdr, folders=tuple(folders) or None)
     return CdrFeed(watched, FeedPlace(store, estate, config), lambda said: event("cdr", "feed", said=said))

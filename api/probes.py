@@ -118,7 +118,7 @@ def interfaces(settings: Settings) -> Iterator[Found]:
 def capture(settings: Settings) -> Iterator[Found]:
     """The capturing program, and whether it may capture."""
     from collector.capture.files import CaptureError
-    from collector.live.child import program_for
+    from collector.live.child import RING, program_for
 
     packets = settings.packets
     bad: Verdict = "problem" if settings.wants("packets") else "warning"
@@ -130,6 +130,8 @@ def capture(settings: Settings) -> Iterator[Found]:
         return
     if os.geteuid() == 0 or _holds(CAP_NET_RAW):
         yield Found("capture", "ok", f"This user may capture with {path}.")
+    elif path == RING:
+        yield Found("capture", bad, "Reading the kernel's ring needs CAP_NET_RAW.", "Set program to dumpcap.")
     elif not os.access(path, os.X_OK):
         yield Found("capture", bad, f"This user may not run {path}.", _group_advice(path))
     elif not _has_capabilities(path):

@@ -23,7 +23,7 @@ _AT_LINE = re.compile(r"\(at line (\d+)")
 _CHOICES: Final[Mapping[str, frozenset[str]]] = {
     "process.log": frozenset({"text", "logfmt", "json"}),
     "process.log_level": frozenset({"debug", "info", "warning", "error"}),
-    "packets.program": frozenset({"", "dumpcap", "tcpdump"}),
+    "packets.program": frozenset({"", "dumpcap", "tcpdump", "ring"}),
 }
 _FOR_EVER: Final = "forever"
 _ZERO_MEANS: Final = frozenset(

@@ -133,7 +133,7 @@ def rows(store: Path, query: str) -> list[tuple[Any, ...]]:
 RTP_FRAMES = 504  # of clean_pcma.pcap: two streams of 252 packets, as tshark counts them
 
 
-@pytest.mark.parametrize("program", ["dumpcap", "tcpdump"])
+@pytest.mark.parametrize("program", ["dumpcap", "tcpdump", "ring"])
 def test_a_call_on_the_wire_is_in_the_store_when_it_is_told_to_stop_at_once(
     wires: Wires, tmp_path: Path, program: str
 ) -> None:
@@ -152,22 +152,25 @@ def test_a_call_on_the_wire_is_in_the_store_when_it_is_told_to_stop_at_once(
     assert "drops" not in said
 
 
-def test_several_interfaces_are_captured_together(wires: Wires, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["dumpcap", "ring"])
+def test_several_interfaces_are_captured_together(wires: Wires, tmp_path: Path, program: str) -> None:
     store = tmp_path / "store"
-    with collecting(wires, store, "-i", "a1", "-i", "b1") as collect:
+    with collecting(wires, store, "-i", "a1", "-i", "b1", "--program", program) as collect:
         senders = [wires.send(CLEAN, "a0", 50), wires.send(HOLD, "b0", 50)]
         assert [sender.wait(PATIENCE_S) for sender in senders] == [0, 0]
         collect.stop()
     assert rows(store, "SELECT count(*), count(DISTINCT call_id), sum(streams) FROM calls") == [(2, 2, 4)]
 
 
-def test_a_filter_leaves_out_what_it_does_not_name(wires: Wires, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["dumpcap", "ring"])
+def test_a_filter_leaves_out_what_it_does_not_name(wires: Wires, tmp_path: Path, program: str) -> None:
     store = tmp_path / "store"
-    with collecting(wires, store, "-i", "a1", "--bpf", "udp port 5060") as collect:
+    with collecting(wires, store, "-i", "a1", "--bpf", "udp port 5060", "--program", program) as collect:
         assert wires.send(CLEAN, "a0", 1000).wait(PATIENCE_S) == 0
         said = collect.stop()
     assert rows(store, "SELECT count(*), sum(streams) FROM calls") == [(1, 0)]
-    assert re.search(r"stored in .*: 1 row \(calls 1\)", said)
+    assert re.search(r"stored in .*\(calls 1[,)]", said)
+    assert "streams" not in said.partition("stored in")[2].partition(")")[0]
 
 
 def test_a_capturing_program_that_is_killed_is_begun_anew_and_the_measuring_goes_on(
@@ -190,14 +193,17 @@ def test_a_capturing_program_that_is_killed_is_begun_anew_and_the_measuring_goes
     assert "begun anew once" in said
 
 
-def test_nothing_that_was_captured_is_lost_when_it_is_told_to_stop_amid_traffic(wires: Wires, tmp_path: Path) -> None:
+@pytest.mark.parametrize("program", ["dumpcap", "ring"])
+def test_nothing_that_was_captured_is_lost_when_it_is_told_to_stop_amid_traffic(
+    wires: Wires, tmp_path: Path, program: str
+) -> None:
     """A capture by tcpdump of the same wire, which goes on longer, has every packet that is in the store, and after
     the first that is not in the store it has none that is."""
     store, witness = tmp_path / "store", tmp_path / "witness.pcap"
     dump = subprocess.Popen(
         wires.run("tcpdump", "-U", "--immediate-mode", "-i", "a1", "-w", witness), stderr=subprocess.DEVNULL
     )
-    with collecting(wires, store, "-i", "a1") as collect:
+    with collecting(wires, store, "-i", "a1", "--program", program) as collect:
         sender = wires.send(CLEAN, "a0", 1)
         time.sleep(3)
         collect.stop()
@@ -236,8 +242,26 @@ def test_packets_that_the_kernel_dropped_are_told(wires: Wires, tmp_path: Path, 
     assert int(packets[1].replace(",", "")) + int(dropped[1].replace(",", "")) == sent
 
 
-def test_an_interface_that_is_not_there_is_told_in_one_line(wires: Wires, tmp_path: Path) -> None:
-    command = wires.run(sys.executable, "-m", "api.main", "collect", "-i", "nowhere0", "--store", tmp_path / "store")
+def test_packets_that_a_ring_has_no_room_for_are_told(wires: Wires, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with collecting(wires, store, "-i", "a1", "--program", "ring", "--buffer-mb", "2") as collect:
+        collect.process.send_signal(signal.SIGSTOP)
+        for _ in range(40):
+            assert wires.send(CLEAN, "a0", 1000).wait(PATIENCE_S) == 0
+        collect.process.send_signal(signal.SIGCONT)
+        said = collect.stop()
+    dropped = re.search(r"kernel_drops ([\d,]+)", said)
+    packets = re.search(r"a1: ([\d,]+) packets,", said)
+    assert dropped is not None, said
+    assert packets is not None, said
+    sent = 40 * len(list(frames_of(CLEAN)))
+    assert int(packets[1].replace(",", "")) + int(dropped[1].replace(",", "")) == sent
+
+
+@pytest.mark.parametrize("program", ["dumpcap", "ring"])
+def test_an_interface_that_is_not_there_is_told_in_one_line(wires: Wires, tmp_path: Path, program: str) -> None:
+    words = [sys.executable, "-m", "api.main", "collect", "-i", "nowhere0", "--program", program]
+    command = wires.run(*words, "--store", tmp_path / "store")
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == 2
     assert "nowhere0" in ended.stderr

@@ -30,6 +30,8 @@ STOP_S = 10.0
 F_SETPIPE_SZ = 1031  # fcntl(2)
 
 PROGRAMS = ("dumpcap", "tcpdump")
+RING = "ring"
+"""No program: this process reads the kernel's ring itself."""
 _TCPDUMP_DROPS = re.compile(r"(\d+) packets? dropped by kernel")
 
 
@@ -46,14 +48,16 @@ class PacketSettings:
     buffer_mb: int = 128
     """Kernel buffer of each interface [MiB]."""
     program: str = ""
-    """`dumpcap` or `tcpdump`; empty: the first of them that is installed."""
+    """`dumpcap` or `tcpdump`, empty for the first of them that is installed; `ring`: none, the kernel's own ring."""
     backoff_s: float = 0.5
     """First wait before a child that died is begun anew; doubled each time up to `longest_backoff_s` [s]."""
     longest_backoff_s: float = 30.0
 
 
 def program_for(settings: PacketSettings) -> str:
-    """Path of the capturing program; CaptureError where there is none that can do it."""
+    """Path of the capturing program, `ring` where none is wanted; CaptureError where there is none that can do it."""
+    if settings.program == RING:
+        return RING
     names = (settings.program,) if settings.program else PROGRAMS
     path = next((found for found in map(shutil.which, names) if found), None)
     if path is None:

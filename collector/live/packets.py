@@ -8,14 +8,20 @@ import time
 from collections import Counter
 
 from collector.capture.files import CaptureError
-from collector.live.child import CaptureChild, PacketSettings, program_for
+from collector.live.child import RING, CaptureChild, PacketSettings, program_for
 from collector.live.engine import LiveEngine, LiveSettings
 from collector.live.outbox import Outbox
 from collector.live.packet_health import packet_health
+from collector.live.ring import RingCapture
 from collector.live.source import Deliver, SourceHealth
 from collector.live.warm import load_kernels
 
 NUDGE_S = 0.5
+
+
+def begun(settings: PacketSettings) -> CaptureChild | RingCapture:
+    """A capture that has begun; CaptureError where it cannot."""
+    return RingCapture(settings) if settings.program == RING else CaptureChild(settings)
 
 
 class PacketSource:
@@ -25,7 +31,7 @@ class PacketSource:
         program_for(settings)
         self._settings = settings
         self._engine = LiveEngine(live)
-        self._child: CaptureChild | None = None
+        self._child: CaptureChild | RingCapture | None = None
         self._stopping = threading.Event()
         self._lost: Counter[str] = Counter()
         self._outbox: Outbox | None = None
@@ -86,7 +92,7 @@ class PacketSource:
 
     def _follow_child(self, outbox: Outbox) -> str | None:
         """One child from its beginning to its end; why it ended."""
-        child = self._child = CaptureChild(self._settings)
+        child = self._child = begun(self._settings)
         if self._stopping.is_set():
             child.stop()
         nudging = threading.Thread(target=self._nudge, args=(child,), name="capture-nudge", daemon=True)
@@ -107,7 +113,7 @@ class PacketSource:
         self._heard = self._running = True
         self._problem = None
 
-    def _nudge(self, child: CaptureChild) -> None:
+    def _nudge(self, child: CaptureChild | RingCapture) -> None:
         while self._child is child:
             child.nudge()
             time.sleep(NUDGE_S)
