@@ -76,6 +76,8 @@ class TextFormatter(logging.Formatter):
         fields = fields_of(record)
         if fields["event"] == "said":
             sentence = str(fields["said"])
+            if "error" in fields:
+                sentence += f" ({fields['error']}: {fields['reason']})"
         else:
             shown = " ".join(
                 f"{name}={_logfmt(value)}" for name, value in fields.items() if name not in _TAKEN | {"part"}

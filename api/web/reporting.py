@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 MOST_MONTHS: Final = 120
 FIRST_YEAR: Final = 1980
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])", re.ASCII)
-MADE_FROM: Final = ("usage", "calls", "imports", "ratings", "cdr_rows")
+MADE_FROM: Final = ("usage", "imports", "ratings", "cdr_rows")
 """Tables that reports read."""
+WITH_CALLS: Final = frozenset({"sites", "access"})
+"""Reports that read calls of packets as well: those come all the time."""
 
 
 class ReportForm(StrEnum):
@@ -114,19 +116,19 @@ class Reports:
             except EstateError as error:
                 raise Problem(503, "estate_unreadable", f"The estate cannot be read: {error}") from error
 
-        found: Document = self._kept.get(("document", asked), _token(self._here, estate), making)
+        found: Document = self._kept.get(("document", asked), _token(self._here, estate, asked), making)
         return found
 
     def octets(self, asked: Asked, form: ReportForm, section: str | None = None) -> bytes:
         """Return a report in a format; Problem 404 where there is none, or no such table in it."""
-        token = _token(self._here, self._estate())
+        token = _token(self._here, self._estate(), asked)
         key = ("report", asked, form, section)
         found: bytes = self._kept.get(key, token, lambda: _written(self.document(asked), form, section))
         return found
 
     def digest(self, asked: Asked) -> str:
         """Return the digest that the report's JSON names."""
-        token = _token(self._here, self._estate())
+        token = _token(self._here, self._estate(), asked)
         key = ("digest", asked)
         made: str = self._kept.get(key, token, lambda: str(json.loads(self.octets(asked, ReportForm.JSON))["digest"]))
         return made
@@ -155,7 +157,7 @@ ReportsHere = Annotated[Reports, Depends(_reports_of)]
 """The type of a route's parameter that wants reports."""
 
 
-def _token(here: Context, estate: Path) -> Hashable:
+def _token(here: Context, estate: Path, asked: Asked) -> Hashable:
     """What a report depends on: versions of tables, the estate's files, and the local day."""
     files = tuple(
         (str(path), stat.st_size, stat.st_mtime_ns)
@@ -164,7 +166,8 @@ def _token(here: Context, estate: Path) -> Hashable:
     )
     now = datetime.fromtimestamp(here.clock() / 1e9, UTC)
     local = now.astimezone(ZoneInfo(here.estate().settings.timezone)).date()
-    return (*(here.lake.version(table) for table in MADE_FROM), files, local)
+    tables = (*MADE_FROM, "calls") if asked.name in WITH_CALLS else MADE_FROM
+    return (*(here.lake.version(table) for table in tables), files, local)
 
 
 def report_form(accept: str, given: ReportForm | None) -> ReportForm:

@@ -44,8 +44,8 @@ class Attention(NamedTuple):
     state: str
     said: str
     """Its figures in a few words."""
-    since: datetime | None
-    """Since when it is so; None where that is not known."""
+    since: str
+    """Local time since when it is so, HH:MM; empty: for longer than is looked back."""
 
 
 class Board(NamedTuple):
@@ -61,12 +61,24 @@ class Board(NamedTuple):
     zone: str
 
 
-def board(sites: Sequence[SiteNow], now: datetime, zone: str, since: Mapping[str, datetime] | None = None) -> Board:
-    """Return the wallboard of sites as they are at `now`; `since` says how long a site is as it is."""
+def board(
+    sites: Sequence[SiteNow],
+    now: datetime,
+    zone: str,
+    since: Mapping[str, datetime] | None = None,
+    only: Mapping[str, str] | None = None,
+) -> Board:
+    """Return the wallboard at `now`; `since`: how long a site is as it is; `only`: with whom alone."""
     tiles = [tile(one) for one in sites]
-    known = since or {}
+    known, alone = since or {}, only or {}
     attention = tuple(
-        Attention(one.site, one.name or one.site, one.state.value, figures(one), known.get(one.site))
+        Attention(
+            one.site,
+            one.name or one.site,
+            one.state.value,
+            figures(one) + (f" · with {alone[one.site]} only" if one.site in alone else ""),
+            local_time(known.get(one.site), zone),
+        )
         for state in _ORDER
         for one in sorted((each for each in sites if each.state is state), key=_worst_first)
     )
@@ -82,6 +94,11 @@ def board(sites: Sequence[SiteNow], now: datetime, zone: str, since: Mapping[str
         f"{local:%H:%M:%S %Z}",
         zone,
     )
+
+
+def local_time(at: datetime | None, zone: str) -> str:
+    """Return the local time of day; empty where there is none."""
+    return "" if at is None else f"{at.astimezone(ZoneInfo(zone)):%H:%M}"
 
 
 def sentence(bad: int, of: int, calls: float | None) -> str:

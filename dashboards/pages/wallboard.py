@@ -43,7 +43,7 @@ def board_of(asker: Asker, news: News) -> Board:
     zone = asker.here.estate().settings.timezone
 
     def made(of: News) -> Board:
-        return board(of.now.sites, datetime.fromtimestamp(of.at / 1e9, UTC), zone, of.now.since)
+        return board(of.now.sites, datetime.fromtimestamp(of.at / 1e9, UTC), zone, of.now.since, of.now.only)
 
     shown: Board = asker.here.hub.once("wallboard", news, made)
     return shown
@@ -72,7 +72,7 @@ def _attention(shown: Board) -> Component:
 def _rows(shown: Board) -> list[Component]:
     rows: list[Component] = []
     for one in shown.attention:
-        since = f"since {one.since:%H:%M}" if one.since is not None else ""
+        since = f"since {one.since}" if one.since else "for hours"
         rows.append(
             html.Li(
                 [
