@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from collector.cdr.watching import FeedFolder, FeedSettings
 from collector.live.source import Found
 
 ROOT = Path(__file__).resolve().parents[1]
+SFTP_SERVERS = (Path("/usr/lib/openssh/sftp-server"), Path("/usr/libexec/openssh/sftp-server"))
 RUN = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from api.main import run; run()"
 QUICK = FeedSettings(poll_seconds=0.3, settle_seconds=0.3, over_seconds=60, rate_seconds=0.5)
 SETTINGS = """
@@ -160,6 +162,37 @@ def test_what_real_writers_leave_in_a_folder_is_read_once_and_whole(tmp_path: Pa
         {"gone": 1} if "gone" in steps["parsed", "files"]["lost"] else {}
     )
     assert (steps["stored", "records"]["came"], steps["stored", "records"]["passed"]) == (80, 80)
+
+
+def test_files_that_a_real_sftp_server_writes_slowly_are_read_when_they_are_whole(tmp_path: Path) -> None:
+    server = next((path for path in SFTP_SERVERS if path.exists()), None)
+    if server is None or shutil.which("sftp") is None:
+        pytest.skip("OpenSSH's sftp and sftp-server are not installed")
+    into = tmp_path / "in"
+    into.mkdir()
+    names = []
+    for number in (1, 2):
+        name, data = cucm(into, number, 900)
+        names.append(name)
+        (tmp_path / name).write_bytes(data)
+    # One under its own name all the while, the other as CUCM pushes it: renamed when it is there.
+    batch = f"put {tmp_path / names[0]} {into / names[0]}\nput {tmp_path / names[1]} {into / '_'}{names[1]}\n"
+    (tmp_path / "batch").write_text(f"{batch}rename {into / '_'}{names[1]} {into / names[1]}\n")
+    feed, reported = feed_of(tmp_path, FeedFolder(into))
+    words = ["sftp", "-D", str(server), "-l", "1500", "-B", "8192", "-R", "2", "-b", str(tmp_path / "batch")]
+    seen: list[int] = []
+
+    def is_all_there() -> bool:
+        seen.append(sum(path.stat().st_size for path in into.glob("cdr_*")))
+        return feed.health().parsed == 2
+
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as sending:
+        run_until(feed, is_all_there)
+        assert sending.wait(20) == 0
+    assert len(set(seen)) > 5, "it was not slow"
+    found = refs(tmp_path / "store")
+    assert (len(found), set(found.values())) == (1_800, {1})
+    assert (feed.health().seen, feed.health().lost, reported) == (2, {}, [])
 
 
 def test_a_collector_that_is_killed_again_and_again_reads_every_row_once(tmp_path: Path) -> None:
