@@ -17,6 +17,7 @@ from analytics.alerts import sampling
 from analytics.alerts.facts import Kind, Phase, Sample
 from analytics.alerts.rules import DEFAULTS
 from analytics.alerts.sampling import Span
+from analytics.alerts.states import Side, judge
 from analytics.cost.money import to_atoms
 from analytics.questions.alerts import alert_history
 from analytics.questions.watching import (
@@ -24,6 +25,7 @@ from analytics.questions.watching import (
     day_cost,
     ended_calls,
     feeds_now,
+    heard_last,
     heard_now,
     sources_of_sites,
     traffic_now,
@@ -118,6 +120,37 @@ def test_where_there_are_no_intervals_whole_streams_tell(lake: Lake) -> None:
         ("hull", "to", 10, 4), ("york", "from", 10, 4),
     ]  # fmt: skip
     assert heard_now(lake, BEGIN + timedelta(hours=1), BEGIN + timedelta(hours=2)).sites == ()
+
+
+def test_of_a_quiet_site_the_newest_calls_of_a_day_count(lake: Lake) -> None:
+    # One call an hour, poor from the 13th on; a stream without MOS and one that is too short count for nothing.
+    rows = [stream(n, None, S + 3_600 * n, "192.0.2.1:4000", mos=4.3 if n < 12 else 2.0) for n in range(22)]
+    rows += [stream(50, None, S + 3_600, "192.0.2.1:4000", mos=None), stream(51, None, S, "192.0.2.1:4000", expected=9)]
+    append(lake, "streams", rows, "rows")
+    end = BEGIN + timedelta(hours=22)
+    found = heard_last(lake, end - timedelta(days=1), end, 20)
+    assert [(one.site, one.direction, one.rated, one.poor) for one in found.sites] == [
+        ("hull", "to", 20, 10), ("york", "from", 20, 10),
+    ]  # fmt: skip
+    assert [(one.from_site, one.to_site, one.rated, one.poor) for one in found.pairs] == [("york", "hull", 20, 10)]
+    # The oldest of the twenty is the third call, which ended a minute after it began.
+    assert found.sites[0].since == BEGIN + timedelta(hours=2, minutes=1)
+    assert heard_last(lake, end - timedelta(days=1), end, 23) == ((), ())
+    sampler = Sampler(lake, lambda: None, None)
+    (hull, york) = sampler.samples(DEFAULTS[0], round(end.timestamp()) * NS)
+    assert judge(DEFAULTS[0], hull).side is Side.RAISED
+    assert "10 of 20 calls" in judge(DEFAULTS[0], york).reason
+    assert hull.since == round((S + 7_260) * NS)
+
+
+def test_what_stands_in_does_so_only_where_there_is_too_little() -> None:
+    def sample(site: str, of: float) -> Sample:
+        return Sample((("site", site),), 0, 1, 1, of)
+
+    now = [sample("busy", 30), sample("quiet", 3), sample("silent", 2)]
+    instead = [sample("busy", 20), sample("quiet", 20), sample("other", 20)]
+    found = {dict(one.labels)["site"]: one.denominator for one in sampling.enough(now, instead, 20)}
+    assert found == {"busy": 30, "quiet": 20, "silent": 2, "other": 20}
 
 
 def test_a_set_up_fails_by_the_network_and_not_by_a_busy_user(lake: Lake) -> None:

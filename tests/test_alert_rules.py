@@ -76,6 +76,7 @@ def test_a_file_changes_rules_and_adds_others() -> None:
         ("[site_degraded]\nminimum = 5", "it would never clear"),
         ("[site_degraded]\nclear_at = 0.5", "both could hold at once"),
         ("[jitter]\nwindow_s = 0", "window_s lies within"),
+        ("[site_degraded]\nlongest_s = 60", "longest_s is 0, or lies within"),
         ("[jitter]\nfor_s = -1", "must not be negative"),
         ("[jitter]\nonly = 'york'", "must name labels"),
         ("[jitter]\nonly = { site = 3 }", "site must be a text"),

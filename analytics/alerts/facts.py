@@ -78,6 +78,8 @@ class Rule:
     """Span that a sample looks back over [s]."""
     minimum: float = 20.0
     """Least denominator that says anything; less is no data."""
+    longest_s: float = 0.0
+    """Where the window holds less, the newest `minimum` calls of so long before count [s]; 0: they do not."""
     for_s: float = 0.0
     """How long it must be over the level before it fires [s]."""
     keep_firing_s: float = 300.0
@@ -95,7 +97,16 @@ class Rule:
     @property
     def digest(self) -> str:
         """Hash of all that decides: with another rule a state begins anew."""
-        decides = (self.kind, self.test, self.raise_at, self.clear_at, self.window_s, self.minimum, self.only)
+        decides = (
+            self.kind,
+            self.test,
+            self.raise_at,
+            self.clear_at,
+            self.window_s,
+            self.minimum,
+            self.longest_s,
+            self.only,
+        )
         return hashlib.sha256(repr(decides).encode()).hexdigest()[:16]
 
 

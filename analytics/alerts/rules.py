@@ -19,6 +19,7 @@ DEFAULTS: Final = (
         raise_at=0.20,
         clear_at=0.17,
         counted="calls",
+        longest_s=86_400,
         severity="critical",
         of_capture=True,
     ),
@@ -30,6 +31,7 @@ DEFAULTS: Final = (
         raise_at=0.25,
         clear_at=0.17,
         counted="calls",
+        longest_s=86_400,
         of_capture=True,
     ),
     Rule(
@@ -185,8 +187,8 @@ DEFAULTS: Final = (
 )
 """What is watched unless a file says otherwise."""
 SETTABLE: Final = frozenset(
-    {"raise_at", "clear_at", "window_s", "minimum", "for_s", "keep_firing_s", "every_s", "severity", "summary", "only",
-     "enabled"}
+    {"raise_at", "clear_at", "window_s", "longest_s", "minimum", "for_s", "keep_firing_s", "every_s", "severity",
+     "summary", "only", "enabled"}
 )  # fmt: skip
 """What a file may say of a rule."""
 
@@ -255,6 +257,8 @@ def check(rule: Rule) -> None:
         raise RuleError(f"rule {rule.name}: severity must be one of {', '.join(SEVERITIES)}")
     if not (1 <= rule.window_s <= 366 * 86_400 and 1 <= rule.every_s <= 86_400):
         raise RuleError(f"rule {rule.name}: window_s lies within 1 s and 366 days, every_s within 1 s and a day")
+    if rule.longest_s and not rule.window_s <= rule.longest_s <= 7 * 86_400:
+        raise RuleError(f"rule {rule.name}: longest_s is 0, or lies within window_s and 7 days")
     if rule.for_s < 0 or rule.keep_firing_s < 0 or rule.minimum < 0:
         raise RuleError(f"rule {rule.name}: for_s, keep_firing_s and minimum must not be negative")
     if rule.test is Comparison.SHARE:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from statistics import median
 from typing import Final
 
@@ -34,7 +35,7 @@ def site_poor(found: HeardNow, span: Span) -> Iterator[Sample]:
     for one in found.sites:
         labels = labelled({"site": one.site, "direction": one.direction})
         values = _values(mos=one.mos, loss_percent=_percent(one.lost, one.expected), jitter_ms=one.jitter_ms)
-        yield Sample(labels, span.since, span.until, one.poor, one.rated, values=values)
+        yield Sample(labels, _since(one.since, span), span.until, one.poor, one.rated, values=values)
 
 
 def pair_poor(found: HeardNow, span: Span) -> Iterator[Sample]:
@@ -42,7 +43,20 @@ def pair_poor(found: HeardNow, span: Span) -> Iterator[Sample]:
     for one in found.pairs:
         labels = labelled({"from_site": one.from_site, "to_site": one.to_site})
         values = _values(mos=one.mos, loss_percent=_percent(one.lost, one.expected))
-        yield Sample(labels, span.since, span.until, one.poor, one.rated, values=values)
+        yield Sample(labels, _since(one.since, span), span.until, one.poor, one.rated, values=values)
+
+
+def _since(oldest: datetime | None, span: Span) -> int:
+    return span.since if oldest is None else round(oldest.timestamp() * 1e6) * 1_000
+
+
+def enough(samples: Iterable[Sample], instead: Iterable[Sample], minimum: float) -> Iterator[Sample]:
+    """Yield samples; for those of too few calls, and for labels that have none, what stands in for them."""
+    others = {one.labels: one for one in instead}
+    for one in samples:
+        other = others.pop(one.labels, None)
+        yield one if other is None or (one.denominator or 0) >= minimum else other
+    yield from others.values()
 
 
 def site_loss(found: HeardNow, span: Span) -> Iterator[Sample]:

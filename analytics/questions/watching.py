@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
-from analytics.questions.asking import POOR_MOS, check_span, micros
+from analytics.questions.asking import POOR_MOS, begun, check_span, micros
 from analytics.store import site_queries
 from analytics.store.schema import CALLS, IMPORTS, INTERVALS, SITE_MINUTES, STREAMS, USAGE
 
@@ -51,6 +51,8 @@ class Heard(NamedTuple):
     """Intervals with a jitter."""
     jitter_ms: float | None
     """Mean interarrival jitter over these [ms]."""
+    since: datetime | None = None
+    """End of the oldest stream that was counted, where the newest so many were; else all of the span were."""
 
 
 class PairHeard(NamedTuple):
@@ -63,6 +65,8 @@ class PairHeard(NamedTuple):
     mos: float | None
     expected: int
     lost: int
+    since: datetime | None = None
+    """As in `Heard`."""
 
 
 class HeardNow(NamedTuple):
@@ -126,6 +130,38 @@ def heard_now(lake: Lake, since: datetime, until: datetime) -> HeardNow:
             return found
         streams = lake.query(connection, STREAMS.name, since=since - LONGEST_CALL, until=until)
         return _heard(connection, _by_streams(streams, since, until))
+
+
+def heard_last(lake: Lake, since: datetime, until: datetime, most: int) -> HeardNow:
+    """Return the newest rated streams that ended in a span, so many of each site and direction or pair.
+
+    Those that have fewer are left out. Jitter is not told.
+    """
+    check_span(since, until)
+    with lake.reading() as connection:
+        streams = lake.query(connection, STREAMS.name, since=since - LONGEST_CALL, until=until)
+        rows = connection.execute(
+            f"""
+            WITH rated AS MATERIALIZED (
+                SELECT site, other_site, mos, expected, greatest(lost, 0) AS lost, epoch_us("end") AS over
+                FROM ({streams}) WHERE expected >= {LEAST_PACKETS} AND mos IS NOT NULL
+                    AND epoch_us("end") >= {micros(since)} AND epoch_us("end") < {micros(until)}
+            ), ends AS (
+                SELECT site AS place, 'from' AS direction, NULL AS other, mos, expected, lost, over FROM rated
+                UNION ALL SELECT other_site, 'to', NULL, mos, expected, lost, over FROM rated
+                UNION ALL SELECT site, 'pair', other_site, mos, expected, lost, over FROM rated WHERE site <> other_site
+            ), newest AS (
+                SELECT * FROM ends WHERE place IS NOT NULL
+                QUALIFY row_number() OVER (PARTITION BY place, direction, other ORDER BY over DESC) <= {int(most)}
+            )
+            SELECT place, direction, other, count(*), count(*) FILTER (mos < {POOR_MOS}), avg(mos),
+                sum(expected)::BIGINT, sum(lost)::BIGINT, min(over)
+            FROM newest GROUP BY place, direction, other HAVING count(*) >= {int(most)} ORDER BY ALL
+            """  # noqa: S608 - names of the schema and our own numbers
+        ).fetchall()
+    sites = tuple(Heard._make([row[0], row[1], *row[3:8], 0, None, begun(row[8])]) for row in rows if row[1] != "pair")
+    pairs = tuple(PairHeard._make([row[0], row[2], *row[3:8], begun(row[8])]) for row in rows if row[1] == "pair")
+    return HeardNow(sites, pairs)
 
 
 def _by_intervals(intervals: str) -> str:

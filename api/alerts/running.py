@@ -6,6 +6,7 @@ import asyncio
 import logging
 import tomllib
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from analytics.alerts.grouping import Timing
@@ -16,7 +17,7 @@ from api.alerts.book import Book
 from api.alerts.delivery import Delivery
 from api.alerts.loop import Alerting, Turn, Watch, evaluating
 from api.alerts.sampler import Sampler
-from api.alerts.savings import InBackground, savings_sampler
+from api.alerts.savings import InBackground, sample_savings
 
 if TYPE_CHECKING:
     from analytics.sites import Estate
@@ -79,7 +80,7 @@ async def run_alerts(
     allowed = networks(given.allowed_networks)
     book = await asyncio.to_thread(Book.open, lake.root)
     turn = Turn(book)
-    savings = None if settings.estate is None else InBackground(savings_sampler(lake.root, settings.estate))
+    savings = None if settings.estate is None else InBackground(partial(sample_savings, lake.root, settings.estate))
     try:
         while not await asyncio.to_thread(turn.take):  # noqa: ASYNC110 - the other is another process
             await asyncio.sleep(STAND_BY_S)

@@ -32,6 +32,7 @@ READING_S: Final = 5.0
 COVER_S: Final = 86_400.0
 """How far it is looked back for what a collector measured [s]."""
 COVERS_EVERY_S: Final = 300.0
+LAST_EVERY_S: Final = 60.0
 
 
 class SampleError(Exception):
@@ -51,6 +52,7 @@ class Sampler:
         self._readings: deque[tuple[int, Mapping[str, ProcessHealth]]] = deque()
         self._covers: Mapping[str, frozenset[str]] = {}
         self._covers_at: int | None = None
+        self._newest: dict[tuple[float, int], tuple[int, watching.HeardNow]] = {}
         self._asked: dict[tuple[str, int, int], object] = {}
 
     def samples(self, rule: Rule, now: int) -> list[Sample]:
@@ -70,9 +72,11 @@ class Sampler:
         lake, zone = self._lake, self._zone()
         match rule.kind:
             case Kind.SITE_POOR:
-                yield from sampling.site_poor(self._heard(span), span)
+                now = sampling.site_poor(self._heard(span), span)
+                yield from sampling.enough(now, sampling.site_poor(self._last(rule, span), span), rule.minimum)
             case Kind.PAIR_POOR:
-                yield from sampling.pair_poor(self._heard(span), span)
+                now = sampling.pair_poor(self._heard(span), span)
+                yield from sampling.enough(now, sampling.pair_poor(self._last(rule, span), span), rule.minimum)
             case Kind.SITE_LOSS:
                 yield from sampling.site_loss(self._heard(span), span)
             case Kind.SITE_JITTER:
@@ -107,6 +111,19 @@ class Sampler:
         made = watching.heard_now(self._lake, _moment(span.since), _moment(span.until))
         self._asked[key] = made
         return made
+
+    def _last(self, rule: Rule, span: Span) -> watching.HeardNow:
+        """The newest calls of a longer time, for sites that have few; asked once a minute."""
+        if not rule.longest_s:
+            return watching.HeardNow((), ())
+        most = max(1, round(rule.minimum))
+        key = (rule.longest_s, most)
+        known = self._newest.get(key)
+        if known is None or not 0 <= span.until - known[0] < LAST_EVERY_S * NS:
+            since = _moment(span.until - round(rule.longest_s * NS))
+            known = span.until, watching.heard_last(self._lake, since, _moment(span.until), most)
+            self._newest[key] = known
+        return known[1]
 
     def _zone(self) -> str:
         estate = self._estate()

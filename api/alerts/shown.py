@@ -66,6 +66,7 @@ def rule_json(rule: Rule) -> dict[str, Any]:
         "counted": rule.counted,
         "minimum": rule.minimum,
         "window_s": rule.window_s,
+        "longest_s": rule.longest_s,
         "for_s": rule.for_s,
         "keep_firing_s": rule.keep_firing_s,
         "every_s": rule.every_s,

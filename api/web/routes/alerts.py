@@ -92,6 +92,7 @@ class RuleShown(BaseModel):
     counted: str = Field(examples=["calls"])
     minimum: float = Field(examples=[20.0], description="Of fewer nothing is said.")
     window_s: float = Field(examples=[600.0])
+    longest_s: float = Field(examples=[86_400.0], description="Sites with few calls: the newest of so long before.")
     for_s: float = Field(examples=[0.0])
     keep_firing_s: float = Field(examples=[300.0])
     every_s: float = Field(examples=[5.0])
