@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import differences
+from benchmarks.api import api
 from benchmarks.captures import ROOT, Capture, prepared
 from benchmarks.cdr import cdr
 from benchmarks.hep import hep
@@ -223,7 +224,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--records", type=int, help="call detail records (10,000,000; quick 200,000)")
     parser.add_argument("--runs", type=int, help="runs of each command (5; quick 3)")
     parser.add_argument(
-        "--only", choices=("rtp", "sip", "start", "cdr", "lake", "hep"), action="append", help="only these parts"
+        "--only", choices=("rtp", "sip", "start", "cdr", "lake", "hep", "api"), action="append", help="only these parts"
     )
     parser.add_argument("--command", help="the command under test (default: this Python, -m api.main)")
     parser.add_argument("--unchecked", action="store_true", help="do not compare the reports with the truth")
@@ -250,6 +251,7 @@ def main() -> None:
     )
     parts: dict[str, Callable[[Bench], None]] = {
         "rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr, "lake": lake, "hep": hep,
+        "api": api,
     }  # fmt: skip
     began = time.time()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from call_facts import NOON, at, call, lake_at, put, record, report, stream
@@ -13,7 +14,7 @@ from analytics.questions.one_call import CallPage, one_call
 from analytics.questions.records import same_number
 from analytics.store.lake import Lake
 
-BACK = {
+BACK: dict[str, Any] = {
     "from_address": "10.9.0.2:24080",
     "to_address": "10.1.4.7:16402",
     "site": "northgate",
@@ -52,7 +53,10 @@ def test_page_holds_streams_intervals_and_terms(lake: Lake) -> None:
     found = page(lake)
     assert [one.key for one in found.streams] == [key_text(11), key_text(12)]
     assert [(one.stream_key, one.start.second) for one in found.intervals] == [(key_text(12), 5), (key_text(12), 15)]
-    assert found.records == found.reports == found.comparison == found.taps == ()
+    assert not found.records
+    assert not found.reports
+    assert not found.comparison
+    assert not found.taps
     assert found.call.codecs == ("PCMA",)
     terms = found.terms[0]
     assert terms.r_factor == pytest.approx(93.2062, abs=1e-3)
@@ -167,7 +171,7 @@ def test_few_packets_under_way_are_no_difference(lake: Lake) -> None:
 
 
 def test_rfc_6035_report_is_found_by_call_id_and_each_side_by_its_address(lake: Lake) -> None:
-    common = {
+    common: dict[str, Any] = {
         "source": "vq-rtcpxr", "call_id": "call-1@pbx", "kind": "session", "leg": 0, "call_ref": 99,
         "device": "phone", "local_address": "10.1.4.7:16402", "remote_address": "10.9.0.2:24080",
         "packets_sent": None, "packets_received": None, "packets_lost": None,

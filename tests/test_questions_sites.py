@@ -137,7 +137,7 @@ def test_band_is_of_the_same_weekday_and_local_hour(tmp_path: Path) -> None:
     assert bands is not None
     assert bands.calls is not None
     # 10th and 90th percentile of 10, 20, … 80, interpolated: at 0.1 × 7 and 0.9 × 7.
-    assert (bands.calls.low, bands.calls.high, bands.calls.weeks) == (pytest.approx(17), pytest.approx(73), 8)
+    assert bands.calls == pytest.approx((17, 73, 8))
 
 
 def test_three_weeks_of_past_make_no_band(tmp_path: Path) -> None:

@@ -21,12 +21,14 @@ from analytics.questions.asking import (
     unpack,
 )
 from analytics.questions.words import Condition, answers, where
+from analytics.store.files import literal
 from analytics.store.schema import CALLS, STREAMS
 
 if TYPE_CHECKING:
     import duckdb
 
     from analytics.store.lake import Lake
+    from analytics.store.resident import Held
 
 MOST_ROWS: Final = 10_000
 """Most rows of one page."""
@@ -129,10 +131,18 @@ def numbers_in(lake: Lake, since: datetime, until: datetime) -> list[str]:
     """Return the numbers and users on either side of the calls of a span, each once, in their order."""
     check_span(since, until)
     with lake.reading() as connection:
-        calls = lake.query(connection, CALLS.name, since=since, until=until)
+        calls = rows_of(lake, connection, since, until)
         sides = f"SELECT calling AS number FROM ({calls}) UNION SELECT called FROM ({calls})"  # noqa: S608
         rows = connection.execute(f"SELECT number FROM ({sides}) WHERE number IS NOT NULL ORDER BY 1").fetchall()  # noqa: S608
     return [row[0] for row in rows]
+
+
+def rows_of(lake: Lake, connection: duckdb.DuckDBPyConnection, since: datetime, until: datetime) -> str:
+    """Return a query of the calls of a span, from memory where they are held."""
+    held = lake.held(CALLS.name)
+    if held is None or held.since > since:
+        return lake.query(connection, CALLS.name, since=since, until=until)
+    return f'SELECT * FROM {held.table} WHERE "start" >= {literal(since)} AND "start" < {literal(until)}'  # noqa: S608
 
 
 def continued(search: Search, limit: int, cursor: str | None) -> tuple[Search, tuple[Any, ...] | None]:
@@ -179,41 +189,68 @@ def found_rows(
         Order.OLDEST: f'"start", {key}, source',
         Order.WORST: f"mos, {key}, source",
     }[search.order]
-    for since, until in _windows(search, after):
-        rows = lake.query(connection, table, since=since, until=until)
-        conditions, parameters = _conditions(lake, connection, table, search, since, until)
+    whole = all(answers(word, table) for word in search.words)
+    for since, until, held in _pieces(search, after, lake.held(table), whole=whole):
+        wanted, parameters = meeting(lake, connection, table, search, since, until)
         beyond, values = _beyond(search.order, key, after)
-        sql = (
-            f"SELECT {', '.join(columns)} FROM ({rows}) WHERE {conditions} AND {beyond} "  # noqa: S608 - our own names
-            f"ORDER BY {order} LIMIT {limit - len(found)}"
-        )
+        ending = f"WHERE {wanted} AND {beyond} ORDER BY {order} LIMIT {limit - len(found)}"
+        if held is None:
+            rows = lake.query(connection, table, since=since, until=until)
+            sql = f"SELECT {', '.join(columns)} FROM ({rows}) {ending}"  # noqa: S608 - our own names
+        else:
+            # Which rows they are is found first: texts are read of those alone.
+            span = f'"start" >= {literal(since)} AND "start" < {literal(until)}'
+            chosen = f"SELECT rowid FROM {held.table} {ending.replace('WHERE', f'WHERE {span} AND', 1)}"  # noqa: S608
+            sql = f"SELECT {', '.join(columns)} FROM {held.table} WHERE rowid IN ({chosen}) ORDER BY {order}"  # noqa: S608
         found += connection.execute(sql, [*parameters, *values]).fetchall()
         if len(found) >= limit:
             break
     return found
 
 
-def _windows(search: Search, after: tuple[Any, ...] | None) -> Iterator[tuple[datetime, datetime]]:
-    """Cut the span so that few files are read where the first of them hold enough; each piece is three times longer."""
+Piece = tuple[datetime, datetime, "Held | None"]
+"""Begin, end, and where its rows are held in memory."""
+
+
+def _pieces(search: Search, after: tuple[Any, ...] | None, held: Held | None, *, whole: bool) -> Iterator[Piece]:
+    """Cut the span in the order of its rows: what is held in memory from what is not, and both where that helps.
+
+    `whole`: the table alone answers, and what is held is read at once.
+    """
     since, until = search.since, search.until
+    if after is not None and search.order is Order.NEWEST:
+        until = min(until, begun(after[0] + 1))
+    elif after is not None and search.order is Order.OLDEST:
+        since = max(since, begun(after[0]))
     if search.order is Order.WORST:
-        yield since, until
+        # All of it is compared: no piece is done before the others.
+        yield since, until, held if held is not None and held.since <= since else None
         return
+    if held is None or held.since >= until:
+        parts: list[Piece] = [(since, until, None)]
+    else:
+        middle = max(since, held.since)
+        parts = [(since, middle, None), (middle, until, held)]
+    for begin, end, where_held in parts if search.order is Order.OLDEST else reversed(parts):
+        if where_held is not None and whole:
+            yield begin, end, where_held
+        else:
+            yield from ((one, other, where_held) for one, other in _windows(begin, end, search.order))
+
+
+def _windows(since: datetime, until: datetime, order: Order) -> Iterator[tuple[datetime, datetime]]:
+    """Cut a span so that few files are read where the first of them hold enough; each piece is three times longer."""
     length = FIRST_WINDOW
-    if search.order is Order.NEWEST:
-        if after is not None:
-            until = min(until, begun(after[0] + 1))
-        while until > since:
+    while since < until:
+        if order is Order.NEWEST:
             begin = max(since, until - length)
             yield begin, until
-            until, length = begin, 3 * length
-        return
-    if after is not None:
-        since = max(since, begun(after[0]))
-    while since < until:
-        end = min(until, since + length)
-        yield since, end
-        since, length = end, 3 * length
+            until = begin
+        else:
+            end = min(until, since + length)
+            yield since, end
+            since = end
+        length = 3 * length
 
 
 def _beyond(order: Order, key: str, after: tuple[Any, ...] | None) -> tuple[str, list[Any]]:
@@ -226,7 +263,7 @@ def _beyond(order: Order, key: str, after: tuple[Any, ...] | None) -> tuple[str,
     return f'(epoch_us("start"), {key}, source) {sign} (?, ?, ?)', [start, number, source]
 
 
-def _conditions(
+def meeting(
     lake: Lake,
     connection: duckdb.DuckDBPyConnection,
     table: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from analytics.questions.asking import begun, key_number
 from analytics.questions.calls import COLUMNS as CALL_COLUMNS
@@ -14,6 +14,7 @@ from analytics.questions.records import NEAR, RecordRow, ReportRow, records_of, 
 from analytics.questions.streams import COLUMNS as STREAM_COLUMNS
 from analytics.questions.streams import StreamRow, stream_of
 from analytics.questions.terms import StreamTerms, terms_of
+from analytics.store.resident import EVER
 from analytics.store.schema import CALLS, INTERVALS, MESSAGES, STREAMS
 
 if TYPE_CHECKING:
@@ -95,12 +96,7 @@ def one_call(lake: Lake, key: str, *, source: str | None = None) -> CallPage | N
     """Return a call by its key; None where the store has none. `source` tells apart what two sources saw."""
     number = key_number(key)
     with lake.reading() as connection:
-        calls = lake.query(connection, CALLS.name)
-        only = "" if source is None else " AND source = ?"
-        row = connection.execute(
-            f"SELECT {', '.join(CALL_COLUMNS)} FROM ({calls}) WHERE call_key = ?{only} ORDER BY source LIMIT 1",  # noqa: S608
-            [number] if source is None else [number, source],
-        ).fetchone()
+        row = _found(lake, connection, number, source)
         if row is None:
             return None
         call = call_of(row)
@@ -132,6 +128,25 @@ def _ladder(lake: Lake, connection: duckdb.DuckDBPyConnection, call: CallRow) ->
         [key_number(call.key), call.source],
     ).fetchall()
     return tuple(MessageRow(begun(row[0]), *row[1:]) for row in found)
+
+
+def _found(
+    lake: Lake, connection: duckdb.DuckDBPyConnection, number: int, source: str | None
+) -> tuple[Any, ...] | None:
+    """Look in memory first, where the newest calls may be held, and then in all files."""
+    held = lake.held(CALLS.name)
+    places = [] if held is None else [held.table]
+    if held is None or held.since != EVER:
+        places.append(f"({lake.query(connection, CALLS.name)})")
+    only = "" if source is None else " AND source = ?"
+    for rows in places:
+        row = connection.execute(
+            f"SELECT {', '.join(CALL_COLUMNS)} FROM {rows} WHERE call_key = ?{only} ORDER BY source LIMIT 1",  # noqa: S608
+            [number] if source is None else [number, source],
+        ).fetchone()
+        if row is not None:
+            return row
+    return None
 
 
 def _summed_up(call: CallRow, streams: tuple[StreamRow, ...]) -> CallRow:

@@ -39,6 +39,7 @@ from analytics.store.delta import (
 )
 from analytics.store.files import WrittenFile, damage, discard, identifier, partition_day, projection, write_files
 from analytics.store.quarantine import believable, put_aside
+from analytics.store.resident import Held, Resident
 from analytics.store.schema import Table
 from analytics.store.settings import LakeSettings, StoreError, read_settings
 
@@ -82,6 +83,7 @@ class Lake:
         self._snapshots: dict[str, Snapshot] = {}
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._reader: duckdb.DuckDBPyConnection | None = None
+        self._residents: dict[str, Resident] = {}
 
     @classmethod
     def open(cls, root: Path, *, create: bool = False, settings: LakeSettings | None = None) -> Lake:
@@ -448,6 +450,17 @@ class Lake:
         finally:
             connection.close()
 
+    def hold(self, table: str) -> None:
+        """Hold the newest rows of a table in memory from now on, as many as the settings say; that takes a while."""
+        with self._lock:
+            resident = self._residents.setdefault(table, Resident(self, _table(table), self.settings.held_rows))
+        resident.held()
+
+    def held(self, table: str) -> Held | None:
+        """Return where the newest rows of a table are in memory, for `reading`; None where they are not."""
+        resident = self._residents.get(table)
+        return None if resident is None else resident.ready()
+
     def close(self) -> None:
         """Let go of the private connections."""
         with self._appending:
@@ -455,6 +468,7 @@ class Lake:
                 self._connection.close()
                 self._connection = None
         with self._lock:
+            self._residents.clear()
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None

@@ -19,6 +19,8 @@ class LakeSettings:
 
     memory_mb: int = 384
     """Most memory that one DuckDB connection takes before it spills to disk [MB]."""
+    held_rows: int = 2_500_000
+    """Newest calls that a server holds in memory to search them fast, some 250 octets each; 0 holds none."""
     threads: int = 2
     """Threads of one DuckDB connection."""
     temporary_mb: int = 65_536

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
 import time
 from contextlib import closing
@@ -12,9 +14,12 @@ import uvicorn
 
 from analytics.sites import Estate, EstateSettings
 from analytics.store.lake import Lake
+from analytics.store.schema import CALLS
 from analytics.store.series import LakeSeries, SiteSeries
+from analytics.store.settings import StoreError
 from api.alerts.addresses import networks
 from api.alerts.running import kept_running, read_watch, run_alerts
+from api.logs import event
 from api.metrics import metrics_address
 from api.settings import Settings
 from api.web.accounts import Accounts
@@ -45,7 +50,10 @@ def serve_until_stopped(settings: Settings) -> None:
             config = uvicorn.Config(
                 build(
                     context,
-                    beside=[partial(kept_running, partial(run_alerts, lake, context.estate, settings, time.time_ns))],
+                    beside=[
+                        partial(kept_running, partial(run_alerts, lake, context.estate, settings, time.time_ns)),
+                        partial(hold_calls, lake),
+                    ],
                 ),
                 host=host,
                 port=port,
@@ -60,6 +68,14 @@ def serve_until_stopped(settings: Settings) -> None:
                 limit_concurrency=2_000,
             )
             uvicorn.Server(config).run()
+
+
+async def hold_calls(lake: Lake) -> None:
+    """Read the newest calls into memory, where searches find them; until then, and without, they read files."""
+    try:
+        await asyncio.to_thread(lake.hold, CALLS.name)
+    except StoreError as error:
+        event("serve", "calls_not_held", logging.WARNING, reason=str(error))
 
 
 def make_context(settings: Settings, lake: Lake) -> Context:
