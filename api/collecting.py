@@ -37,6 +37,7 @@ from api.lake_rows import (
     message_rows,
     stream_rows,
 )
+from api.live_view import LiveFile, SidesOf
 from api.notify import STOPPING, notify
 from api.outlets import OutletHealth, Outlets, OutletSettings
 from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
@@ -123,6 +124,11 @@ class LiveRows:
         self._next_places: Places | None = None
         self._calls: OrderedDict[str, int] = OrderedDict()
         self._streams: OrderedDict[tuple[Endpoint, Endpoint, int, int], _Known] = OrderedDict()
+
+    @property
+    def places(self) -> Places | None:
+        """By what sites are told, or will be from the next delivery on."""
+        return self._next_places or self._places
 
     def use(self, places: Places) -> None:
         """Tell sites by these from the next delivery on; from any thread."""
@@ -388,6 +394,11 @@ class Collection:
         """What appends to it."""
         return LakeWriter(self._lake, self._rows, self._batch, self.outlets)
 
+    def sides_of(self) -> SidesOf | None:
+        """How sites are told by addresses now; None without an estate."""
+        places = self._rows.places
+        return None if places is None else places.of_ends
+
     async def tend(self) -> None:
         """Keep the store's files few, until cancelled."""
         if self._lake is not None:
@@ -425,10 +436,13 @@ def collect_from(
         process, kept.beside, health, lambda: all(source.health().running for source in sources), kept.reload
     )
 
+    live = LiveFile(agent, kept.beside, sources, writer.health, kept.sides_of)
+
     async def running_beside() -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(beside.run(), name="beside: process")
             tasks.create_task(kept.tend(), name="beside: upkeep")
+            tasks.create_task(live.run(), name="beside: live view")
 
     try:
         found = asyncio.run(collecting(sources, writer, beside.report, running_beside))

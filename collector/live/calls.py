@@ -111,6 +111,11 @@ class LiveCalls(CallAssembler):
             record.reported = True
         return self._call(records)
 
+    def going_on(self) -> list[tuple[str, str]]:
+        """Addresses of both sides of calls that go on: of the first leg of each."""
+        up = (leg for key, leg in self._legs.items() if leg.ended is None and self._groups.members(key)[0] == key)
+        return [(leg.src.ip, leg.dst.ip) for leg in up]
+
     def waiting(self) -> dict[str, list[tuple[str, ...]]]:
         """Keys of the legs of calls that were not handed out, by each of their Call-IDs."""
         found: dict[str, list[tuple[str, ...]]] = {}

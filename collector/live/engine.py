@@ -22,6 +22,7 @@ from collector.engine import Engine, EngineLimits
 from collector.facts import Call, Stream
 from collector.live.book import LiveBook
 from collector.live.calls import AFTER_BYE, LiveSignalling, OverCall
+from collector.live.glance import GLANCE_S, Glance, Glances, Progress
 from collector.live.slices import slices
 from collector.live.source import Found, Point, StreamNow
 from collector.live.streams import IntervalTotals, LiveStreamTable
@@ -160,6 +161,11 @@ class LiveEngine(Engine):
         self._waiting_count = 0
         self._boundary = NOT_YET
         self._reading: LiveReader | None = None
+        self._glances = Glances()
+        self._glimpsed: dict[int, StreamNow] = {}
+        """The same of streams of which no interval was told yet."""
+        self.glance: Glance | None = None
+        """What goes on, as of a second ago; made anew as packets come, and never changed."""
         self.counted: Counter[str] = Counter()
         """What was lost by limits, and what was handed out."""
 
@@ -182,14 +188,22 @@ class LiveEngine(Engine):
             began()
         self._files = [source.name]
         self._hand_over(reader)
-        heard = harvested = monotonic()
+        heard = harvested = glanced = monotonic()
 
         def harvest(now: int) -> None:
             nonlocal harvested
             deliver(self.harvest(now))
             harvested = monotonic()
 
+        def glance() -> None:
+            nonlocal glanced
+            passed = monotonic() - glanced
+            if passed >= GLANCE_S:
+                glanced += passed
+                self._look(passed)
+
         def on_silence() -> None:
+            glance()
             last = int(reader.arrays.context[c.LAST])
             now = last + round((monotonic() - heard) * NS)
             if last != NOT_YET and self._boundary != NOT_YET and now > self._boundary + SLACK_NS:
@@ -199,6 +213,7 @@ class LiveEngine(Engine):
         def on_window() -> None:
             nonlocal heard
             heard = monotonic()
+            glance()
             if heard - harvested > 2 * self._settings.interval_s and self._boundary != NOT_YET:
                 # The machine's clock was put back: packets would not reach the boundary for long.
                 last = int(reader.arrays.context[c.LAST])
@@ -227,6 +242,7 @@ class LiveEngine(Engine):
 
     def harvest(self, now: int) -> Found:
         """What is over at `now` [ns], and the intervals of what goes on."""
+        self._glimpsed.clear()
         table, context = self._live_table, self._walking
         cut = table.cut(context)
         table.take_out_groups(self._undivided(self._ripe(now), now), context)
@@ -306,7 +322,7 @@ class LiveEngine(Engine):
     def _points(self, cut: Integers, events: EventLog) -> Iterator[Point]:
         if not len(cut):
             return
-        self._find_out(cut[:, m.INTERVAL_SERIAL])
+        self._find_out(cut[:, m.INTERVAL_SERIAL], self._known)
         rows: dict[int, int] | None = None
         for row in chain.from_iterable(
             cut[some : some + ROWS_AT_ONCE].tolist() for some in range(0, len(cut), ROWS_AT_ONCE)
@@ -326,9 +342,8 @@ class LiveEngine(Engine):
         rows = self._live_table.rows(self._walking)
         return dict(zip(self._live_table.counts[rows, m.SERIAL].tolist(), rows.tolist(), strict=True))
 
-    def _find_out(self, serials: Integers) -> None:
+    def _find_out(self, serials: Integers, known: dict[int, StreamNow]) -> None:
         """What intervals need to know of streams that are told of for the first time, or whose codec was not known."""
-        known = self._known
         wanted = {s for s in serials.tolist() if s not in known or known[s].codec is None}
         if not wanted:
             return
@@ -336,10 +351,10 @@ class LiveEngine(Engine):
         rows = table.rows(self._walking)
         rows = rows[np.isin(table.counts[rows, m.SERIAL], np.fromiter(wanted, np.int64, len(wanted)))]
         for some in range(0, len(rows), ROWS_AT_ONCE):
-            self._know(rows[some : some + ROWS_AT_ONCE])
+            self._know(rows[some : some + ROWS_AT_ONCE], known)
 
-    def _know(self, rows: Integers) -> None:
-        known, table = self._known, self._live_table
+    def _know(self, rows: Integers, known: dict[int, StreamNow]) -> None:
+        table = self._live_table
         for (src, dst), row in zip(table.ends_of(rows), table.counts[rows].tolist(), strict=True):
             negotiated = self._book.lookup(src, dst, row[m.FIRST_AT], row[m.LAST_AT])
             if negotiated is None and not looks_like_rtp(row):
@@ -363,6 +378,21 @@ class LiveEngine(Engine):
         runs = missing_runs(events.of((serial,)))
         only_network = all(cause_of(run, ptime_ns, spans, set()) == "network" for run in runs)
         return stream._replace(burst_ratio=ratio, only_network=only_network)
+
+    # --- glances --------------------------------------------------------------------------------------------------
+
+    def _look(self, seconds: float) -> None:
+        """Keep a glance at what goes on, for whoever shows it."""
+        progress = self._glances.look(self._live_table, self._walking)
+        known, glimpsed = self._known, self._glimpsed
+        new = progress.serials[[serial not in known for serial in progress.serials.tolist()]]
+        # An interval is told of by what is known at its end; this is known at once, and for as long.
+        self._find_out(new, glimpsed)
+        found = [known.get(serial) or glimpsed.get(serial) for serial in progress.serials.tolist()]
+        believed = np.array([each is not None for each in found], bool)
+        streams = [each for each in found if each is not None]
+        of_streams = Progress(*(column[believed] for column in progress))
+        self.glance = Glance(int(self._walking[c.LAST]), seconds, streams, of_streams, self._calls.going_on())
 
     # --- streams that are over ------------------------------------------------------------------------------------
 

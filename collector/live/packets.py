@@ -10,6 +10,7 @@ from collections import Counter
 from collector.capture.files import CaptureError
 from collector.live.child import RING, CaptureChild, PacketSettings, program_for
 from collector.live.engine import LiveEngine, LiveSettings
+from collector.live.glance import Glance
 from collector.live.outbox import Outbox
 from collector.live.packet_health import packet_health
 from collector.live.ring import RingCapture
@@ -44,6 +45,11 @@ class PacketSource:
     def name(self) -> str:
         """The interfaces."""
         return ",".join(self._settings.interfaces)
+
+    @property
+    def glance(self) -> Glance | None:
+        """What goes on, as of a second ago."""
+        return self._engine.glance
 
     async def run(self, deliver: Deliver) -> None:
         """Capture until `stop`. Raises CaptureError where the first child cannot capture at all."""
