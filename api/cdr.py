@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -162,13 +163,19 @@ def _run(
             run.try_out(connection, files)
         return run.summary, None
     from analytics.store.lake import Lake
+    from api.alongside import Alongside
     from api.usage import influx_settings, rate_pending, tell_influx
     from collector.cdr.journal import sole_import
 
     influx = influx_settings()
+    now = partial(datetime.now, UTC)
     with closing(Lake.open(store, create=True)) as lake, sole_import(lake.root, bar.note) as journal:
-        run.into(lake, journal, files, datetime.now(UTC))
-        rated = None if book is None or estate is None else rate_pending(lake, book, estate, datetime.now(UTC))
-        if rated is not None:
-            tell_influx(lake, influx, rated.made)
+        if book is None or estate is None:
+            run.into(lake, journal, files, now())
+            return run.summary, None
+        with Alongside(lake, book, now) as alongside:
+            run.into(lake, journal, files, now, alongside.until)
+            already = alongside.finish()
+        rated = rate_pending(lake, book, estate, now(), already=already)
+        tell_influx(lake, influx, rated.made)
     return run.summary, rated

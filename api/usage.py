@@ -65,16 +65,25 @@ def roomy(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def rate_pending(
-    lake: Lake, book: Book, estate: Path, now: datetime, progress: Callable[[int, int], None] | None = None
+    lake: Lake,
+    book: Book,
+    estate: Path,
+    now: datetime,
+    progress: Callable[[int, int], None] | None = None,
+    already: Derived | None = None,
 ) -> Derived:
-    """Rate the days whose records are not in `usage` yet. Nobody else may import meanwhile."""
-    from analytics.usage.derive import derive, pending
+    """Rate the days whose records are not in `usage` yet; return what was made, with what was `already` just before.
 
+    Nobody else may import meanwhile.
+    """
+    from analytics.usage.derive import Derived, derive, waiting
+
+    before = already or Derived()
     with roomy(lake) as connection:
-        days = pending(lake, connection)
-        made = derive(lake, connection, book, days, now, progress)
-    _keep_elements(lake, book, days, estate)
-    return made
+        found = waiting(lake, connection)
+        made = derive(lake, connection, book, found.days, now, progress, found)
+    _keep_elements(lake, book, sorted(before.made.union(found.days)), estate)
+    return before + made
 
 
 def _keep_elements(lake: Lake, book: Book, days: Sequence[date], root: Path) -> None:

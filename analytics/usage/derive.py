@@ -6,7 +6,7 @@ and does not depend on how the records were split into files or in which order t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -85,8 +85,25 @@ Progress = Callable[[int, int], None]
 """Told how many days are done, of how many."""
 
 
-def pending(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[date]:
-    """Return the days whose records were not all seen when they were rated last."""
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Days that must be rated, and what tells which others are touched by that. Times are µs since the epoch."""
+
+    days: tuple[date, ...]
+    """UTC days whose records were not all seen when they were rated last, in order."""
+    imported: Mapping[date, int]
+    """When the newest file with records of a day was imported."""
+    rated: Mapping[date, int]
+    """When a day was rated last; days that never were are left out."""
+
+    def is_touched(self, day: date, by: date) -> bool:
+        """Whether the lines of a day may change by records of another one, and nothing else makes them anew."""
+        rated = self.rated.get(day)
+        return rated is not None and self.imported.get(day, 0) < rated <= self.imported.get(by, 0)
+
+
+def waiting(lake: Lake, connection: duckdb.DuckDBPyConnection) -> Waiting:
+    """Find the days that must be rated."""
     rows, reports, imports = (
         lake.view(connection, name, name=f"{name}_now") for name in ("cdr_rows", "phone_reports", "imports")
     )
@@ -99,14 +116,26 @@ def pending(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[date]:
                 SELECT DISTINCT unnest([day, day - 1]) AS day, file_key FROM {reports}
             ) SEMI JOIN (SELECT DISTINCT day FROM {rows}) USING (day)
         ),
-        read_in AS (SELECT file_key, max(imported) AS imported FROM {imports} GROUP BY file_key),
-        done AS (SELECT rated_day, max(rated) AS rated FROM {ratings} GROUP BY rated_day)
-        SELECT DISTINCT held.day FROM held LEFT JOIN read_in USING (file_key)
-        LEFT JOIN done ON done.rated_day = held.day
-        WHERE done.rated IS NULL OR read_in.imported IS NULL OR read_in.imported >= done.rated
-        ORDER BY held.day
+        read_in AS (SELECT file_key, epoch_us(max(imported)) AS imported FROM {imports} GROUP BY file_key),
+        done AS (SELECT rated_day, epoch_us(max(rated)) AS rated FROM {ratings} GROUP BY rated_day)
+        SELECT held.day, max(coalesce(read_in.imported, {_NOT_YET})), any_value(done.rated)
+        FROM held LEFT JOIN read_in USING (file_key) LEFT JOIN done ON done.rated_day = held.day
+        GROUP BY held.day ORDER BY held.day
     """).fetchall()
-    return [day for (day,) in found]
+    return Waiting(
+        tuple(day for day, imported, rated in found if rated is None or imported >= rated),
+        {day: imported for day, imported, _ in found},
+        {day: rated for day, _, rated in found if rated is not None},
+    )
+
+
+_NOT_YET = 2**63 - 1
+"""Later than any time: of files that `imports` does not name yet."""
+
+
+def pending(lake: Lake, connection: duckdb.DuckDBPyConnection) -> list[date]:
+    """Return the days whose records were not all seen when they were rated last."""
+    return list(waiting(lake, connection).days)
 
 
 def held_days(lake: Lake) -> dict[date, int]:
@@ -125,18 +154,26 @@ def derive(
     days: Sequence[date],
     now: datetime,
     progress: Progress | None = None,
+    known: Waiting | None = None,
 ) -> Derived:
-    """Make the usage of these days anew, and of all days that calls of theirs go on into or come from."""
+    """Make the usage of these days anew, and of all days that calls of theirs go on into or come from.
+
+    Of those others, with what is `known`, only the ones that no later run makes and that were not made since.
+    """
     held = held_days(lake)
     asked = set(days)
-    seen = {day + step for day in days for step in (-_DAY, 0 * _DAY, _DAY)} & held.keys()
+
+    def touched(pairs: Iterable[tuple[date, date]]) -> set[date]:
+        return {day for by, day in pairs if day in held and (known is None or known.is_touched(day, by))}
+
+    seen = (asked & held.keys()) | touched((day, day + step) for day in days for step in (-_DAY, _DAY))
     queue = chunks(sorted(seen), held)
     done = Derived()
     while queue:
         made, further = derive_chunk(lake, connection, book, queue.pop(0), asked, now)
         done += made
         # A call that was up for days has its lines on other days than those around it.
-        new = further & held.keys() - seen
+        new = touched(further) - seen
         seen |= new
         queue += chunks(sorted(new), held)
         if progress is not None:
@@ -165,8 +202,11 @@ def derive_chunk(
     days: Sequence[date],
     asked: Collection[date],
     now: datetime,
-) -> tuple[Derived, set[date]]:
-    """Make the usage of consecutive days and put it into the lake in one commit; return other days of their calls."""
+) -> tuple[Derived, set[tuple[date, date]]]:
+    """Make the usage of consecutive days and put it into the lake in one commit.
+
+    Return with it other days of calls of the asked days, each behind the asked one.
+    """
     window = prepare(lake, connection, book, days)
     batches = chain(rated_batches(connection, book, window.destinations, days), kept_batches(lake, connection, days))
     made = lake.append_batches("usage", batches, batch=None, replace=days).rows
@@ -178,16 +218,21 @@ def derive_chunk(
     return counts, further_days(connection, days, asked)
 
 
-def further_days(connection: duckdb.DuckDBPyConnection, days: Sequence[date], asked: Collection[date]) -> set[date]:
-    """Return the days outside the window's own on which calls of the asked days have records."""
+def further_days(
+    connection: duckdb.DuckDBPyConnection, days: Sequence[date], asked: Collection[date]
+) -> set[tuple[date, date]]:
+    """Return days outside the window's own on which calls of asked days have records, each behind the asked one."""
     listed = ", ".join(f"DATE '{day}'" for day in asked if days[0] - _DAY <= day <= days[-1] + _DAY)
     if not listed:
         return set()
     rows = connection.execute(f"""
-        WITH j AS (SELECT joined.call, r.day FROM joined JOIN (SELECT rowid AS rid, day FROM records) r USING (rid))
-        SELECT DISTINCT day FROM j WHERE call IN (SELECT call FROM j WHERE day IN ({listed}))
+        WITH j AS (
+            SELECT DISTINCT joined.call, r.day FROM joined JOIN (SELECT rowid AS rid, day FROM records) r USING (rid)
+        )
+        SELECT DISTINCT a.day, b.day FROM j a JOIN j b ON a.call = b.call
+        WHERE a.day IN ({listed}) AND a.day <> b.day AND b.day NOT BETWEEN DATE '{days[0]}' AND DATE '{days[-1]}'
     """).fetchall()
-    return {day for (day,) in rows}
+    return {(by, day) for by, day in rows}
 
 
 def kept_batches(lake: Lake, connection: duckdb.DuckDBPyConnection, days: Sequence[date]) -> Iterator[pa.RecordBatch]:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,11 +49,14 @@ if TYPE_CHECKING:
 
     from analytics.store.lake import Lake
 
-GROUP_OCTETS: Final = 2 << 30
-"""Octets of CUCM files whose rows go into the lake in one commit."""
+GROUP_OCTETS: Final = 512 << 20
+"""Octets of CUCM files whose rows go into the lake in one commit: about a million rows, which are then rated while the
+next are read."""
 ROW_GROUP_OCTETS: Final = 64 << 20
 """The same for formats whose rows are gathered in temporary tables first."""
 GROUP_FILES: Final = 20_000
+LONG_CALL: Final = timedelta(hours=6)
+"""Calls are seldom longer; a longer one means that its day is rated twice."""
 READERS: Final = {"asterisk": asterisk.stage, "freeswitch": freeswitch.stage, "avaya": avaya.stage}
 
 
@@ -158,14 +161,26 @@ class Import:
                     self.summary.already += 1
         return list(files.values())
 
-    def into(self, lake: Lake, journal: Journal, files: Sequence[CdrFile], now: datetime) -> None:
-        """Bring files into the lake that are not there, group by group."""
+    def into(
+        self,
+        lake: Lake,
+        journal: Journal,
+        files: Sequence[CdrFile],
+        now: datetime | Callable[[], datetime],
+        landed: Callable[[date], None] = lambda _: None,
+    ) -> None:
+        """Bring files into the lake that are not there, group by group.
+
+        `landed` is told, after each group but the last, up to which UTC day the records should all be there: it may
+        rate them. Then `now` must be a clock, for only what was rated after a file came has seen its records.
+        """
         known = imported_keys(lake, [file.file_key for file in files])
         self.in_lake.update(file.sha256 for file in files if file.file_key in known)
         journal.forget(journal.pending & known)
         wanted = self._unread(lake, journal, [file for file in files if file.file_key not in known])
         self.summary.already += len(self.in_lake)
-        for group in self._groups(wanted):
+        groups = list(self._groups(wanted))
+        for number, group in enumerate(groups, 1):
             keys = [file.file_key for file in group]
             half_done = present(lake, journal.pending.intersection(keys))
             journal.add(keys)
@@ -173,8 +188,11 @@ class Import:
             if staged is None:
                 journal.forget(set(keys).difference(*half_done.values()))
                 continue
-            self._acknowledge(lake, group, staged, now)
+            self._acknowledge(lake, group, staged, now() if callable(now) else now)
             journal.forget(keys)
+            whole = whole_until(group, [file for other in groups[number:] for file in other])
+            if whole is not None:
+                landed(whole)
         self._look_back(lake, wanted)
 
     def _unread(self, lake: Lake, journal: Journal, files: Sequence[CdrFile]) -> list[CdrFile]:
@@ -213,11 +231,14 @@ class Import:
         self._close()
 
     def _groups(self, files: Sequence[CdrFile]) -> Iterator[list[CdrFile]]:
-        """Files of one format and kind of record, in order of their time and name, bounded in octets and number."""
+        """Files of one format and kind of record, in order of their time and name, bounded in octets and number.
+
+        Reports come first: a day whose records are there is then whole.
+        """
         group: list[CdrFile] = []
         octets = 0
         first = datetime.min.replace(tzinfo=UTC)
-        for file in sorted(files, key=lambda one: (one.format, one.record, one.minute or first, one.name)):
+        for file in sorted(files, key=lambda one: (one.format, one.record == "cdr", one.minute or first, one.name)):
             most = self._settings.group_octets if file.format == cucm.FORMAT else ROW_GROUP_OCTETS
             is_other = bool(group) and (file.format, file.record) != (group[0].format, group[0].record)
             if group and (is_other or octets + file.size > most or len(group) >= self._settings.group_files):
@@ -335,6 +356,18 @@ class Import:
     def _advance(self, octets: int) -> None:
         self.progress.position += octets
         self._report(self.progress)
+
+
+def whole_until(group: Iterable[CdrFile], left: Iterable[CdrFile]) -> date | None:
+    """Last UTC day of which the files that are left should hold no record; None where none are left, or no name tells.
+
+    A record is written when its call ends, into the file that is closed next.
+    """
+    closed, to_come = [file.minute for file in group], [file.minute for file in left]
+    if not to_come or None in closed or None in to_come:
+        return None
+    written = min(max(minute for minute in closed if minute), min(minute for minute in to_come if minute))
+    return (written.astimezone(UTC) - LONG_CALL).date() - timedelta(days=1)
 
 
 def _detect(settings: ImportSettings, head: bytes, name: str) -> Layout | None:
