@@ -430,6 +430,27 @@ def _cannot_bind(transport: str, host: str, port: int) -> str | None:
     return None
 
 
+def folders(settings: Settings) -> Iterator[Found]:
+    """The folders of call records that are watched: there, readable, and writable where files are put away."""
+    if not settings.wants("cdr"):
+        yield Found("folders", "ok", "No folder of call records is watched.")
+    for folder in settings.cdr.folders:
+        wanted = [(folder.path, os.R_OK | os.X_OK, "cannot be read")]
+        if folder.after != "keep":
+            wanted.append((folder.path, os.W_OK, "cannot be written to, and files in it are to be put away"))
+        if folder.move_to is not None and folder.move_to.exists():
+            wanted.append((folder.move_to, os.W_OK, "cannot be written to, and files are moved there"))
+        if not folder.path.is_dir():
+            yield Found("folders", "problem", f"{folder.path} is no folder.", "See cdr.folders.")
+        elif why := [f"{path} {reason}." for path, mode, reason in wanted if not os.access(path, mode)]:
+            yield Found("folders", "problem", why[0], "Let the user that collects into it.")
+        else:
+            yield Found("folders", "ok", f"{folder.path} can be read, and {_AFTER[folder.after]}.")
+
+
+_AFTER: Final = {"keep": "files stay in it", "move": "files are moved from it", "delete": "files are deleted from it"}
+
+
 def processes(settings: Settings) -> Iterator[Found]:
     """What processes of the store last said of themselves."""
     import time
@@ -497,6 +518,7 @@ PROBES: Final[Mapping[str, Probe]] = {
     "broker": broker,
     "clock": clock,
     "estate": estate,
+    "folders": folders,
     "ports": ports,
     "processes": processes,
 }
