@@ -10,7 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from analytics.questions.sites import SiteNow, sites_now
+from analytics.questions.pairs import site_pairs
+from analytics.questions.sites import MINUTE, WINDOW, SiteNow, sites_now
+from analytics.questions.trouble import TROUBLE, only_with, troubled_since
 from analytics.sites import Estate
 from analytics.store.lake import Lake
 from analytics.store.schema import SITE_MINUTES
@@ -31,7 +33,9 @@ class LiveNow(NamedTuple):
     live: Mapping[str, Mapping[str, Any]]
     """What each collector wrote last, by its name; without those that fell silent."""
     since: Mapping[str, datetime] = MappingProxyType({})
-    """Since when a site that needs attention is so."""
+    """Since when a site that needs attention is so; without those that are so for longer than is looked back."""
+    only: Mapping[str, str] = MappingProxyType({})
+    """Other site that a site's trouble is with alone."""
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class Look:
     estate: Callable[[], Estate]
     _sites: tuple[SiteNow, ...] = ()
     _of: tuple[int, int | None] = field(default=(0, None))
+    _since: Mapping[str, datetime] = field(default_factory=dict)
+    _only: Mapping[str, str] = field(default_factory=dict)
 
     def __call__(self, now: int) -> LiveNow:
         """Return what is so at `now` [ns since 1970]."""
@@ -52,7 +58,17 @@ class Look:
             moment = datetime.fromtimestamp(now / 1e9, UTC)
             self._sites = sites_now(self.lake, self.series, self.estate(), moment)
             self._of = (now, version)
-        return LiveNow(self._sites, live_files(self.lake.root / FOLDER, now))
+            self._trouble(moment)
+        return LiveNow(self._sites, live_files(self.lake.root / FOLDER, now), self._since, self._only)
+
+    def _trouble(self, now: datetime) -> None:
+        sites = [one.site for one in self._sites if one.state in TROUBLE]
+        found = troubled_since(self.series, sites, now)
+        self._since = {one.site: one.at for one in found if one.whole}
+        pairs = site_pairs(self.lake, now - WINDOW, now + MINUTE) if sites else ()
+        names = {one.site: one.name or one.site for one in self._sites}
+        only = {site: only_with(site, pairs) for site in sites}
+        self._only = {site: names.get(other, other) for site, other in only.items() if other is not None}
 
 
 def live_files(folder: Path, now: int) -> dict[str, Mapping[str, Any]]:
