@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -16,6 +15,7 @@ from analytics.alerts.facts import NS, Kind, Matcher, Rule, Sample
 from analytics.alerts.sampling import Span
 from analytics.health import ProcessHealth, read_health
 from analytics.questions import watching
+from analytics.store.schema import USAGE
 from analytics.store.settings import StoreError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Sampler:
         self._readings: deque[tuple[int, Mapping[str, ProcessHealth]]] = deque()
         self._covers: Mapping[str, frozenset[str]] = {}
         self._covers_at: int | None = None
+        self._cost_of: tuple[tuple[date, int | None], watching.DayCost] | None = None
         self._newest: dict[tuple[float, int], tuple[int, watching.HeardNow]] = {}
         self._asked: dict[tuple[str, int, int], object] = {}
 
@@ -163,13 +164,12 @@ class Sampler:
         after = day + timedelta(days=1)
         end = datetime(after.year, after.month, after.day, tzinfo=local)
         span = Span(round(begin.timestamp()) * NS, round(end.timestamp()) * NS)
-        yield from sampling.cost(watching.day_cost(self._lake, estate, day), span)
+        # A day changes only when lines of usage come.
+        key = (day, self._lake.version(USAGE.name))
+        if self._cost_of is None or self._cost_of[0] != key:
+            self._cost_of = key, watching.day_cost(self._lake, estate, day)
+        yield from sampling.cost(self._cost_of[1], span)
 
 
 def _moment(at: int) -> datetime:
     return datetime.fromtimestamp(at // NS, UTC) + timedelta(microseconds=at % NS // 1_000)
-
-
-def clock() -> int:
-    """Return the time now [ns since 1970]."""
-    return time.time_ns()

@@ -109,6 +109,8 @@ def rule_cells(rule: Rule) -> tuple[str, ...]:
 def length(seconds: float) -> str:
     """Return a length of time in its largest whole unit."""
     for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds == size == 86_400:
+            return "1 day"
         if seconds >= size and not seconds % size:
             return f"{number(seconds / size)} {unit}"
     return f"{number(seconds)} s"
