@@ -36,6 +36,8 @@ class ReceivedCalls(CallAssembler):
         self._heard: OrderedDict[str, int] = OrderedDict()
         """When each Call-ID was last heard of [ns], the longest silent first."""
         self._pushed_out: deque[Call] = deque()
+        self._gone: set[str] = set()
+        """Call-IDs of calls that were forgotten, and what they announced not yet."""
         self._looked = 0
         self.told = 0
         """Calls told."""
@@ -99,6 +101,8 @@ class ReceivedCalls(CallAssembler):
         if now - self._looked < LOOK:
             return
         self._looked = now
+        self.book.forget_calls(self._gone)
+        self._gone.clear()
         silent = [
             (call_id, now - at) for call_id, at in takewhile(lambda item: now - item[1] >= LOOK, self._heard.items())
         ]
@@ -134,6 +138,9 @@ class ReceivedCalls(CallAssembler):
             self._later.pop(leg.call_id, None)
             self._heard.pop(leg.call_id, None)
             leg.close_media(leg.last)
+            if leg.negotiation is not None:
+                leg.negotiation.end(leg.last)
+            self._gone.add(leg.call_id)
         self._groups.forget(key, leg.joins)
 
     def _follow_end(self, leg: LegRecord) -> None:

@@ -63,6 +63,23 @@ def test_nothing_is_kept_of_a_call_once_copies_of_its_messages_are_over() -> Non
     assert not calls._heard
 
 
+def test_what_calls_announced_is_forgotten_with_them_and_what_goes_on_is_not() -> None:
+    calls = ReceivedCalls()
+    scenario(calls, "goes on").answered()
+    for number in range(50):
+        one = scenario(calls, f"call-{number}", ahead=7_200 if number % 2 else -7_200)
+        one.answered()
+        one.hang_up(10)
+    announced = len(calls.book)
+    assert announced > 100
+    calls.harvest(at(20))
+    assert len(calls.book) == announced, "RTCP may still come"
+    for later in (60, 95):
+        calls.harvest(at(later))
+    assert len(calls.book) == 2, "those of the call that goes on"
+    assert calls.book.forgotten == 0
+
+
 def test_a_late_copy_of_a_told_call_is_no_call() -> None:
     calls = ReceivedCalls()
     one = scenario(calls)

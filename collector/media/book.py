@@ -7,7 +7,7 @@ time in which it held, and a stream is matched by endpoint and time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from collector.facts import CodecFormat, Endpoint, NegotiatedMedia, Span
@@ -71,6 +71,10 @@ class MediaBook:
         self.before_lookup: Callable[[], None] | None = None
         """Called before the book is read: brings in what was put off until somebody asks."""
 
+    def __len__(self) -> int:
+        """Announcements that are kept."""
+        return len(self._order)
+
     def announce(self, media: NegotiatedMedia, call_id: str) -> None:
         """Record that a side of a call wants to receive at an endpoint; an address of zeros (hold) is no endpoint."""
         if media.endpoint.port == 0 or media.endpoint.ip in _UNSPECIFIED:
@@ -121,6 +125,18 @@ class MediaBook:
                 del opened[position]
                 break
         return ended
+
+    def forget_calls(self, call_ids: Collection[str]) -> None:
+        """Forget what these calls announced, but for what still holds: a later call may have the same Call-ID."""
+        over = [entry for entry in self._order if entry.until is not None and entry.call_id in call_ids]
+        if over:
+            gone = set(map(id, over))
+            self._order = deque(entry for entry in self._order if id(entry) not in gone)
+            for entry in over:
+                self._forget(entry)
+            self.forgotten -= len(over)
+        for call_id in call_ids:
+            self._spans.pop(call_id, None)
 
     def end(self, call_id: str, at: int) -> None:
         """The call ended: nothing it announced holds any longer."""
