@@ -10,32 +10,16 @@ import os
 import sys
 from contextlib import suppress
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from api import __version__
-from api.alerts.commands import app as alerts
-from api.alerts.webhook_commands import app as webhook
-from api.cdr import app as cdr
-from api.collect import collect
-from api.demo import demo
-from api.doctor import doctor
-from api.estate import app as estate
-from api.health import health
-from api.influx import app as influx
-from api.mos import mos
 from api.progress import say
-from api.report.command import report as report_command
-from api.serve import serve, token_app, user_app
-from api.settings_command import app as settings_app
 from api.settings_command import defaults_of
 from api.settings_error import SettingsError
-from api.store import app as store_app
-from api.tariff import app as tariff
-from api.usage import rerate
-from api.work import agents, work
 
 PARTLY_READ = 1
 """Exit status: a report was made, but the input ended before its end."""
@@ -144,26 +128,48 @@ def replay(
         return UNUSABLE
 
 
-app.command()(mos)
-app.command()(collect)
-app.command()(demo)
-app.command()(doctor)
-app.command()(health)
-app.command()(rerate)
-app.command()(work)
-app.command()(agents)
-app.command()(serve)
-app.command("report")(report_command)
-app.add_typer(alerts, name="alerts")
-app.add_typer(cdr, name="cdr")
-app.add_typer(estate, name="estate")
-app.add_typer(influx, name="influx")
-app.add_typer(settings_app, name="settings")
-app.add_typer(store_app, name="store")
-app.add_typer(tariff, name="tariff")
-app.add_typer(webhook, name="webhook")
-app.add_typer(token_app, name="token")
-app.add_typer(user_app, name="user")
+@cache
+def with_all_commands() -> typer.Typer:
+    """The application with every command: only `replay` starts without them, for their modules take their time."""
+    from api.alerts.commands import app as alerts
+    from api.alerts.webhook_commands import app as webhook
+    from api.cdr import app as cdr
+    from api.collect import collect
+    from api.demo import demo
+    from api.doctor import doctor
+    from api.estate import app as estate
+    from api.health import health
+    from api.influx import app as influx
+    from api.mos import mos
+    from api.report.command import report as report_command
+    from api.serve import serve, token_app, user_app
+    from api.settings_command import app as settings_app
+    from api.store import app as store_app
+    from api.tariff import app as tariff
+    from api.usage import rerate
+    from api.work import agents, work
+
+    app.command()(mos)
+    app.command()(collect)
+    app.command()(demo)
+    app.command()(doctor)
+    app.command()(health)
+    app.command()(rerate)
+    app.command()(work)
+    app.command()(agents)
+    app.command()(serve)
+    app.command("report")(report_command)
+    app.add_typer(alerts, name="alerts")
+    app.add_typer(cdr, name="cdr")
+    app.add_typer(estate, name="estate")
+    app.add_typer(influx, name="influx")
+    app.add_typer(settings_app, name="settings")
+    app.add_typer(store_app, name="store")
+    app.add_typer(tariff, name="tariff")
+    app.add_typer(webhook, name="webhook")
+    app.add_typer(token_app, name="token")
+    app.add_typer(user_app, name="user")
+    return app
 
 
 def complain(sentence: str) -> None:
@@ -176,7 +182,7 @@ def invoke(arguments: list[str]) -> int:
 
     By hand, for the application itself would end with status 1 where a reader is gone.
     """
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(app if arguments[:1] == ["replay"] else with_all_commands())
     chosen = getattr(command, "commands", {}).get(arguments[0]) if arguments else None
     defaults = defaults_of(arguments[0], chosen) if chosen is not None else {}
     try:
