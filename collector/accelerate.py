@@ -18,7 +18,7 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from importlib.util import find_spec
@@ -147,18 +147,18 @@ class CompiledKernel:
         self._words = np.zeros(at, np.int64)
         self._words[:2] = self._result.ctypes.data, self._result.ctypes.data + 8
         self._address = self._words.ctypes.data
-        data, symbol = self._object(arguments)
-        self._engine = _engine(data, _gate(symbol, at))
+        self._engine = _engine(self._objects(arguments, at))
         self._call = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p)(self._engine.get_function_address("gate"))
 
-    def _object(self, arguments: tuple[Any, ...]) -> tuple[bytes, str]:
+    def _objects(self, arguments: tuple[Any, ...], words: int) -> tuple[bytes, bytes]:
         path = kernel_cache() / f"{self.__name__}.o"
         kept = _kept(path)
         if kept is None:
             with _alone(path):
                 kept = _kept(path)  # by another process, while this one waited
                 if kept is None:
-                    kept = _compile(self.function, arguments)
+                    data, symbol = _compile(self.function, arguments)
+                    kept = data, _assembled(_gate(symbol, words))
                     _keep(path, *kept)
         return kept
 
@@ -208,15 +208,31 @@ def _parts(argument: Any) -> tuple[int, ...]:
     return (int(argument),)
 
 
-def _engine(data: bytes, gate: str) -> Any:
-    """Load an object and the gate to it; their machine code lives as long as the engine."""
+def _machine() -> Any:
+    """The processor as LLVM knows it."""
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(gate), machine)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    return llvm.Target.from_default_triple().create_target_machine(jit=True)
+
+
+def _assembled(code: str) -> bytes:
+    """Object code of LLVM code."""
+    import llvmlite.binding as llvm
+
+    machine = _machine()
+    return bytes(machine.emit_object(llvm.parse_assembly(code)))
+
+
+def _engine(objects: Iterable[bytes]) -> Any:
+    """Load objects that need one another; their machine code lives as long as the engine."""
+    import llvmlite.binding as llvm
+
+    machine = _machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    for data in objects:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
     engine.finalize_object()
     return engine
 
@@ -266,23 +282,25 @@ def _with_compiled_parts(function: FunctionType, made: dict[FunctionType, Any]) 
     return FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
 
 
-def _kept(path: Path) -> tuple[bytes, str] | None:
-    """Object code and symbol that an earlier process kept; None when there is none or it is damaged."""
+def _kept(path: Path) -> tuple[bytes, bytes] | None:
+    """Objects of a kernel and of its gate that an earlier process kept; None where they are absent or damaged."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    digest, symbol, data = content[:32], *content[32:].partition(b"\n")[::2]
-    return (data, symbol.decode("ascii", "replace")) if hashlib.sha256(symbol + data).digest() == digest else None
+    digest, size, objects = content[:32], int.from_bytes(content[32:40], "little"), content[40:]
+    if hashlib.sha256(content[32:]).digest() != digest:
+        return None
+    return objects[:size], objects[size:]
 
 
-def _keep(path: Path, data: bytes, symbol: str) -> None:
+def _keep(path: Path, data: bytes, gate: bytes) -> None:
     """Write a file whole or not at all; a folder that cannot be written costs the next process a compilation."""
-    name = symbol.encode("ascii")
+    content = len(data).to_bytes(8, "little") + data + gate
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(name + data).digest() + name + b"\n" + data)
+            file.write(hashlib.sha256(content).digest() + content)
         Path(file.name).replace(path)
     except OSError:
         return
