@@ -20,7 +20,7 @@ from api.web.app import build
 from api.web.hub import LiveHub
 from api.web.looking import Look
 from api.web.rights import Role
-from api.web.serving import hold_calls, make_context
+from api.web.serving import calls_held, make_context
 from api.web.settings import ServeSettings
 from benchmarks.api_store import NOW
 
@@ -43,7 +43,7 @@ def main() -> None:
     name = f"benchmark-{datetime.now(UTC):%Y%m%d%H%M%S%f}"
     sys.stdout.write(context.accounts.add_token(name, Role.ADMIN, clock(), numbers=True)[1] + "\n")
     sys.stdout.flush()
-    app = build(context, dashboards=False, beside=[partial(hold_calls, lake)])
+    app = build(context, dashboards=False, beside=[partial(calls_held, lake)])
     uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, limit_concurrency=2_000)).run()
 
 

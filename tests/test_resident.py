@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics.questions.asking import key_number, key_text
-from analytics.questions.calls import Order, Search, search_calls
+from analytics.questions.calls import Order, Search, hold_calls, search_calls
 from analytics.questions.one_call import one_call
 from analytics.questions.words import parse_words
 from analytics.store.arrow_rows import arrow_table
@@ -43,21 +43,21 @@ def test_nothing_is_held_until_somebody_asks_for_it(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     put(lake, "calls", call(1))
     assert lake.held("calls") is None
-    lake.hold("calls")
+    hold_calls(lake)
     assert lake.held("calls") is not None
 
 
 def test_settings_may_hold_nothing(tmp_path: Path) -> None:
     lake = open_lake(tmp_path, 0)
     put(lake, "calls", call(1))
-    lake.hold("calls")
+    hold_calls(lake)
     assert lake.held("calls") is None
     assert keys(lake) == [1]
 
 
 def test_call_that_is_appended_later_is_found(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
-    lake.hold("calls")
+    hold_calls(lake)
     assert keys(lake) == []
     put(lake, "calls", call(1))
     assert keys(lake) == [1]
@@ -70,7 +70,7 @@ def test_days_beyond_what_is_held_are_read_from_files(tmp_path: Path) -> None:
     lake = open_lake(tmp_path, 4)
     for day in range(6):
         put(lake, "calls", call(10 * day, -day * DAY), call(10 * day + 1, -day * DAY + 60, mos=5 - day))
-    lake.hold("calls")
+    hold_calls(lake)
     held = lake.held("calls")
     assert held is not None
     assert held.since == (NOON - timedelta(days=1)).replace(hour=0)
@@ -85,7 +85,7 @@ def test_compaction_changes_nothing_that_is_found(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     for number in range(5):
         put(lake, "calls", call(number, 60 * number))
-    lake.hold("calls")
+    hold_calls(lake)
     assert keys(lake) == [4, 3, 2, 1, 0]
     merge(lake, CALLS)
     assert keys(lake) == [4, 3, 2, 1, 0]
@@ -97,7 +97,7 @@ def test_words_of_streams_are_asked_of_calls_in_memory(tmp_path: Path) -> None:
     lake = open_lake(tmp_path)
     put(lake, "calls", call(1), call(2, 60), call(3, -3 * DAY))
     put(lake, "streams", stream(11, 1, codec="G729"), stream(31, 3, -3 * DAY, codec="G729"))
-    lake.hold("calls")
+    hold_calls(lake)
     assert keys(lake, "codec:g729") == [1, 3]
 
 
@@ -123,7 +123,7 @@ def test_memory_and_files_answer_alike(
             number += count
             gone = [(NOON - timedelta(days=day)).date()] if what == "replace" else None
             lake.append_batches("calls", arrow_table(CALLS, rows).to_batches(), batch=f"b{number}", replace=gone)
-        lake.hold("calls")
+        hold_calls(lake)
         for order in Order:
             assert keys(lake, "status:200", order, 3) == keys(files, "status:200", order)
     lake.close()

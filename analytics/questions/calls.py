@@ -36,8 +36,6 @@ LONGEST: Final = timedelta(hours=12)
 """How long after its first message streams of a call are looked for."""
 SLACK: Final = timedelta(minutes=1)
 """How long before it: media may come first."""
-STREAMS_OF_CALLS: Final = 2
-"""Streams held for each call held: one each way."""
 FIRST_WINDOW: Final = timedelta(days=1)
 
 
@@ -192,9 +190,7 @@ def found_rows(
         Order.WORST: f"mos, {key}, source",
     }[search.order]
     whole = all(answers(word, table) for word in search.words)
-    # Of streams only what lists of calls show is held.
-    held_calls = lake.held(table) if table == CALLS.name else None
-    for since, until, held in _pieces(search, after, held_calls, whole=whole):
+    for since, until, held in _pieces(search, after, lake.held(table), whole=whole):
         wanted, parameters = meeting(lake, connection, table, search, since, until)
         beyond, values = _beyond(search.order, key, after)
         ending = f"WHERE {wanted} AND {beyond} ORDER BY {order} LIMIT {limit - len(found)}"
@@ -297,18 +293,9 @@ def call_of(row: Sequence[Any]) -> CallRow:
 
 
 def hold_calls(lake: Lake) -> None:
-    """Hold the newest calls in memory, and of their streams what the list of calls shows; takes a while."""
-    rows = lake.settings.held_rows
-    if rows > 0:
-        lake.hold(CALLS.name, rows)
-        lake.hold(
-            STREAMS.name, STREAMS_OF_CALLS * rows, ("call_key", "source", "codec", "expected", "lost", "jitter_ms")
-        )
-
-
-def heard_since(page: Sequence[CallRow]) -> datetime:
-    """Return from when on streams of some calls may be."""
-    return min(row.start for row in page) - SLACK
+    """Hold the newest calls in memory, as many as the settings say; takes a while."""
+    if lake.settings.held_rows > 0:
+        lake.hold(CALLS.name, lake.settings.held_rows)
 
 
 def _with_streams(lake: Lake, connection: duckdb.DuckDBPyConnection, page: list[CallRow]) -> list[CallRow]:
@@ -318,11 +305,7 @@ def _with_streams(lake: Lake, connection: duckdb.DuckDBPyConnection, page: list[
         return page
     days = sorted({at.date() for row in heard for at in (row.start - SLACK, row.start, row.end or row.start)})
     keys = [key_number(row.key) for row in heard]
-    held = lake.held(STREAMS.name)
-    if held is not None and held.since <= heard_since(page):
-        streams = f"SELECT * FROM {held.table}"  # noqa: S608
-    else:
-        streams = lake.query(connection, STREAMS.name, only={"day": days})
+    streams = lake.query(connection, STREAMS.name, only={"day": days})
     rows = connection.execute(
         "SELECT call_key, source, list_sort(list_distinct(list(codec))), max(100.0 * lost / nullif(expected, 0)), "  # noqa: S608
         f"max(jitter_ms) FROM ({streams}) WHERE call_key IN ({', '.join(map(str, keys))}) GROUP BY call_key, source",

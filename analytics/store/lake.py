@@ -450,10 +450,12 @@ class Lake:
         finally:
             connection.close()
 
-    def hold(self, table: str) -> None:
-        """Hold the newest rows of a table in memory from now on, as many as the settings say; that takes a while."""
-        with self._lock:
-            resident = self._residents.setdefault(table, Resident(self, _table(table), self.settings.held_rows))
+    def hold(self, table: str, rows: int) -> None:
+        """Hold the newest rows of a table in memory from now on; the first time takes a while."""
+        with self.reading() as connection, self._lock:
+            resident = self._residents.setdefault(table, Resident(self, _table(table), rows))
+            memory = self.settings.memory_mb + sum(one.megabytes for one in self._residents.values())
+            connection.execute(f"SET memory_limit = '{memory}MB'")
         resident.held()
 
     def held(self, table: str) -> Held | None:

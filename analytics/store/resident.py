@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from analytics.store.lake import Lake
     from analytics.store.schema import Table
 
-ROW_OCTETS: Final = 256
-"""About what a row of `calls` takes."""
+COLUMN_OCTETS: Final = 14
+"""About what a column of a row takes, texts and numbers together."""
 EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 Files = dict[date, dict[str, "DataFile"]]
 
@@ -49,6 +49,11 @@ class Resident:
         self._rows = 0
         self._gone = 0
         self._held: Held | None = None
+
+    @property
+    def megabytes(self) -> int:
+        """About what it takes at most."""
+        return self._most * len(self._table.columns) * COLUMN_OCTETS // 1_000_000
 
     def held(self) -> Held | None:
         """Return what is held, brought to the newest version of the table; None where nothing is."""
@@ -107,8 +112,6 @@ class Resident:
     def _renew(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Begin with an empty table; the one before stays for those who read it, the one before that goes."""
         self._generation += 1
-        memory = self._lake.settings.memory_mb + self._most * ROW_OCTETS // 1_000_000
-        connection.execute(f"SET memory_limit = '{memory}MB'")
         old = f"held_{self._table.name}_{self._generation - 2}"
         connection.execute(f"DROP TABLE IF EXISTS {old}")
         columns = ", ".join(f"{identifier(one.name)} {one.kind.value}" for one in self._table.columns)

@@ -12,9 +12,9 @@ from functools import partial
 
 import uvicorn
 
+from analytics.questions.calls import hold_calls
 from analytics.sites import Estate, EstateSettings
 from analytics.store.lake import Lake
-from analytics.store.schema import CALLS
 from analytics.store.series import LakeSeries, SiteSeries
 from analytics.store.settings import StoreError
 from api.alerts.addresses import networks
@@ -52,7 +52,7 @@ def serve_until_stopped(settings: Settings) -> None:
                     context,
                     beside=[
                         partial(kept_running, partial(run_alerts, lake, context.estate, settings, time.time_ns)),
-                        partial(hold_calls, lake),
+                        partial(calls_held, lake),
                     ],
                 ),
                 host=host,
@@ -70,10 +70,10 @@ def serve_until_stopped(settings: Settings) -> None:
             uvicorn.Server(config).run()
 
 
-async def hold_calls(lake: Lake) -> None:
+async def calls_held(lake: Lake) -> None:
     """Read the newest calls into memory, where searches find them; until then, and without, they read files."""
     try:
-        await asyncio.to_thread(lake.hold, CALLS.name)
+        await asyncio.to_thread(hold_calls, lake)
     except StoreError as error:
         event("serve", "calls_not_held", logging.WARNING, reason=str(error))
 

@@ -44,7 +44,7 @@ Words = Annotated[
 Limit = Annotated[
     int | None,
     Query(
-        ge=1, le=MOST_EXPORTED, description="Rows: 100 if not given and 1,000 at most as JSON; of CSV and NDJSON all."
+        ge=1, le=MOST_EXPORTED, description="Rows: 50 if not given and 1,000 at most as JSON; of CSV and NDJSON all."
     ),
 ]
 
@@ -112,7 +112,7 @@ def calls(
         names = columns(CallRow)
         rows = rows_of(_all(here, request, caller, search, limit or MOST_EXPORTED, cursor), names, flat)
         return streamed(as_, names, rows, "calls")
-    found = search_calls(here.lake, search, min(limit or 100, 1_000), cursor)
+    found = search_calls(here.lake, search, min(limit or 50, 1_000), cursor)
     more = None if found.cursor is None else link(request, found.since, found.until, cursor=found.cursor)
     itself = link(request, found.since, found.until, cursor=None)
     page = tuple(masked(request, caller, row) for row in found.rows)

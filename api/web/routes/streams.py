@@ -77,7 +77,7 @@ def streams(
     if as_ is not Form.JSON:
         names = columns(StreamRow)
         return streamed(as_, names, rows_of(_all(here, search, limit or MOST_EXPORTED, cursor), names, flat), "streams")
-    found = search_streams(here.lake, search, min(limit or 100, 1_000), cursor)
+    found = search_streams(here.lake, search, min(limit or 50, 1_000), cursor)
     more = None if found.cursor is None else link(request, found.since, found.until, cursor=found.cursor)
     itself = link(request, found.since, found.until, cursor=None)
     return answered(Streams(found.since, found.until, itself, more, found.cursor, found.rows))
