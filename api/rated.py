@@ -9,7 +9,7 @@ from heapq import nsmallest
 from typing import NamedTuple, overload
 
 from analytics.quality.rating import NetworkDelay, StreamScorer, as_command, network_delay, rate_stream
-from collector.call_list import CallList
+from collector.call_list import CallList, Outline
 from collector.facts import Call, CallState, FarEnd, Replay, Stream
 from collector.media.stream_list import StreamList, StreamSketch, sketch_of
 
@@ -106,9 +106,10 @@ def stream_order(
     return mos is None, mos or 0.0, -(loss_percent or 0.0), -(jitter_ms or 0.0)
 
 
-def call_order(call: Call, mos: float | None, has_findings: bool) -> tuple[bool, float, bool, int]:
+def call_order(call: Call | Outline, mos: float | None, has_findings: bool) -> tuple[bool, float, bool, int]:
     """Order of calls: failed ones, then those that sound worst, then those with findings, then by time."""
-    return call.state is not CallState.FAILED, 5.0 if mos is None else mos, not has_findings, call.start
+    failed = call.failed if isinstance(call, Outline) else call.state is CallState.FAILED
+    return not failed, 5.0 if mos is None else mos, not has_findings, call.start
 
 
 class RatedCalls(Sequence[RatedCall]):
@@ -166,18 +167,21 @@ class RatedCalls(Sequence[RatedCall]):
 
     def first(self, most: int) -> tuple[RatedCall, ...]:
         """Enough of them to hold the `most` that come first in any order by failure, MOS and findings, then time."""
-        if isinstance(self._calls, CallList):
+        if isinstance(self._calls, CallList) and self._streams is None:
             return tuple(self[place] for place in self._calls.places_of_first(most))
-        ranks = list(map(self._rank, self._calls))
+        calls = self._calls.outlines() if isinstance(self._calls, CallList) else self._calls
+        ranks = list(map(self._rank, calls))
         return tuple(self[place] for place in sorted(nsmallest(most, range(len(ranks)), key=ranks.__getitem__)))
 
-    def _rank(self, call: Call) -> tuple[bool, float, bool, int]:
-        places = [place for call_id in _call_ids(call) for place in self._by_call_id.get(call_id, ())]
+    def _rank(self, call: Call | Outline) -> tuple[bool, float, bool, int]:
+        call_ids = [call.call_id] if isinstance(call, Outline) else _call_ids(call)
+        found = isinstance(call, Call) and has_findings(call)  # of plain calls nothing is found
+        places = [place for call_id in call_ids for place in self._by_call_id.get(call_id, ())]
         if self._streams is None or not places:
-            return call_order(call, None, has_findings(call))
+            return call_order(call, None, found)
         sketches, scores = self._streams.sketches, self._streams.scores
         primary = [scores[place] for place in places if sketches[place].role == "primary"]
-        found = has_findings(call) or any(sketches[place].findings for place in places)
+        found = found or any(sketches[place].findings for place in places)
         return call_order(call, min((mos for mos in primary if mos is not None), default=None), found)
 
 
@@ -246,7 +250,7 @@ def survey(replay: Replay) -> Rated:
     calls, streams = replay.calls, replay.streams
     if isinstance(calls, CallList) and not streams:
         return Rated(replay, (), RatedCalls(calls))
-    if isinstance(calls, CallList) or not isinstance(streams, StreamList):
+    if not isinstance(streams, StreamList):
         return rate_replay(replay)
     seen = Counter(leg_call_ids(calls))
     if any(sketch.call_id is not None and seen[sketch.call_id] > 1 for sketch in streams.sketches):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ Integers = NDArray[np.int64]
 
 AT_ONCE = 256
 """Calls that are made together when all are wanted."""
+
+
+class Outline(NamedTuple):
+    """What orders need of a plain call."""
+
+    call_id: str
+    failed: bool
+    start: int
 
 
 class CallList(Sequence[Call]):
@@ -113,6 +121,21 @@ class CallList(Sequence[Call]):
     def made(self) -> Sequence[Call]:
         """The calls that are not plain: only of these anything was found."""
         return self._made
+
+    def replace_made(self, made: Sequence[Call]) -> None:
+        """Put others in place of the calls that are not plain, one for one and with the same beginnings."""
+        self._made = made
+
+    def outlines(self) -> Iterator[Outline | Call]:
+        """All in order: plain ones as what orders need of them, the others themselves."""
+        plain = len(self._call_ids)
+        failed = (self._outcomes.state == CALL_STATES.index(CallState.FAILED)).tolist()
+        starts = self._outcomes.start.tolist()
+        for number in self._order.tolist():
+            if number < plain:
+                yield Outline(self._call_ids[number], failed[number], starts[number])
+            else:
+                yield self._made[number - plain]
 
     def states(self) -> Counter[CallState]:
         """Calls by state."""

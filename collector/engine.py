@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from collector.call_list import CallList
 from collector.calls import CallLimits
 from collector.capture import columns as c
 from collector.capture.container import Interface
@@ -333,8 +334,12 @@ class Engine:
         streams, intervals = self._streams()
         sketches = streams.sketches if isinstance(streams, StreamList) else streams
         self._signalling.join_by_media(shared_calls(made_streams(streams)))
+        self._signalling.note_heard(sketches)
         calls, sip = self._signalling.finish(self._last if self._packets else 0)
-        calls = on_calls(calls, sketches)
+        if isinstance(calls, CallList):
+            calls.replace_made(on_calls(calls.made(), sketches))
+        else:
+            calls = on_calls(calls, sketches)
         if self._packets and not self._has_times:
             streams = tuple(untimed_stream(stream) for stream in streams)
             calls = tuple(untimed_call(call) for call in calls)

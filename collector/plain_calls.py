@@ -62,6 +62,21 @@ class Entry(NamedTuple):
     """When the latest leg of the capture had begun by then [ns]."""
 
 
+class Mention(NamedTuple):
+    """A message of a plain call that bears on media, heard for the first time."""
+
+    row: int
+    method: int
+    """As in `plain_calls_numba_fns`: of responses the method that they answer."""
+    status: int
+    """0 for a request."""
+    at: int
+    hop: tuple[str, str]
+    tagged: bool
+    """Whether To has a tag: a plain call has but one."""
+    body: bytes
+
+
 class PlainCalls:
     """The calls that the kernel follows, each with at most `media_limit` lines of media."""
 
@@ -148,10 +163,15 @@ class PlainCalls:
         missing: Integers = rows[(calls[:, k.ANSWERED] > 0) & (calls[:, k.ACKNOWLEDGED] == 0)]
         return missing
 
-    def call_ids(self, rows: Integers) -> list[str]:
+    def call_ids(self, rows: Integers | Sequence[int]) -> list[str]:
         """Call-IDs of rows."""
         octets: NDArray[np.bytes_] = self._ids[rows].astype(">i8").view(f"S{_ID_OCTETS}")
         return [call_id.decode() for call_id in octets[:, 0].tolist()]
+
+    def answers(self, rows: Integers) -> list[int]:
+        """When calls were answered [ns], 0 where they were not."""
+        answered: list[int] = self._calls[rows, k.ANSWERED].tolist()
+        return answered
 
     def starts(self, rows: Integers) -> Integers:
         """When calls began [ns]."""
@@ -207,6 +227,28 @@ class PlainCalls:
             for message, entry in zip(messages, entries.tolist(), strict=True)
             if not isinstance(message, SipError)
         ]
+
+    def mentions(self, since: int) -> tuple[list[Mention], int]:
+        """What bears on media of journal entries from number `since` on, and how many entries there are now."""
+        used = int(self._context[k.JOURNAL_USED])
+        found = []
+        owners = self._calls[:, k.OWNER]
+        for entry in self._journal[since:used].tolist():
+            body, status, method = entry[k.J_BODY], entry[k.J_STATUS], entry[k.J_METHOD]
+            of_response = method == k.INVITE and (body or status >= 200)
+            bears = of_response if status else body or method != k.ACK
+            if not bears or entry[k.J_AGAIN] or owners[entry[k.J_CALL]] != k.PLAIN_CALL:
+                continue
+            text, begin, end = entry[k.J_TEXT], body & 0xFFFF, body >> 16 & 0xFFFF
+            first = begin // 8
+            octets = b""
+            if body:
+                octets = self._words(text + first, text + (end + 7) // 8).astype(">i8").tobytes()
+                octets = octets[begin - 8 * first : end - 8 * first]
+            src, dst = address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), address(entry[k.J_DST_HI], entry[k.J_DST_LO])
+            hop = (src, dst) if src <= dst else (dst, src)
+            found.append(Mention(entry[k.J_CALL], method, status, entry[k.J_AT], hop, bool(body >> 32), octets))
+        return found, used
 
     def pack(self) -> bool:
         """Make room for more text; False when there is none left."""

@@ -72,9 +72,12 @@ LONG_MESSAGE_WORDS: Final = LONG_MESSAGE // 8
 
 # --- one message in the journal -----------------------------------------------------------------------------------
 J_CALL, J_AT, J_SRC_HI, J_SRC_LO, J_DST_HI, J_DST_LO, J_PORTS, J_TEXT, J_LENGTH, J_BEGUN, J_METHOD, J_STATUS = range(12)
-J_AGAIN, J_BEFORE = range(12, 14)
-JOURNAL_COLUMNS: Final = 14
-"""An entry names the one before it of the same call, counted from 1; 0 for none. Text is counted in words."""
+J_AGAIN, J_BEFORE, J_BODY = range(12, 15)
+JOURNAL_COLUMNS: Final = 15
+"""An entry names the one before it of the same call, counted from 1; 0 for none. Text is counted in words.
+
+Where a message has a body, J_BODY holds where it begins, where it ends, and whether To has a tag: 16 bits each.
+"""
 
 # --- where the kernel stands --------------------------------------------------------------------------------------
 CALLS_USED, CALLS_LIMIT, JOURNAL_USED, TEXT_USED, TEXT_BASE, LAST_BEGUN, MEDIA_LIMIT, SEED, STOP = range(9)
@@ -412,6 +415,10 @@ def _take(
     entry[J_STATUS] = index[STATUS]
     entry[J_AGAIN] = again
     entry[J_BEFORE] = call[LAST_ENTRY]
+    entry[J_BODY] = 0
+    if index[BODY_END] > index[BODY]:
+        tagged = 1 if index[TO_TAG_END] > index[TO_TAG] else 0
+        entry[J_BODY] = index[BODY] | index[BODY_END] << 16 | tagged << 32
     context[JOURNAL_USED] += 1
     call[LAST_ENTRY] = context[JOURNAL_USED]
     context[TEXT_USED] += (length + 7) // 8

@@ -1,13 +1,15 @@
 """All SIP of a capture: plain calls go through the kernel, everything else to the assembler.
 
-Each Call-ID has one owner at a time. The kernel owns a call until it does anything unusual; then, and whenever
-somebody asks where media goes, the assembler is told from the journal all that was said, in the order of the capture.
+Each Call-ID has one owner at a time. The kernel owns a call until it does anything unusual; then the assembler is told
+from the journal all that was said, in the order of the capture. Whenever somebody asks where media goes, the book is
+told what the kernel's calls said of it (`plain_media`).
 """
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from collector.dialogs import LegRecord, Surroundings
 from collector.facts import Call, Endpoint, SipTotals
 from collector.legs import call_of
 from collector.media.book import MediaBook
+from collector.media.findings import Heard
 from collector.negotiation import FormatTable
 from collector.outcome import leg_of
 from collector.plain_calls import Entry, PlainCalls, PlainLimits
@@ -32,6 +35,7 @@ from collector.plain_calls_numba_fns import (
     VERDICT_CALL,
     VERDICT_COLUMNS,
 )
+from collector.plain_media import PlainMedia
 from collector.protocols.sip import BatchIndex, SipError, SipMessage, messages_at
 from collector.transactions import TIMER_B
 
@@ -52,11 +56,12 @@ class Signalling:
         self.statistics = DeviceStatisticsBook(limits.max_reports) if limits.max_reports else None
         """What devices say of their calls, where somebody asks for it."""
         self._plain: PlainCalls | None = None
+        self._media = PlainMedia(book, limits.max_media)
         if min(plain.calls, limits.max_calls) > 0:
             self._plain = PlainCalls(plain._replace(calls=min(plain.calls, limits.max_calls)), limits.max_media)
             # Without a reference back: an engine that is dropped closes its files at once.
             itself = weakref.proxy(self)
-            book.before_lookup = lambda: itself.settle()
+            book.before_lookup = lambda: itself.announce()
 
     # --- messages ---------------------------------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class Signalling:
         assembler = self._assembler
         for message, row, verdict in zip(messages, rows, verdicts, strict=True):
             if verdict[VERDICT] == LEAVING:
+                self._media.forget(verdict[VERDICT_CALL])
                 self._tell(plain.entries([verdict[VERDICT_CALL]])[0])
             assembler.last_begun = verdict[VERDICT_BEGUN]
             self._take(message, row)
@@ -147,6 +153,7 @@ class Signalling:
 
     def _yield(self, plain: PlainCalls, row: int) -> None:
         plain.leave(row)
+        self._media.forget(row)
         self._tell(plain.entries([row])[0])
         self._assembler.last_begun = plain.last_begun
 
@@ -168,11 +175,21 @@ class Signalling:
             self._assembler.last_begun = begun
             self._assembler.feed(message, at, src, dst, "udp")
 
+    def announce(self) -> None:
+        """Tell the book what plain calls said of media; it is not told before somebody asks."""
+        plain = self._plain
+        if plain is None:
+            return
+        for row in self._media.catch_up(plain):
+            if plain.is_plain(row):
+                self._yield(plain, row)
+
     def settle(self) -> None:
-        """Leave all calls to the assembler for good: a table is full, or somebody asks where media goes."""
+        """Leave all calls to the assembler for good: a table is full."""
         plain, self._plain = self._plain, None
         self._book.before_lookup = None
         if plain is not None:
+            self._media.forget_all()
             self._tell(plain.last_entries())
             self._assembler.put_in_order()
             self._assembler.last_begun = plain.last_begun
@@ -181,7 +198,24 @@ class Signalling:
 
     def join_by_media(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Call-IDs that carry the same medium belong to one call."""
+        for call_id in dict.fromkeys(chain.from_iterable(pairs)):
+            self._claim(call_id)
         self._assembler.join_by_media(pairs)
+
+    def note_heard(self, streams: Iterable[Heard]) -> None:
+        """Of calls that were heard plainly from both sides nothing can be found; the others are the assembler's."""
+        by_call: dict[str, list[Heard]] = {}
+        for stream in streams:
+            if stream.call_id is not None:
+                by_call.setdefault(stream.call_id, []).append(stream)
+        plain = self._plain
+        if plain is None or not by_call:
+            return
+        self.announce()
+        rows = plain.plain_rows()
+        for row, call_id, answered in zip(rows.tolist(), plain.call_ids(rows), plain.answers(rows), strict=True):
+            if answered and not self._media.is_two_way(row, by_call.get(call_id, ()), answered):
+                self._yield(plain, row)
 
     def ended(self) -> list[Call]:
         """Calls that ended since the last question."""
@@ -190,6 +224,7 @@ class Signalling:
     def finish(self, now: int) -> tuple[Sequence[Call], SipTotals]:
         """All calls in the order of their beginning, and the totals; `now` is the time of the last packet [ns]."""
         plain = self._plain
+        self._book.before_lookup = None  # all was asked, and streams are described after this is gone
         if plain is None:
             return self._assembler.finish(now)
         for call_id in self._assembler.joined_call_ids():

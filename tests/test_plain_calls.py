@@ -312,31 +312,31 @@ def captures(draw: st.DrawFn) -> list[Sent]:
     return timed(mixed)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(captures(), st.sampled_from([1, 2, 3, 4096]))
 def test_calls_are_told_alike_whatever_happens_to_them(messages: list[Sent], batch: int) -> None:
     assert_same(messages, batch)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(steps, max_size=25).map(timed))
 def test_any_messages_are_told_alike(messages: list[Sent]) -> None:
     assert_same(messages)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(captures(), st.integers(1, 4))
 def test_small_tables_are_told_alike(messages: list[Sent], size: int) -> None:
     assert_same(messages, limits=CallLimits(max_calls=size, max_other_call_ids=2))
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(captures(), st.sampled_from([4096, 1 << 13]), st.sampled_from([200, 1500, 1 << 20]))
 def test_a_packed_journal_is_told_alike(messages: list[Sent], text: int, packed: int) -> None:
     assert_same(messages, plain=PlainLimits(100, text, packed))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(captures(), st.integers(0, 30))
 def test_whoever_asks_where_media_goes_hears_the_same_at_any_time(messages: list[Sent], when: int) -> None:
     answers = []

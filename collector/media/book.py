@@ -126,6 +126,18 @@ class MediaBook:
                 break
         return ended
 
+    def retract(self, announced: Iterable[NegotiatedMedia], call_id: str) -> None:
+        """Forget what a call announced, for it is going to be told anew."""
+        for media in announced:
+            for index, endpoint in ((self._by_endpoint, media.endpoint), (self._by_rtcp, media.rtcp)):
+                known = () if endpoint is None else index.get(endpoint, ())
+                left = tuple(entry for entry in known if entry.call_id != call_id)
+                if endpoint is not None and left:
+                    index[endpoint] = left
+                elif endpoint is not None:
+                    index.pop(endpoint, None)
+        self._open.pop(call_id, None)
+
     def forget_calls(self, call_ids: Collection[str]) -> None:
         """Forget what these calls announced, but for what still holds: a later call may have the same Call-ID."""
         over = [entry for entry in self._order if entry.until is not None and entry.call_id in call_ids]
