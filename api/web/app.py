@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import pkgutil
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from api.web.problems import ProblemDetails
 from api.web.upload import AT_ONCE
 
 PREFIX: Final = "/api/v1"
+_logger = logging.getLogger("callgauge.web")
 Beside = Callable[[], Coroutine[None, None, None]]
 """Makes what runs beside the application until it is cancelled."""
 
@@ -34,7 +36,7 @@ def build(context: Context, *, dashboards: bool = True, beside: Sequence[Beside]
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(context.hub.run(), name="live view")]
-            running += [tasks.create_task(each(), name="beside") for each in beside]
+            running += [tasks.create_task(_kept(each), name="beside") for each in beside]
             try:
                 yield
             finally:
@@ -68,6 +70,14 @@ def build(context: Context, *, dashboards: bool = True, beside: Sequence[Beside]
         importlib.import_module("dashboards.shell").mount(app, context)
     app.add_middleware(Envelope, context=context, limits=limits)
     return app
+
+
+async def _kept(work: Beside) -> None:
+    """Run what runs beside; where it fails the rest goes on, and the log says so."""
+    try:
+        await work()
+    except Exception:
+        _logger.exception("something that runs beside the server ended")
 
 
 def routers() -> Iterator[APIRouter]:

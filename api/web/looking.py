@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from analytics.questions.pairs import site_pairs
-from analytics.questions.sites import MINUTE, WINDOW, SiteNow, sites_now
+from analytics.questions.sites import HOUR, MINUTE, TREND, WINDOW, Band, SiteNow, site_series, sites_now
 from analytics.questions.trouble import TROUBLE, only_with, troubled_since
 from analytics.sites import Estate
 from analytics.store.lake import Lake
@@ -36,6 +36,8 @@ class LiveNow(NamedTuple):
     """Since when a site that needs attention is so; without those that are so for longer than is looked back."""
     only: Mapping[str, str] = MappingProxyType({})
     """Other site that a site's trouble is with alone."""
+    past: Mapping[str, Mapping[datetime, Band]] = MappingProxyType({})
+    """Where a site's MOS lay in each of the last 24 hours in the weeks before."""
 
 
 @dataclass(slots=True)
@@ -49,6 +51,8 @@ class Look:
     _of: tuple[int, int | None] = field(default=(0, None))
     _since: Mapping[str, datetime] = field(default_factory=dict)
     _only: Mapping[str, str] = field(default_factory=dict)
+    _past: dict[str, dict[datetime, Band]] = field(default_factory=dict)
+    _past_of: datetime | None = None
 
     def __call__(self, now: int) -> LiveNow:
         """Return what is so at `now` [ns since 1970]."""
@@ -57,9 +61,22 @@ class Look:
         if now - at >= AGAIN_NS or version != of:
             moment = datetime.fromtimestamp(now / 1e9, UTC)
             self._sites = sites_now(self.lake, self.series, self.estate(), moment)
+            if at:  # the first look does not wait for eight weeks to be read
+                self._look_back(moment)
             self._of = (now, version)
             self._trouble(moment)
-        return LiveNow(self._sites, live_files(self.lake.root / FOLDER, now), self._since, self._only)
+        return LiveNow(self._sites, live_files(self.lake.root / FOLDER, now), self._since, self._only, self._past)
+
+    def _look_back(self, now: datetime) -> None:
+        until = now.replace(minute=0, second=0, microsecond=0) + HOUR
+        if until == self._past_of:
+            return
+        zone = self.estate().settings.timezone
+        found: dict[str, dict[datetime, Band]] = {}
+        for point in site_series(self.series, None, until - TREND, until, "hour", zone=zone, band=True):
+            if point.bands is not None and point.bands.mos is not None:
+                found.setdefault(point.site, {})[point.start] = point.bands.mos
+        self._past, self._past_of = found, until
 
     def _trouble(self, now: datetime) -> None:
         sites = [one.site for one in self._sites if one.state in TROUBLE]

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from analytics.questions.sites import SiteNow, SiteState
+from analytics.questions.sites import Band, SiteNow, SiteState
 
 HOURS: Final = 24
 STATIONS: Final = "station"
@@ -34,6 +34,8 @@ class Tile(NamedTuple):
     jitter_ms: float | None
     trend: tuple[float | None, ...]
     """MOS of the last 24 hours by the hour, the oldest first; None where nothing was heard."""
+    past: tuple[tuple[float, float] | None, ...] = ()
+    """Where it lay at those hours in the weeks before, 10th to 90th percentile; None where too little is known."""
 
 
 class Attention(NamedTuple):
@@ -67,9 +69,10 @@ def board(
     zone: str,
     since: Mapping[str, datetime] | None = None,
     only: Mapping[str, str] | None = None,
+    past: Mapping[str, Mapping[datetime, Band]] | None = None,
 ) -> Board:
-    """Return the wallboard at `now`; `since`: how long a site is as it is; `only`: with whom alone."""
-    tiles = [tile(one) for one in sites]
+    """Return the wallboard at `now`; `since`: how long a site is so; `only`: with whom alone; `past`: its own past."""
+    tiles = [tile(one, (past or {}).get(one.site, {})) for one in sites]
     known, alone = since or {}, only or {}
     attention = tuple(
         Attention(
@@ -112,8 +115,8 @@ def sentence(bad: int, of: int, calls: float | None) -> str:
     return said if calls is None else f"{said} · {calls:,.0f} calls now"
 
 
-def tile(one: SiteNow) -> Tile:
-    """Return the tile of a site."""
+def tile(one: SiteNow, past: Mapping[datetime, Band] | None = None) -> Tile:
+    """Return the tile of a site; `past` by the begin of the hour."""
     of = one.measures
     poor = None if of is None else of.poor.value
     return Tile(
@@ -129,14 +132,20 @@ def tile(one: SiteNow) -> Tile:
         None if of is None else of.loss_percent,
         None if of is None else of.jitter_ms,
         trend(one),
+        tuple((band.low, band.high) if (band := (past or {}).get(start)) is not None else None for start in hours(one)),
     )
 
 
 def trend(one: SiteNow) -> tuple[float | None, ...]:
     """Return the MOS of each of the last 24 hours."""
-    last = one.until.replace(minute=0, second=0, microsecond=0)
     by_hour = {point.start: point.mos for point in one.trend}
-    return tuple(by_hour.get(last - timedelta(hours=back)) for back in range(HOURS - 1, -1, -1))
+    return tuple(by_hour.get(start) for start in hours(one))
+
+
+def hours(one: SiteNow) -> tuple[datetime, ...]:
+    """Return the begins of the last 24 hours, the oldest first."""
+    last = one.until.replace(minute=0, second=0, microsecond=0)
+    return tuple(last - timedelta(hours=back) for back in range(HOURS - 1, -1, -1))
 
 
 def figures(one: SiteNow) -> str:

@@ -20,6 +20,7 @@ from dashboards.parts import aria, empty, failed, mark, missing, percent, term, 
 STILL_THERE_S: Final = 15.0
 LOWEST_MOS: Final = 1.0
 HIGHEST_MOS: Final = 4.5
+_UNSCALED: Final = "vector-effect='non-scaling-stroke'"
 
 
 def layout(view: View) -> Component:
@@ -43,7 +44,9 @@ def board_of(asker: Asker, news: News) -> Board:
     zone = asker.here.estate().settings.timezone
 
     def made(of: News) -> Board:
-        return board(of.now.sites, datetime.fromtimestamp(of.at / 1e9, UTC), zone, of.now.since, of.now.only)
+        return board(
+            of.now.sites, datetime.fromtimestamp(of.at / 1e9, UTC), zone, of.now.since, of.now.only, of.now.past
+        )
 
     shown: Board = asker.here.hub.once("wallboard", news, made)
     return shown
@@ -127,32 +130,41 @@ def _inside(one: Tile) -> list[Component]:
     return [
         html.Div([html.Span(one.name, className="name"), mark(one.state)], className="top"),
         html.Div([html.Span([each, html.Small(of)], className=kind) for each, of, kind in facts], className="facts"),
-        _trend(one.trend),
+        _trend(one),
     ]
 
 
-def _trend(values: tuple[float | None, ...]) -> Component:
-    """Return the last 24 hours as a line: a mask over the ink, so that it is seen in the dark as in the light."""
-    path, pen = [], "M"
-    for hour, mos in enumerate(values):
-        if mos is None:
-            pen = "M"
-            continue
-        high = (HIGHEST_MOS - mos) / (HIGHEST_MOS - LOWEST_MOS) * 20 + 2
-        path.append(f"{pen}{hour * 100 / (HOURS - 1):.1f} {high:.1f}")
-        # A single hour between gaps would leave no trace.
-        path.append("h1")
-        pen = "L"
-    svg = (
-        "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 101 24' preserveAspectRatio='none'>"
-        f"<path d='{''.join(path)}' fill='none' stroke='black' stroke-width='1.6'"
-        " vector-effect='non-scaling-stroke'/></svg>"
-    )
-    image = f'url("data:image/svg+xml,{quote(svg)}")'
-    known = [each for each in values if each is not None]
+def _trend(one: Tile) -> Component:
+    """Return the last 24 hours as a line over its past: masks over the ink, seen in the dark as in the light."""
+    line, pen = [], "M"
+    for hour, mos in enumerate(one.trend):
+        # A single hour between gaps would leave no trace without its step to the right.
+        line.append("" if mos is None else f"{pen}{_at(hour)} {_high(mos)}h1")
+        pen = "M" if mos is None else "L"
+    known = [each for each in one.trend if each is not None]
     said = f"MOS of 24 hours, {min(known):.2f} to {max(known):.2f}" if known else "no MOS in 24 hours"
-    line = html.I(style={"maskImage": image, "WebkitMaskImage": image})
-    return html.Div(line, className="trend", title=said)
+    past = [
+        f"M{_at(hour - 0.5)} {_high(band[1] + 0.02)}H{_at(hour + 0.5)}V{_high(band[0] - 0.02)}H{_at(hour - 0.5)}Z"
+        for hour, band in enumerate(one.past)
+        if band is not None
+    ]
+    drawn = _masked(f"<path d='{''.join(line)}' fill='none' stroke='#000' stroke-width='1.6' {_UNSCALED}/>")
+    behind = _masked(f"<path d='{''.join(past)}' stroke='#000' stroke-width='3' {_UNSCALED}/>")
+    return html.Div([html.I(style=behind, className="past"), html.I(style=drawn)], className="trend", title=said)
+
+
+def _masked(inside: str) -> dict[str, str]:
+    svg = f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 101 24' preserveAspectRatio='none'>{inside}</svg>"
+    image = f'url("data:image/svg+xml,{quote(svg)}")'
+    return {"maskImage": image, "WebkitMaskImage": image}
+
+
+def _at(hour: float) -> str:
+    return f"{min(max(hour, 0.0), HOURS - 1) * 100 / (HOURS - 1):.1f}"
+
+
+def _high(mos: float) -> str:
+    return f"{(HIGHEST_MOS - mos) / (HIGHEST_MOS - LOWEST_MOS) * 20 + 2:.1f}"
 
 
 def register(callbacks: Callbacks) -> None:
