@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.lake import MINUTES
+from benchmarks.targets import Target
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from analytics.store.influx import InfluxSettings
+    from benchmarks.run import Bench
 
 ROOT = Path(__file__).resolve().parents[1]
 SITES = 70
@@ -86,8 +88,34 @@ WAYS: dict[str, Way] = {"bare client, ready lines": lines_alone, "bare client, P
 _LINES: dict[int, list[bytes]] = {}
 
 
+def influx(bench: Bench) -> None:
+    """Points a second into a real server, beside the bare client that makes Points of the same rows."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from influxd_server import NoServerError, find
+
+    try:
+        find()
+    except NoServerError:
+        bench.missing.append("influxd")
+        return
+    wall = {name: rates[0] for name, rates in measured().items()}
+    bare = wall["bare client, Points"]
+    ready = wall["bare client, ready lines"]
+    note = (
+        f"{wall['callgauge'] / 1e3:,.0f} k/s; a bare client {bare / 1e3:,.0f} k/s, with ready lines {ready / 1e3:,.0f}"
+    )
+    bench.targets.append(Target("site minutes into InfluxDB", "x bare", 1, 2, wall["callgauge"] / bare, True, note))
+    bench.runs_by_name["influx"] = wall
+
+
 def main() -> None:
-    """Write each way in turns and print points a second, the median of the runs."""
+    """Write each way in turns and print points a second."""
+    for name, (wall, cpu) in measured().items():
+        print(f"{name:26} {wall:10,.0f} points/s, {cpu:10,.0f} points per second of the writer's processor time")
+
+
+def measured() -> dict[str, tuple[float, float]]:
+    """Write each way in turns: points a second and points a second of processor time, the median of the runs."""
     import duckdb
 
     sys.path.insert(0, str(ROOT / "tests"))
@@ -126,9 +154,13 @@ def main() -> None:
             print(f"a day of {SITES} sites by hour: {(time.perf_counter() - asked) * 1e3:.0f} ms")
         finally:
             server.kill()
-    for name, taken in seconds.items():
-        wall, cpu = (rows.num_rows / statistics.median(column) for column in zip(*taken, strict=True))
-        print(f"{name:26} {wall:10,.0f} points/s, {cpu:10,.0f} points per second of the writer's processor time")
+    return {
+        name: (
+            rows.num_rows / statistics.median(wall for wall, _ in taken),
+            rows.num_rows / statistics.median(cpu for _, cpu in taken),
+        )
+        for name, taken in seconds.items()
+    }
 
 
 async def _awaited(way: Way, settings: InfluxSettings, rows: pa.Table, folder: Path) -> None:

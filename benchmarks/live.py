@@ -1,10 +1,11 @@
 """Live capture through a virtual wire: packets per second, what was lost, and memory with many calls.
 
-    python -m benchmarks.live [--rate PACKETS/S] [--seconds S] [--calls N] [--json FILE]
+    python -m benchmarks.live [--rate PACKETS/S] [--seconds S] [--calls N] [--program ring|dumpcap|tcpdump] [--peer]
 
 In a network namespace of its own a sender puts G.711 streams with their signalling on one end of a veth pair;
-`callgauge collect` captures at the other end with its child, and beside it in the same run, as peer, tcpdump writes
-the same packets to the null device. Needs root, and two cores: the sender takes most of one.
+`callgauge collect` captures at the other end. The sender has the first processor, the collector and its child, where
+it has one, the second. With `--peer` tcpdump writes the same packets to the null device, on the second as well. Needs
+root, and two processors.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ SAMPLES = 160
 RTP_AT = 42
 """Octets of Ethernet, IPv4 and UDP."""
 TARGET = 200_000
+SENDERS, THEIRS = ["taskset", "-c", "0"], ["taskset", "-c", "1"]
 MEMORY_MIB = 400
 
 
@@ -157,15 +159,15 @@ def measured(rate: int, seconds: float, calls: int, peer: bool, program: str) ->
         said = Path(folder) / "said"
         dump = None
         if peer:
-            words = [*inside, "tcpdump", "-i", "a1", "-s", "0", "-B", str(128 << 10), "-w", "/dev/null"]
+            words = [*inside, *THEIRS, "tcpdump", "-i", "a1", "-s", "0", "-B", str(128 << 10), "-w", "/dev/null"]
             dump = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
         with said.open("w") as stderr:
             options = ["-i", "a1", "--store", f"{folder}/store", "--name", "bench", "--program", program]
-            command = [*inside, sys.executable, "-m", "api.main", "collect", *options]
+            command = [*inside, *THEIRS, sys.executable, "-m", "api.main", "collect", *options]
             ours = subprocess.Popen(command, cwd=ROOT, stderr=stderr)
         while "collecting from" not in said.read_text():
             time.sleep(0.05)
-        sender = [*inside, sys.executable, "-m", "benchmarks.live", "--send", "a0"]
+        sender = [*inside, *SENDERS, sys.executable, "-m", "benchmarks.live", "--send", "a0"]
         sizes = ["--calls", str(calls), "--seconds", str(seconds), "--rate", str(rate)]
         begun = time.monotonic()
         went = json.loads(subprocess.run([*sender, *sizes], cwd=ROOT, capture_output=True, check=True).stdout)
@@ -212,8 +214,8 @@ def main() -> None:
     parser.add_argument("--rate", type=int, default=TARGET)
     parser.add_argument("--seconds", type=float, default=15.0)
     parser.add_argument("--calls", type=int, default=2_000)
-    parser.add_argument("--program", default="dumpcap")
-    parser.add_argument("--without-peer", action="store_true")
+    parser.add_argument("--program", default="ring")
+    parser.add_argument("--peer", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--send", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -222,7 +224,7 @@ def main() -> None:
         return
     if os.geteuid() != 0 or shutil.which("dumpcap") is None:
         sys.exit("live: needs root and dumpcap")
-    run = measured(chosen.rate, chosen.seconds, chosen.calls, not chosen.without_peer, chosen.program)
+    run = measured(chosen.rate, chosen.seconds, chosen.calls, chosen.peer, chosen.program)
     for name, value in asdict(run).items():
         shown = f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
         print(f"{name:20} {shown}")

@@ -27,7 +27,9 @@ from benchmarks.api import api
 from benchmarks.captures import ROOT, Capture, prepared
 from benchmarks.cdr import cdr
 from benchmarks.hep import hep
+from benchmarks.influx import influx
 from benchmarks.lake import lake
+from benchmarks.live_targets import live
 from benchmarks.measure import Command, CommandFailedError, Measured, interleaved, once
 from benchmarks.targets import Target, table
 
@@ -224,7 +226,10 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--records", type=int, help="call detail records (10,000,000; quick 200,000)")
     parser.add_argument("--runs", type=int, help="runs of each command (5; quick 3)")
     parser.add_argument(
-        "--only", choices=("rtp", "sip", "start", "cdr", "lake", "hep", "api"), action="append", help="only these parts"
+        "--only",
+        choices=("rtp", "sip", "start", "cdr", "lake", "hep", "api", "live", "influx"),
+        action="append",
+        help="only these parts",
     )
     parser.add_argument("--command", help="the command under test (default: this Python, -m api.main)")
     parser.add_argument("--unchecked", action="store_true", help="do not compare the reports with the truth")
@@ -251,6 +256,7 @@ def main() -> None:
     )
     parts: dict[str, Callable[[Bench], None]] = {
         "rtp": rtp, "sip": sip, "start": start_up, "cdr": cdr, "lake": lake, "hep": hep,
+        "live": live, "influx": influx,
         "api": api,
     }  # fmt: skip
     began = time.time()
