@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, urlencode
+
 from dash import dcc, html
 from dash.development.base_component import Component
 
@@ -63,10 +65,8 @@ def layout(view: View) -> Component:
 def _row(one: PairQuality, names: dict[str, str]) -> tuple[Component | str, ...]:
     poor = one.poor
     interval = "—" if poor.low is None or poor.high is None else f"{100 * poor.low:.0f} to {100 * poor.high:.0f}"
-    words = " ".join(
-        word for word in (f"from_site:{one.site}" if one.site else "", f"to_site:{one.other_site}" if one.other_site else "")
-        if word
-    )  # fmt: skip
+    both = (("from_site", one.site), ("to_site", one.other_site))
+    words = " ".join(f"{word}:{site}" for word, site in both if site is not None)
     return (
         _site(one.site, names),
         _site(one.other_site, names),
@@ -78,12 +78,12 @@ def _row(one: PairQuality, names: dict[str, str]) -> tuple[Component | str, ...]
         percent(one.loss_percent),
         value(one.jitter_ms, 1),
         f"{one.unmarked:,}",
-        dcc.Link("streams", href=f"/streams?q={words.replace(' ', '+')}&order=worst"),
+        dcc.Link("streams", href=f"/streams?{urlencode({'q': words, 'order': 'worst'})}"),
     )
 
 
 def _site(site: str | None, names: dict[str, str]) -> Component | str:
-    return OUTSIDE if site is None else dcc.Link(names.get(site, site), href=f"/site/{site}")
+    return OUTSIDE if site is None else dcc.Link(names.get(site, site), href=f"/site/{quote(site, safe='')}")
 
 
 PAGE = Page("/pairs", "Pairs", Right.AGGREGATES, layout, place=30)
