@@ -74,7 +74,14 @@ def kernel_cache() -> Path:
 
 
 def _processor() -> bytes:
-    """What the processor can do: object code is made for it alone."""
+    """What the processor can do: object code is made for it alone.
+
+    A processor that numba is told to compile for (`NUMBA_CPU_NAME`, e.g. `x86-64-v2`) stands for this one: so an image
+    holds object code for every machine that can do as much.
+    """
+    named = os.environ.get("NUMBA_CPU_NAME")
+    if named:
+        return f"{named} {os.uname().machine} {os.environ.get('NUMBA_CPU_FEATURES', '')}".encode()
     try:
         with Path("/proc/cpuinfo").open("rb") as lines:
             return b"".join(line for line in _first(lines) if line.startswith((b"flags", b"model name", b"Features")))

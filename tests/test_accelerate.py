@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,3 +101,14 @@ def test_kernels_compiled_ahead_are_those_that_a_run_loads(tmp_path: Path) -> No
     now = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.o")}
     assert {name: now[name] for name in kept} == kept
     assert set(now) == {*kept, "walk.o"}
+
+
+def test_object_code_for_a_named_processor_lies_apart_from_this_ones(tmp_path: Path, monkeypatch: Any) -> None:
+    own = run(tmp_path)
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    monkeypatch.setenv("NUMBA_CPU_FEATURES", "")
+    named = run(tmp_path)
+    assert (named[0], run(tmp_path)) == (30, named)
+    assert named[1] != own[1]
+    monkeypatch.setenv("NUMBA_CPU_NAME", "x86-64" if os.uname().machine == "x86_64" else "cortex-a53")
+    assert run(tmp_path)[1] not in (own[1], named[1])
