@@ -63,6 +63,13 @@ def callgauge(
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and leave.")
     ] = False,
+    _install: Annotated[
+        bool,
+        typer.Option("--install-completion", help="Let the shell complete commands; its name may follow."),
+    ] = False,
+    _show: Annotated[
+        bool, typer.Option("--show-completion", help="Print the shell's script for that; its name may follow.")
+    ] = False,
 ) -> None:
     """Telephony analytics that stands up to an audit."""
     if context.invoked_subcommand is None:
@@ -140,9 +147,10 @@ def with_all_commands() -> typer.Typer:
     from api.estate import app as estate
     from api.health import health
     from api.influx import app as influx
+    from api.init import init
     from api.mos import mos
     from api.report.command import report as report_command
-    from api.serve import serve, token_app, user_app
+    from api.serve import audit_app, serve, token_app, user_app
     from api.settings_command import app as settings_app
     from api.store import app as store_app
     from api.tariff import app as tariff
@@ -154,12 +162,14 @@ def with_all_commands() -> typer.Typer:
     app.command()(demo)
     app.command()(doctor)
     app.command()(health)
+    app.command()(init)
     app.command()(rerate)
     app.command()(work)
     app.command()(agents)
     app.command()(serve)
     app.command("report")(report_command)
     app.add_typer(alerts, name="alerts")
+    app.add_typer(audit_app, name="audit")
     app.add_typer(cdr, name="cdr")
     app.add_typer(estate, name="estate")
     app.add_typer(influx, name="influx")
@@ -182,6 +192,11 @@ def invoke(arguments: list[str]) -> int:
 
     By hand, for the application itself would end with status 1 where a reader is gone.
     """
+    completing = "_CALLGAUGE_COMPLETE" in os.environ or arguments[:1] in (["--install-completion"], ["--show-completion"])
+    if completing:
+        from api.completion import answer
+
+        return answer(typer.main.get_command(with_all_commands()), arguments)
     command = typer.main.get_command(app if arguments[:1] == ["replay"] else with_all_commands())
     chosen = getattr(command, "commands", {}).get(arguments[0]) if arguments else None
     defaults = defaults_of(arguments[0], chosen) if chosen is not None else {}

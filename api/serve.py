@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from api.web.audit import AuditLog
 
 UNUSABLE = 2
+BROKEN = 1
+"""Exit status: the audit log does not hold together."""
 NS_PER_DAY = 86_400_000_000_000
 user_app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
+audit_app = typer.Typer(help="The log of who looked at people's data and changed what.", no_args_is_help=True)
 token_app = typer.Typer(help="Tokens of machines.", no_args_is_help=True)
 
 Folder = Annotated[Path, typer.Option("--store", metavar="DIR", envvar="CALLGAUGE_STORE", help="Folder of the store.")]
@@ -177,6 +180,45 @@ def token_revoke(identity: Annotated[str, typer.Argument(metavar="ID")], store: 
     return 0
 
 
+@audit_app.command("list")
+def audit_list(
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="How many lines, the newest first.")] = 50,
+    store: Folder = DEFAULT,
+) -> int:
+    """Show the newest lines of the log."""
+    from datetime import UTC, datetime
+    from itertools import islice
+
+    _accounts(store).close()
+    for one in islice(_log(store).backwards(), count):
+        at = datetime.fromtimestamp(one.at / 1e9, UTC).isoformat(timespec="seconds")
+        unmasked = "numbers" if one.numbers else "masked"
+        typer.echo("\t".join((str(one.number), at, one.who, one.role, one.what, one.of, unmasked, one.address)))
+    return 0
+
+
+@audit_app.command("verify")
+def audit_verify(store: Folder = DEFAULT) -> int:
+    """Go through the whole log; status 1 where a line was changed, taken out or put in."""
+    from api.web.audit import AuditError
+
+    _accounts(store).close()
+    log = _log(store)
+    try:
+        count = log.verify()
+    except AuditError as error:
+        say(str(error))
+        return BROKEN
+    typer.echo(f"{count:,} lines, each with the digest of the line before; the newest is {log.head()[1]}")
+    return 0
+
+
+def _log(store: Path) -> AuditLog:
+    from api.web.audit import AuditLog
+
+    return AuditLog(store)
+
+
 def _accounts(store: Path) -> Accounts:
     from api.web.accounts import Accounts
 
@@ -200,7 +242,4 @@ def _password() -> str:
 
 
 def _note(store: Path, what: str, of: str, **more: str | bool) -> None:
-    from api.web.audit import AuditLog
-
-    log: AuditLog = AuditLog(store)
-    log.append(time.time_ns(), f"command:{getpass.getuser()}", what, of, more=more)
+    _log(store).append(time.time_ns(), f"command:{getpass.getuser()}", what, of, more=more)
