@@ -23,6 +23,7 @@ from collector.live.source import Source, SourceHealth, StreamNow
 SCHEMA: Final = 1
 FOLDER: Final = "live"
 EVERY_S: Final = 1.0
+POLL_S: Final = 0.1
 MOST_SIDES: Final = 50_000
 """Pairs of addresses whose sites are remembered."""
 _NAME = re.compile(r"[^A-Za-z0-9_.-]")
@@ -159,10 +160,19 @@ class LiveFile:
         """Write until cancelled; the file goes with it."""
         try:
             while True:
+                glances = self._glances()
                 await asyncio.to_thread(self.write, now())
-                await asyncio.sleep(EVERY_S)
+                # As soon as there is something new, and once a second where there is not.
+                for _ in range(round(EVERY_S / POLL_S)):
+                    await asyncio.sleep(POLL_S)
+                    if self._glances() != glances:
+                        break
         finally:
             self.path.unlink(missing_ok=True)
+
+    def _glances(self) -> list[int]:
+        """What tells the sources' last glances from those before."""
+        return [id(source.glance) for source in self._sources if isinstance(source, Glancing)]
 
     def write(self, now: int) -> None:
         """Write the view of this moment."""

@@ -23,6 +23,7 @@ from collector.facts import Call, Stream
 from collector.live.book import LiveBook
 from collector.live.calls import AFTER_BYE, LiveSignalling, OverCall
 from collector.live.glance import GLANCE_S, Glance, Glances, Progress
+from collector.live.points import Points
 from collector.live.slices import slices
 from collector.live.source import Found, Point, StreamNow
 from collector.live.streams import IntervalTotals, LiveStreamTable
@@ -283,7 +284,7 @@ class LiveEngine(Engine):
         events = table.events_so_far(context)
         reports = table.taken()
         streams = self._described(reports, events)
-        points = list(self._points(cut, events))
+        points = Points(self._points(cut, events))
         self._forget(reports)
         calls, with_calls = self._calls_over(now, streams, handing)
         self.counted.update(calls=len(calls), streams=len(with_calls), points=len(points))
