@@ -115,14 +115,21 @@ def skeleton(rows: int = 6) -> Component:
     return html.Div(lines, className="skeleton", role="status", **aria(busy="true", label="loading"))
 
 
-def table(heads: Sequence[str], rows: Sequence[Sequence[Component | str]], caption: str = "") -> Component:
-    """Return a plain table, as each figure has one beside it; all but the first column are right-aligned."""
+def table(
+    heads: Sequence[str], rows: Sequence[Sequence[Component | str]], caption: str = "", css: str = ""
+) -> Component:
+    """Return a plain table, as each figure has one beside it.
+
+    All but the first column are right-aligned; those of a table with the class `words` are not.
+    """
     head = html.Thead(html.Tr([html.Th(one, scope="col") for one in heads]))
     body = html.Tbody([html.Tr([html.Td(cell) for cell in row]) for row in rows])
     inside: list[Component] = [html.Caption(caption)] if caption else []
-    return html.Div(html.Table([*inside, head, body], className="plain"), className="table-box", tabIndex=0)
+    return html.Div(
+        html.Table([*inside, head, body], className=f"plain {css}".strip()), className="table-box", tabIndex=0
+    )
 
 
-def as_table(heads: Sequence[str], rows: Sequence[Sequence[Component | str]]) -> Component:
+def as_table(heads: Sequence[str], rows: Sequence[Sequence[Component | str]], css: str = "") -> Component:
     """Return the table of a figure, folded away under "show as table"."""
-    return html.Details([html.Summary("Show as table"), table(heads, rows)], className="as-table")
+    return html.Details([html.Summary("Show as table"), table(heads, rows, css=css)], className="as-table")
