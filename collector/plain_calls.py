@@ -99,11 +99,18 @@ class PlainCalls:
         self._packed: list[bytes] = []
         self._packed_room = limits.packed
         self._unpacked: dict[int, Integers] = {}
+        self._given: Octets | None = None
+        self._window = np.zeros(0, np.uint8)
 
     @property
     def used(self) -> int:
         """Call-IDs entered so far, those left to others among them."""
         return int(self._context[k.CALLS_USED])
+
+    @property
+    def entered(self) -> int:
+        """Messages in the journal."""
+        return int(self._context[k.JOURNAL_USED])
 
     @property
     def limit(self) -> int:
@@ -121,11 +128,13 @@ class PlainCalls:
 
     def follow(self, window: Octets, packets: Integers, index: Integers, number: int, verdicts: Integers) -> int:
         """Take packets from `number` on; the number of the first that was not taken, `stopped_by` says why."""
-        window = window.view()
-        window.flags.writeable = False
+        if self._given is not window:
+            self._given = window
+            self._window = window.view()
+            self._window.flags.writeable = False
         return int(
             k.follow_calls(
-                window, packets, index, number, self._context, self._slots, self._calls, self._ids, self._seen,
+                self._window, packets, index, number, self._context, self._slots, self._calls, self._ids, self._seen,
                 self._journal, self._text, verdicts,
             )
         )  # fmt: skip
@@ -230,7 +239,7 @@ class PlainCalls:
 
     def mentions(self, since: int) -> tuple[list[Mention], int]:
         """What bears on media of journal entries from number `since` on, and how many entries there are now."""
-        used = int(self._context[k.JOURNAL_USED])
+        used = self.entered
         found = []
         owners = self._calls[:, k.OWNER]
         for entry in self._journal[since:used].tolist():

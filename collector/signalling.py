@@ -53,6 +53,7 @@ class Signalling:
         self._book = book
         self._assembler = CallAssembler(limits, book)
         self._index = BatchIndex(c.PENDING_ROWS)
+        self._verdicts = np.zeros((c.PENDING_ROWS, VERDICT_COLUMNS), np.int64)
         self.statistics = DeviceStatisticsBook(limits.max_reports) if limits.max_reports else None
         """What devices say of their calls, where somebody asks for it."""
         self._plain: PlainCalls | None = None
@@ -78,13 +79,15 @@ class Signalling:
         def messages(chosen: Integers) -> list[SipMessage | SipError]:
             return messages_at(window, offsets[chosen], lengths[chosen], index[chosen])
 
-        verdicts = np.zeros((len(packets), VERDICT_COLUMNS), np.int64)
+        verdicts = self._verdicts
         number = 0
         while number < len(packets) and self._plain is not None:
             known = self._plain.used
             stop = self._plain.follow(window, packets, index, number, verdicts)
-            left = number + np.flatnonzero(verdicts[number:stop, VERDICT])
-            self._take_left(self._plain, messages(left), packets[left].tolist(), verdicts[left].tolist())
+            if verdicts[number:stop, VERDICT].any():
+                left = number + np.flatnonzero(verdicts[number:stop, VERDICT])
+                self._take_left(self._plain, messages(left), packets[left].tolist(), verdicts[left].tolist())
+            self._assembler.last_begun = self._plain.last_begun
             self._yield_others(self._plain, known)
             number = stop
             if number < len(packets):
@@ -94,8 +97,9 @@ class Signalling:
                     number += 1
                 elif self._plain.stopped_by != STOP_TEXT or not self._plain.pack():
                     self.settle()
-        rest = np.arange(number, len(packets))
-        self._take_all(messages(rest), packets[rest].tolist())
+        if number < len(packets):
+            rest = np.arange(number, len(packets))
+            self._take_all(messages(rest), packets[rest].tolist())
 
     def _take_left(
         self, plain: PlainCalls, messages: Sequence[SipMessage | SipError], rows: list[list[int]],
@@ -109,7 +113,6 @@ class Signalling:
                 self._tell(plain.entries([verdict[VERDICT_CALL]])[0])
             assembler.last_begun = verdict[VERDICT_BEGUN]
             self._take(message, row)
-        assembler.last_begun = plain.last_begun
 
     def _take_all(self, messages: Sequence[SipMessage | SipError], rows: list[list[int]]) -> None:
         for message, row in zip(messages, rows, strict=True):
