@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from alert_facts import NS, append, interval, receiving
+from hep_senders import free_port
 
 from analytics.alerts.facts import Kind, Matcher, Phase, Rule
 from analytics.alerts.grouping import Timing
@@ -401,7 +402,8 @@ def test_a_process_killed_amid_a_delivery_delivers_it_again_under_the_same_id(tm
 class alerts_run:  # noqa: N801 - used as a function
     """`callgauge alerts run` on the store of a folder, with quick timing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *command: str) -> None:
+        self._command = command or ("alerts", "run")
         (folder / "callgauge.toml").write_text(
             '[alerts]\nevery_seconds = 0.2\ngroup_wait_seconds = 0.01\nallowed_networks = ["127.0.0.0/8"]\n'
             'rules = "rules.toml"\n'
@@ -412,9 +414,11 @@ class alerts_run:  # noqa: N801 - used as a function
 
     def __enter__(self) -> subprocess.Popen[bytes]:
         run = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from api.main import run; run()"
-        words = [sys.executable, "-c", run, "alerts", "run", "--store", "store"]
+        words = [sys.executable, "-c", run, *self._command, "--store", "store"]
         self._log = (self._folder / "run.log").open("ab")
-        self._process = subprocess.Popen(words, cwd=self._folder, stderr=self._log, env={**os.environ})
+        self._process = subprocess.Popen(
+            words, cwd=self._folder, stdout=self._log, stderr=self._log, env={**os.environ}
+        )  # fmt: skip
         return self._process
 
     def __exit__(self, *_words: object) -> None:
@@ -453,6 +457,21 @@ def test_killed_at_any_moment_each_alert_is_decided_once_and_delivered_at_least_
         assert arrived == {one.id for one in outbox.messages(room.book)}
     fired = [one.change for one in keeping.read_changes(room.book) if one.change.state.phase is Phase.FIRING]
     assert len(fired) == len(sites)
+    room.book.close()
+
+
+def test_the_server_watches_and_delivers_by_itself(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    with receiving(tmp_path) as receiver:
+        outbox.add_endpoint(room.book, "desk", receiver.url("ok"), "alertmanager", Matcher(), BEGIN)
+        room.now = time.time_ns()
+        room.heard(poor=30, good=0)
+        with alerts_run(tmp_path, "serve", "--listen", f"127.0.0.1:{free_port()}") as process:
+            until(lambda: bool(receiver.got()))
+            # Another on the same store stands by.
+            assert not Turn(room.book).take()
+            process.terminate()
+            assert process.wait(20) in (0, -signal.SIGTERM)
     room.book.close()
 
 

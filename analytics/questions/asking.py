@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
+from analytics.proportion import wilson
+
 POOR_MOS: Final = 3.6
 """Streams with a lower MOS count as poor: below it many users are dissatisfied (G.107 Annex B)."""
-Z_95: Final = 1.959963984540054
-"""Standard normal quantile of a two-sided 95 % interval."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 KEY_MASK: Final = (1 << 64) - 1
@@ -42,15 +41,8 @@ def share(number: int, of: int) -> Share:
     """Return a share with its Wilson score interval, without continuity correction."""
     if of <= 0:
         return Share(number, max(0, of), None, None, None)
-    part = number / of
-    square = Z_95 * Z_95
-    middle = part + square / (2 * of)
-    half = Z_95 * math.sqrt(max(0.0, part * (1 - part) / of + square / (4 * of * of)))
-    whole = 1 + square / of
-    # At the ends the interval reaches 0 or 1 exactly, which rounding would miss.
-    low = 0.0 if number <= 0 else (middle - half) / whole
-    high = 1.0 if number >= of else (middle + half) / whole
-    return Share(number, of, part, low, high)
+    low, high = wilson(min(max(0, number), of), of)
+    return Share(number, of, number / of, low, high)
 
 
 def moment(micros: int | None) -> datetime | None:

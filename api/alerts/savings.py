@@ -31,14 +31,22 @@ def sample_savings(store: Path, estate: Path, now: int) -> Sample:
         zone = ZoneInfo(load_estate(estate).settings.timezone)
         last = months_after(month_of(datetime.fromtimestamp(now // NS, UTC).astimezone(zone).date()), -1)
         newest = _outcome(store, estate, last, now)
-        before = _outcome(store, estate, months_after(last, -1), now)
+        try:
+            before = _outcome(store, estate, months_after(last, -1), now)
+        except ReportError:
+            before = "not known"
     except (ReportError, EstateError) as error:
         return Sample((), since, now, None, None, note=str(error))
+    return claim_sample(newest, before, since, now)
+
+
+def claim_sample(newest: str, before: str, since: int, now: int) -> Sample:
+    """Return the sample of two verdicts, the newest and that of a month before."""
     note = f"{newest}; a month before: {before}"
     if newest == "established":
         return Sample((), since, now, 1.0, float(MONTHS), 1.0, note=note)
     if before == "established":
-        return Sample((), since, now, 0.0, float(MONTHS), -1.0, note=note)
+        return Sample((), since, now, 0.0, float(MONTHS), 0.0, note=note)
     # Lost earlier, or never had: that is no news, and no reason to think that it is there again.
     return Sample((), since, now, None, None, note=f"the claim is {note}")
 
