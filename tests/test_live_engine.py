@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from collector.calls import CallLimits
 from collector.capture.files import CaptureError, Source
-from collector.engine import Engine
+from collector.engine import Engine, EngineLimits
 from collector.facts import Call, Replay, Stream
 from collector.live.engine import LiveEngine, LiveSettings
 from collector.live.source import Found
@@ -66,7 +67,7 @@ def followed(engine: LiveEngine, data: bytes, seed: int = 1) -> list[Found]:
 
 
 def replayed(path: Path) -> Replay:
-    engine = Engine()
+    engine = Engine(EngineLimits(calls=CallLimits(max_steps=LiveSettings().steps)))
     engine.read([str(path)])
     return engine.finish()
 
