@@ -192,7 +192,10 @@ def invoke(arguments: list[str]) -> int:
 
     By hand, for the application itself would end with status 1 where a reader is gone.
     """
-    completing = "_CALLGAUGE_COMPLETE" in os.environ or arguments[:1] in (["--install-completion"], ["--show-completion"])
+    completing = "_CALLGAUGE_COMPLETE" in os.environ or arguments[:1] in (
+        ["--install-completion"],
+        ["--show-completion"],
+    )
     if completing:
         from api.completion import answer
 
@@ -274,7 +277,7 @@ def run() -> None:
     # No matrix is multiplied here: OpenBLAS would start a thread for each processor, and they spin while we start.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     # Facts hold no cycles, and a capture makes them by the million: by default the collector looks thousands of times.
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(300_000, 20, 20)
     without_stdout = open_closed_streams()
     status = shell(sys.argv[1:])
     if without_stdout and status == READER_GONE:
