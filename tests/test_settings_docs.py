@@ -2,68 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
 import re
 import sys
-import typing
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from api.settings import ASKED_BY, SECRETS, Key, Settings, all_keys, load  # noqa: E402
+from api.settings import ASKED_BY, SECRETS, Settings, all_keys, load  # noqa: E402
 from api.settings_command import plain, toml  # noqa: E402
+from api.settings_words import doc_of, kind_of  # noqa: E402
 
 PAGE = ROOT / "docs" / "settings.md"
-
-
-def docs_of(of: type[Any]) -> dict[str, str]:
-    """What stands below each field of a dataclass."""
-    body = ast.parse(inspect.getsource(of)).body[0]
-    assert isinstance(body, ast.ClassDef)
-    found = {}
-    for statement, after in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-            value = after.value if isinstance(after, ast.Expr) else None
-            if isinstance(value, ast.Constant):
-                found[statement.target.id] = " ".join(str(value.value).split())
-    return found
-
-
-def doc_of(key: Key) -> str:
-    """What a setting is, from its field."""
-    if not key.place:
-        return f"File whose first line is `{key.path.rpartition('.')[2].removesuffix('_file')}`."
-    of: type[Any] = Settings
-    for name in key.place[:-1]:
-        of = typing.get_type_hints(of)[name]
-    doc = docs_of(of).get(key.place[-1], "")
-    return doc or MISSING[key.path]
-
-
-MISSING = {
-    "packets.longest_backoff_s": "Longest such wait [s].",
-    "hep.listen": "Addresses to receive HEP on, as `udp:HOST:PORT`, `tcp:HOST:PORT` or `tls:HOST:PORT`.",
-    "publish.listen": "Addresses to receive reports on, as `udp:HOST:PORT` or `tcp:HOST:PORT`.",
-}
-"""Docs of fields that have none."""
-
-
-def kind_of(key: Key) -> str:
-    """A setting's type in words."""
-    text = str(key.kind)
-    for part, word in (
-        ("Listen", "addresses"), ("FeedFolder", "list of paths or tables"),
-        ("tuple", "list of texts"), ("Mapping", "table"), ("Path", "path"), ("bytes", "text"),
-        ("bool", "true or false"), ("int", "whole number"), ("float", "number"), ("str", "text"),
-    ):  # fmt: skip
-        if part in text:
-            return word
-    raise AssertionError(text)
 
 
 def tables() -> str:
