@@ -24,7 +24,8 @@ from api.alerts.addresses import Network, networks
 from api.alerts.book import Book, BookError
 from api.alerts.delivery import Delivery
 from api.alerts.outbox import Attempt, Message
-from api.alerts.trying import put_test
+from api.alerts.settings import AlertSettings
+from api.alerts.trying import put_test, try_now
 
 LOOPBACK = networks(["127.0.0.0/8", "::1/128"])
 GROUP = (("alertname", "site_degraded"), ("site", "york"))
@@ -294,11 +295,25 @@ def test_a_replay_sends_the_same_message_under_the_same_id(desk: Desk) -> None:
 
 def test_a_test_is_an_alert_that_says_so(desk: Desk) -> None:
     desk.endpoint("ok")
-    put_test(desk.book, outbox.endpoint(desk.book, "desk"), desk.clock())
-    desk.send()
+    to = outbox.endpoint(desk.book, "desk")
+    key = put_test(desk.book, to, desk.clock())
+    assert desk.send() == 0, "it is sent by who asked for it"
+    settings = AlertSettings(allowed_networks=("127.0.0.0/8",))
+    assert asyncio.run(try_now(desk.book, to, key, settings, desk.clock)).outcome == "delivered"
     (alert,) = json.loads(desk.receiver.got()[0]["body"])["alerts"]
     assert alert["labels"]["alertname"] == "CallgaugeTest"
     assert alert["annotations"]["summary"] == "This is a test of desk"
+
+
+def test_a_test_that_fails_is_not_tried_again(desk: Desk) -> None:
+    desk.endpoint("500")
+    to = outbox.endpoint(desk.book, "desk")
+    key = put_test(desk.book, to, desk.clock())
+    settings = AlertSettings(allowed_networks=("127.0.0.0/8",))
+    assert asyncio.run(try_now(desk.book, to, key, settings, desk.clock)).outcome == "failed"
+    assert desk.message(key).state == "given_up"
+    desk.wait(1_000)
+    assert desk.send() == 0
 
 
 def test_a_rotated_secret_signs_beside_the_new_one_for_a_day(desk: Desk) -> None:

@@ -99,7 +99,11 @@ class Book:
         return book
 
     def _prepare(self) -> None:
+        with self.reading() as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
+                return
         with self.writing() as connection:
+            # Another process may have been first meanwhile.
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == FORMAT:
                 return

@@ -320,6 +320,19 @@ def replay(book: Book, key: str, now: int) -> Message:
     return message(book, key)
 
 
+def hold(connection: sqlite3.Connection, key: str, until: int) -> None:
+    """Keep a message back, within a transaction, for somebody is sending it by hand."""
+    connection.execute("UPDATE messages SET next_at = ? WHERE id = ?", (until, key))
+
+
+def give_up(book: Book, key: str, now: int) -> None:
+    """Try a message no more that was not delivered."""
+    with book.writing() as connection:
+        connection.execute(
+            "UPDATE messages SET state = 'given_up', done_at = ? WHERE id = ? AND state = 'waiting'", (now, key)
+        )
+
+
 class Backlog(NamedTuple):
     """What waits for an endpoint."""
 
