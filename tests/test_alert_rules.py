@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,9 @@ from analytics.alerts.facts import NS, Alert, Comparison, Kind, Matcher, Phase, 
 from analytics.alerts.grouping import Timing, Told, decide, group_labels
 from analytics.alerts.muting import Maintenance, Silence, doubtful_sites, maintenance_of, muted_by
 from analytics.alerts.rules import DEFAULTS, RuleError, rules_of
+from analytics.alerts.wording import link
 from analytics.proportion import wilson
+from analytics.questions.words import parse_words
 
 
 def toml(text: str) -> Any:
@@ -237,3 +240,16 @@ def test_both_directions_of_a_site_are_one_group_and_pairs_are_their_own() -> No
     assert group_labels(alert(site="york", direction="to")) == group_labels(alert(site="york", direction="from"))
     pair = alert("site_pair_degraded", from_site="hull", to_site="york")
     assert dict(group_labels(pair)) == {"alertname": "site_pair_degraded", "from_site": "hull", "to_site": "york"}
+
+
+def test_the_words_of_a_link_choose_calls_and_streams() -> None:
+    labels = {"site": "north gate", "direction": "from", "from_site": "hull", "to_site": "york"}
+    for rule in DEFAULTS:
+        address = urlsplit(link(rule, Sample(labelled(labels), 0, 600 * NS, 1, 20), "https://calls.example/app/"))
+        asked = parse_qs(address.query)
+        assert asked["since"] == ["1970-01-01T00:00:00Z"]
+        assert asked["until"] == ["1970-01-01T00:10:00Z"]
+        assert address.path.startswith("/app/")
+        assert "{" not in address.path
+        if "q" in asked:
+            assert parse_words(asked["q"][0])
