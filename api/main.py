@@ -111,6 +111,10 @@ def replay(
     estate: Annotated[
         Path | None, typer.Option("--estate", metavar="DIR", help="With --store: say at which sites they were.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write the pages of the calls, the worst first, as one file."),
+    ] = None,
 ) -> int:
     """Turn captures into calls, RTP streams and MOS."""
     from api.output import Request, RequestError, report
@@ -127,6 +131,7 @@ def replay(
         progress=progress,
         store=store,
         estate=estate,
+        html=html,
     )
     try:
         return PARTLY_READ if report(request) else 0

@@ -48,6 +48,8 @@ class Request(NamedTuple):
     """Store in which all of the capture is kept, whatever the report shows of it."""
     estate: Path | None = None
     """Estate that says at which sites it was."""
+    html: Path | None = None
+    """File for the pages of the calls, beside the report."""
 
     @property
     def live(self) -> bool:
@@ -78,11 +80,14 @@ def report_into(request: Request, store: Store | None) -> bool:
     if not request.show_numbers and (request.format != "text" or request.filter or len(replay.calls) <= NAMED_AHEAD):
         name_people(replay, names)
     # A summary shows little of what there is: the rest is never made.
-    summary = request.format == "text" and request.call is None and request.filter is None and store is None
+    whole = request.html is not None or store is not None
+    summary = request.format == "text" and request.call is None and request.filter is None and not whole
     rated = survey(replay) if summary else rate_replay(replay)
     kept = None if store is None else store.keep(rated, time.time_ns())
     chosen = rated if summary else choose(rated, request, names)
     written = write(chosen, request, names, "" if kept is None else kept.sentence)
+    if request.html is not None:
+        written = [*written, write_pages(chosen, request, names, request.html)]
     for line in written:
         say(line)
     if replay.capture.stopped is not None:
@@ -121,8 +126,10 @@ def read(request: Request, names: Pseudonyms) -> Replay:
     from api.replay import ReplaySettings, replay_files
     from collector.capture.files import CaptureError
 
-    settings = ReplaySettings() if request.store is None else ReplaySettings.to_keep()
-
+    if request.store is not None:
+        settings = ReplaySettings.to_keep()
+    else:
+        settings = ReplaySettings() if request.html is None else ReplaySettings.to_draw()
     wanted = sys.stderr.isatty() if request.progress is None else request.progress
     bar = Bar(wanted and not (request.live and request.format == "text"))
     try:
@@ -193,6 +200,17 @@ def write(rated: Rated, request: Request, names: Pseudonyms, kept: str = "") -> 
     if request.format == "json":
         return place(json_chunks(rated, selection(rated, request, names)), request.out, "report.json") + kept_lines
     return write_tables(rated, request) + kept_lines
+
+
+def write_pages(rated: Rated, request: Request, names: Pseudonyms, path: Path) -> str:
+    """Write the pages of the calls as one file; what was written, as a line for stderr."""
+    from api.call_pages.writing import call_pages
+
+    if not request.show_numbers:
+        rated = mask_rated(rated, names)
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        file.writelines(call_pages(rated, masked=not request.show_numbers))
+    return f"wrote {path}"
 
 
 def selection(rated: Rated, request: Request, names: Pseudonyms) -> Selection:

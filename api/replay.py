@@ -14,6 +14,7 @@ from collector.media.streams import StreamLimits
 __all__ = ["Progress", "ReplaySettings", "replay_files"]
 
 INTERVAL_NS = 10_000_000_000
+DRAWN_NS = 1_000_000_000
 STEPS = 200
 """Messages of a leg that its ladder keeps."""
 REPORTS = 1_000_000
@@ -27,6 +28,11 @@ class ReplaySettings:
     limits: EngineLimits = field(default_factory=EngineLimits)
     digest: bool = False
     """Take the hash of every input."""
+
+    @classmethod
+    def to_draw(cls) -> ReplaySettings:
+        """Return the settings of a replay whose calls are going to be drawn: with ladders, and intervals of 1 s."""
+        return cls(EngineLimits(StreamLimits(interval_ns=DRAWN_NS), CallLimits(max_steps=STEPS)))
 
     @classmethod
     def to_keep(cls) -> ReplaySettings:
