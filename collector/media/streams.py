@@ -372,6 +372,9 @@ class StreamTable:
         counts = self.arrays.counts[rows]
         found: dict[tuple[object, ...], list[int]] = {}
         order = np.lexsort((counts[:, m.SERIAL], counts[:, m.FIRST_AT])).tolist()
+        same = np.unique(counts[:, : m.KEY_SSRC + 1], axis=0)
+        if len(same) == len(rows):  # nearly always: nothing is to be put together
+            return [[rows[k]] for k in order]
         keys = counts[:, : m.KEY_SSRC + 1].tolist()
         shared: dict[tuple[int, ...], int] = {}
         for key in map(tuple, keys):
