@@ -21,15 +21,17 @@ VALUES: Final[Mapping[str, Any]] = MappingProxyType(
         "attention": 1, "since": _START - timedelta(minutes=15), "until": _START, "newest": _START.replace(second=0),
         "calls_now": 4.0, "calls": 31, "answered": 28, "failed": 1, "streams": 64, "number": 8, "of": 64,
         "value": 0.125, "low": 0.065, "high": 0.228, "mos": 3.94, "mos_min": 2.41, "packets": 9590, "expected": 9600,
+        "numerator": 8.0, "denominator": 64.0,
         "lost": 10, "loss_percent": 0.104, "jitter_ms": 6.2, "jitter_max_ms": 31.4, "busy": 3.7, "step": "hour",
         "start": _START, "seconds": 192.4, "answer": _START + timedelta(seconds=6), "weeks": 8, "unmarked": 0,
         "end": _START + timedelta(seconds=198), "link": _LINK,
-        "next": None, "cursor": None, "withheld": 0, "key": "0f3c5a7e9b1d2c4e", "call_key": "0f3c5a7e9b1d2c4e",
+        "next": f"{_LINK}&cursor=WyIz", "cursor": "WyIz", "withheld": 0,
+        "key": "0f3c5a7e9b1d2c4e", "call_key": "0f3c5a7e9b1d2c4e",
         "stream_key": "7a1c3e5f9b2d4c6e", "source": "ashcombe-tap", "call_id": "a84b4c76e66710@pbx.example",
         "status": 200, "pdd_ms": 1830.0, "calling": "p-k3x7q2ma", "called": "p-b5n1t8wz", "legs": 1,
         "from_address": "10.1.4.7:16402", "to_address": "10.9.0.2:24080", "codecs": ["PCMA"], "codec": "PCMA",
         "ssrc": 19088743, "loss_runs": 4, "pdv_p95_ms": 12.8, "burst_ratio": 1.4, "r_factor": 78.1, "dscp": 46,
-        "mos_model": "G.107 (2015); PCMA Ie 0 Bpl 25.1 (PLC); Ppl 0.104 % BurstR 1.4", "why_no_mos": None,
+        "mos_model": "G.107 (2015); PCMA Ie 0 Bpl 25.1 (PLC); Ppl 0.104 % BurstR 1.4", "why_no_mos": "codec not known",
         "evidence": "measured", "unit": "ms", "sha256": _SHA, "digest": f"sha256:{_SHA}", "record": "cdr",
         "imported": _START, "rows": 1204, "kept": 1203, "rejected": 1, "first": _START - timedelta(hours=1),
         "last": _START, "node": "County_01", "sequence": 418, "month": "2025-10", "host": "tap1", "pid": 4711,
@@ -59,14 +61,13 @@ def _one(hint: Any, name: str) -> Any:
         return {}
     if arguments:
         inner = next(one for one in arguments if one is not type(None))
-        return sample(inner) if is_shaped(inner) else _value(inner, name, type(None) in arguments)
-    return _value(hint, name, missing=False)
+        return sample(inner) if is_shaped(inner) else _value(inner, name)
+    return _value(hint, name)
 
 
-def _value(hint: Any, name: str, missing: bool) -> Any:
+def _value(hint: Any, name: str) -> Any:
+    # A null would be left out of the document, and then the example lacked a field.
     found = VALUES.get(name)
-    if found is None and missing:
-        return None
     if isinstance(hint, type):
         if issubclass(hint, Enum):
             values = [one.value for one in hint]
@@ -76,7 +77,7 @@ def _value(hint: Any, name: str, missing: bool) -> Any:
         if hint is int and isinstance(found, float):
             return int(found)
         plainest: Mapping[Any, Any] = {str: "…", int: 0, float: 0.0, bool: False, datetime: _written(_START)}
-        return None if missing else plainest.get(hint)
+        return plainest.get(hint)
     return plain(found)
 
 
@@ -84,9 +85,14 @@ def _written(value: Any) -> Any:
     return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else value
 
 
-def described(kind: type[Any], *, table: bool = True) -> dict[str, Any]:
-    """Return what the decorator of an operation says of its answer; `table`: it answers CSV and NDJSON as well."""
-    content: dict[str, Any] = {"application/json": {"example": sample(kind)}}
+def described(kind: type[Any], *, table: bool = True, many: bool = False) -> dict[str, Any]:
+    """Return what the decorator of an operation says of its answer.
+
+    `table`: it answers CSV and NDJSON as well; `many`: the answer is a list of it.
+    """
+    example = sample(kind)
+    content: dict[str, Any] = {"application/json": {"example": [example] if many else example}}
     if table:
         content |= {"text/csv": {"schema": {"type": "string"}}, "application/x-ndjson": {"schema": {"type": "string"}}}
-    return {"response_model": shape(kind), "responses": {200: {"content": content}}}
+    of: Any = shape(kind)
+    return {"response_model": list[of] if many else of, "responses": {200: {"content": content}}}
