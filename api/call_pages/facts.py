@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from analytics.questions.terms import StreamTerms, terms_of
 from api.lake_rows import mos_of
-from api.phrases import status_phrase
+from api.phrases import SIP_PHRASES
 from api.rated import Rated, RatedCall, RatedStream
 from api.terminal import call_findings, call_rank
 from api.wording import duration, time_of_day
@@ -171,7 +171,7 @@ def ladder(steps: Iterable[Step], left_out: int = 0) -> Ladder:
 def _label(step: Step) -> str:
     said = step.method
     if step.status is not None:
-        said = f"{step.status} {status_phrase(step.status, '') or ''}".rstrip()
+        said = f"{step.status} {SIP_PHRASES.get(step.status, '')}".rstrip()
         said += "" if step.method in ("INVITE", "BYE") else f" ({step.method})"
     return f"{said} ×{step.repeated + 1}" if step.repeated else said
 

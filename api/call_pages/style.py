@@ -46,7 +46,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 .is-failure { color: var(--bad); font-weight: 650; }
 .streams { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 32rem), 1fr)); gap: 8px 32px; }
 .streams > div { min-width: 0; }
-.lane { display: grid; grid-template-columns: 7.5rem minmax(0, 1fr) 8rem; gap: 10px; align-items: center;
+.lane { display: grid; grid-template-columns: 6.5rem minmax(0, 1fr) 5.5rem; gap: 10px; align-items: center;
   margin: 2px 0; }
 .lane svg { width: 100%; display: block; background: var(--panel); border-bottom: 1px solid var(--line); }
 .lane path { fill: none; stroke-width: 1.5; vector-effect: non-scaling-stroke; }
