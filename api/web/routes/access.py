@@ -12,6 +12,7 @@ from starlette.requests import Request
 from api.web.access import Caller, Right, Role, allowed
 from api.web.accounts import LONGEST_PASSWORD, SHORTEST_PASSWORD, AccountError, Person, Token
 from api.web.context import Here
+from api.web.given import WHOLE
 from api.web.noting import note
 from api.web.problems import Problem
 
@@ -37,7 +38,7 @@ class TokenGiven(Given):
     role: Annotated[Role, Field(strict=False, examples=["viewer"])]
     numbers: Numbers = False
     days: Annotated[
-        int | None, Field(strict=False, ge=1, le=3_650, description="It ends after so many days.", examples=[90])
+        int | None, Field(ge=1, le=3_650, description="It ends after so many days.", examples=[90]), WHOLE
     ] = None
 
 

@@ -23,6 +23,7 @@ from api.web.access import Caller, Right, allowed
 from api.web.asked import Accept, Format, Since, Until, form, rows_of, span
 from api.web.context import Context, Here
 from api.web.examples import described
+from api.web.given import WHOLE
 from api.web.noting import note
 from api.web.problems import Problem
 from api.web.shapes import answered, columns, flat
@@ -122,11 +123,14 @@ class SilenceGiven(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"additionalProperties": False})
     labels: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=64, examples=["site"])], list[Label]],
+        dict[
+            Annotated[str, Field(min_length=1, max_length=64, examples=["site"])],
+            Annotated[list[Label], Field(min_length=1)],
+        ],
         Field(min_length=1, max_length=10, examples=[{"site": ["ashcombe"]}],
               description="All labels must fit, each by any of its values; `*` at the end stands for anything."),
     ]  # fmt: skip
-    seconds: Annotated[int, Field(ge=60, le=LONGEST_SILENCE, strict=True, examples=[7_200])]
+    seconds: Annotated[int, Field(ge=60, le=LONGEST_SILENCE, strict=True, examples=[7_200]), WHOLE]
     comment: Comment = ""
 
 
@@ -169,7 +173,7 @@ def alerts(
     return AlertsNow(looked_at=None if looked is None else datetime.fromtimestamp(looked / NS, UTC), alerts=shown)
 
 
-@router.get("/alerts/history", summary="Changes of alerts", **described(AlertChange))
+@router.get("/alerts/history", summary="Changes of alerts", **described(AlertChange, many=True))
 def history(
     here: Here,
     _caller: Seen,
