@@ -14,12 +14,15 @@ from ipaddress import IPv4Network
 from typing import NamedTuple
 
 from analytics.sites import Estate, TrunkKind
-from collector.simulator.faults import Fault, FaultKind
+from collector.simulator.faults import CONGESTED_SITE, MISMARKED_SITE, ONE_WAY_SITE, Fault, FaultKind
 from collector.simulator.records import HOURS, KINDS, WEEKEND, Phone, Record, RecordSimulator
 
 PACKETS_A_SECOND = 50
 FRAUD_CALLS_AN_HOUR = 40
 FRAUD_TALK_S = 540
+WATCHED = frozenset({CONGESTED_SITE, ONE_WAY_SITE, MISMARKED_SITE})
+OFTEN = 8
+"""How much more a telephone of such a site is used than others."""
 PREMIUM = "09098790"
 """Beginning of premium numbers that Ofcom keeps for drama; three digits more."""
 GATEWAYS = "10.250.0."
@@ -77,6 +80,9 @@ class HeardSimulator(RecordSimulator):
         super().__init__(estate, seed, calls_a_day)
         self.heard: list[Heard] = []
         """Calls since the list was last emptied."""
+        # Offices have four telephones each: those with a fault are used more, so that it is seen.
+        watched = [phone for phone in self.phones if phone.site in WATCHED]
+        self._sought = self.phones + OFTEN * watched
         self._faults = faults
         self._by_place: dict[tuple[FaultKind, str], list[Fault]] = {}
         for fault in faults:
@@ -125,6 +131,16 @@ class HeardSimulator(RecordSimulator):
         records.sort(key=lambda record: int(record["dateTimeDisconnect"]))
         return records, reports
 
+    def _someone(self) -> Phone:
+        return self._dice.choice(self._sought)
+
+    def _inner(self, at: int, _: str) -> Iterator[Record]:
+        one = other = self._someone()
+        while other.device == one.device:
+            other = self._someone()
+        self.truth.inner_calls[one.site] += 1
+        yield self._record(at, self._talk(), one.extension, other.extension, one.device, other.device)
+
     def _frauds(self, begin: int, length: int) -> Iterator[int]:
         for fault in self._faults:
             if fault.kind is FaultKind.TOLL_FRAUD and begin <= fault.since < begin + length:
@@ -142,7 +158,7 @@ class HeardSimulator(RecordSimulator):
         if not self._is(FaultKind.DEAD_TRUNK, trunk, at):
             yield from super()._outbound(at, trunk)
             return
-        phone, number = self._dice.choice(self.phones), self.far_number()
+        phone, number = self._someone(), self.far_number()
         self.truth.outbound_calls[phone.site] += 1
         failed = self._record(at, None, phone.extension, self._dialled(phone, number), phone.device, trunk, ringing=1)
         yield failed | {"destCause_value": NETWORK_OUT_OF_ORDER}

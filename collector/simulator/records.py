@@ -105,7 +105,7 @@ class RecordSimulator:
         return records, reports
 
     def _outbound(self, at: int, trunk: str) -> Iterator[Record]:
-        phone, number = self._dice.choice(self.phones), self.far_number()
+        phone, number = self._someone(), self.far_number()
         yield from self._call_out(at, trunk, phone, number, self._talk())
 
     def _call_out(self, at: int, trunk: str, phone: Phone, number: str, talk: int, cause: int = 16) -> Iterator[Record]:
@@ -132,13 +132,13 @@ class RecordSimulator:
             yield extra
 
     def _unanswered(self, at: int, trunk: str) -> Iterator[Record]:
-        phone, number = self._dice.choice(self.phones), self.far_number()
+        phone, number = self._someone(), self.far_number()
         self.truth.outbound_calls[phone.site] += 1
         yield self._record(at, None, phone.extension, self._dialled(phone, number), phone.device, trunk)
 
     def _dropped(self, at: int, trunk: str) -> Iterator[Record]:
         """A call that the network ends, and its repetition half a minute later."""
-        phone, number, talk = self._dice.choice(self.phones), self.far_number(), self._dice.randint(20, 120)
+        phone, number, talk = self._someone(), self.far_number(), self._dice.randint(20, 120)
         self.truth.redials[phone.site] += 1
         yield from self._call_out(at, trunk, phone, number, talk, cause=41)
         again = at + RINGING_S + talk + self._dice.randint(10, 40)
@@ -152,7 +152,7 @@ class RecordSimulator:
     def _inbound(self, at: int, trunk: str) -> Iterator[Record]:
         public = self._dice.choice(self._estate.public_numbers) if self._dice.random() < 0.5 else None
         site = public.site if public is not None and public.site in self._by_site else None
-        phone = self._dice.choice(self._by_site[site] if site else self.phones)
+        phone = self._dice.choice(self._by_site[site]) if site else self._someone()
         self.truth.inbound_calls[phone.site] += 1
         waited = min(180, round(self._dice.expovariate(1 / RINGING_S)))
         talk = None if self._dice.random() < ABANDONED else self._talk()
@@ -163,7 +163,7 @@ class RecordSimulator:
 
     def _transfer(self, at: int, trunk: str) -> Iterator[Record]:
         """A call out, blind transferred to a colleague: three records, one leg on the trunk."""
-        phone = self._dice.choice(self.phones)
+        phone = self._someone()
         colleague = self._dice.choice(self._by_site[phone.site])
         number, first, second = self.far_number(), max(10, self._talk()), self._talk()
         self.truth.outbound_calls[phone.site] += 1
@@ -239,6 +239,10 @@ class RecordSimulator:
                 "deviceName": device,
                 "pkid": str(uuid.UUID(int=self._dice.getrandbits(128), version=4)),
             }
+
+    def _someone(self) -> Phone:
+        """A telephone, any as likely as others."""
+        return self._dice.choice(self.phones)
 
     def far_number(self) -> str:
         """A number of the public network."""
