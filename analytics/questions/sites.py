@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from analytics.questions.asking import QuestionError, Share, check_span, share
 from analytics.store.series import summed
@@ -272,7 +273,7 @@ def site_series(
     rows = series.series(sites, since, until, step, zone=zone).to_pylist()
     if len(rows) > MOST_POINTS:
         raise QuestionError(f"{len(rows):,} points: ask for a shorter span or a longer step")
-    past = _Past(series, sites, since, until, step, zone) if band and step != "month" and rows else None
+    past = _Past(series, sites, rows, step, zone) if band and step != "month" and rows else None
     points = []
     for row in rows:
         length = _length(row["start"], step, zone)
@@ -309,13 +310,24 @@ class _Past:
     """The weeks before a span, by site and begin of the step (of an hour for minutes), by the zone's clock."""
 
     def __init__(
-        self, series: SiteSeries, sites: Sequence[str] | None, since: datetime, until: datetime, step: str, zone: str
+        self,
+        series: SiteSeries,
+        sites: Sequence[str] | None,
+        points: Sequence[Mapping[str, Any]],
+        step: str,
+        zone: str,
     ) -> None:
         self._zone = ZoneInfo(zone)
         self._step = step
         of = "day" if step == "day" else "hour"
-        # An hour more at both ends: clocks may have changed in between.
-        rows = series.series(sites, since - BAND_WEEKS * WEEK - DAY, until, of, zone=zone).to_pylist()
+        locals_ = {self._local(point["start"]) for point in points}
+        weeks = {local - number * WEEK for local in locals_ for number in range(1, BAND_WEEKS + 1)}
+        # In the autumn an hour of the clock is there twice.
+        moments = {at.replace(tzinfo=self._zone, fold=fold).astimezone(UTC) for at in weeks for fold in (0, 1)}
+        found = series.series(sites, min(moments), max(moments) + DAY, of, zone=zone)
+        # Of the weeks between only few steps are wanted: the others never become Python's.
+        wanted = pc.is_in(found.column("start"), value_set=pa.array(sorted(moments), found.schema.field("start").type))
+        rows = found.filter(wanted).to_pylist()
         scale = 60.0 if step == "minute" else 1.0
         self._known: dict[tuple[str, datetime], tuple[float | None, ...]] = {}
         for row in rows:
@@ -344,5 +356,13 @@ def _band(values: Sequence[float | None]) -> Band | None:
     known = [value for value in values if value is not None]
     if len(known) < LEAST_WEEKS:
         return None
-    low, high = np.percentile(known, (10, 90))
-    return Band(float(low), float(high), len(known))
+    known.sort()
+    return Band(_quantile(known, 0.1), _quantile(known, 0.9), len(known))
+
+
+def _quantile(values: Sequence[float], part: float) -> float:
+    """Quantile of sorted values, interpolated linearly between the two nearest ranks."""
+    place = part * (len(values) - 1)
+    below = int(place)
+    above = min(below + 1, len(values) - 1)
+    return values[below] + (place - below) * (values[above] - values[below])
