@@ -126,7 +126,9 @@ def _section(section: Section, document: Document) -> Component:
     drawing = plot_of(section, document)
     if drawing is not None:
         units = [heading(head, document.currency) for head in section.heads if head.unit != "text"]
-        inside.append(graph(drawn(drawing, units[0].rpartition("[")[2].rstrip("]") if units else "")))
+        inside.append(
+            graph(drawn(drawing, units[0].rpartition("[")[2].rstrip("]") if units and "[" in units[0] else ""))
+        )
     body = _table(section, document, shared)
     if drawing is not None or len(section.rows) > MOST_ROWS_SHOWN:
         said = "Show as table" if drawing is not None else f"Show {len(section.rows):,} rows"

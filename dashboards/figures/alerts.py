@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from analytics.questions.alerts import AlertChange
 from dashboards.palette import GREY, LAYOUT, ORANGE, VERMILION
 
+LEAST_SHARE: Final = 0.004
+"""A bar is at least this share of the figure wide, so that it can be seen."""
 MOST_LINES: Final = 24
 """Alerts that are drawn; those that held last come first."""
 OVER: Final = frozenset({"normal", "pending"})
@@ -90,6 +92,7 @@ def over_days(shown: Timeline) -> Any:
     from plotly.graph_objects import Bar, Figure
 
     figure = Figure()
+    least = LEAST_SHARE * (shown.until - shown.since).total_seconds() * 1e3
     # Two alerts of one name share a line.
     order = list(dict.fromkeys(line.name for line in shown.lines))
     for severity, colour in COLOURS.items():
@@ -99,7 +102,7 @@ def over_days(shown: Timeline) -> Any:
         figure.add_trace(
             Bar(
                 base=[held.since for _, held in bars],
-                x=[max(60_000.0, (held.until - held.since).total_seconds() * 1e3) for _, held in bars],
+                x=[max(least, (held.until - held.since).total_seconds() * 1e3) for _, held in bars],
                 y=[line.name for line, _ in bars],
                 orientation="h",
                 name=severity,
@@ -109,7 +112,7 @@ def over_days(shown: Timeline) -> Any:
                 hovertemplate="%{y}: %{customdata}<extra></extra>",
             )
         )
-    height = 74 + 24 * len(order)
+    height = 84 + 24 * len(order)
     legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0}
     margin = {"l": 52, "r": 12, "t": 30, "b": 36}
     figure.update_layout(

@@ -242,8 +242,9 @@ def waterfall(terms: StreamTerms) -> Any:
     """Return where the R of a stream went, from that of all defaults to its own."""
     from plotly.graph_objects import Figure, Waterfall
 
-    first = terms.steps[0].r - terms.steps[0].change if terms.steps else terms.r_factor
-    steps = [step for step in terms.steps if abs(step.change) >= 0.005]
+    # The first step is the R of all defaults itself.
+    first = terms.steps[0].r if terms.steps else terms.r_factor
+    steps = [step for step in terms.steps[1:] if abs(step.change) >= 0.005]
     figure = Figure(
         Waterfall(
             x=["all defaults", *(step.name for step in steps), "R"],

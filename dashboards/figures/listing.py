@@ -44,9 +44,18 @@ def bars(shown: Histogram) -> Any:
         ("unrated", shown.unrated, GREY, "/"),
     ):
         figure.add_bar(x=shown.starts, y=counts, name=name, marker_color=colour, marker_pattern_shape=pattern)
-    margin = {"l": 44, "r": 8, "t": 24, "b": 24}
+    margin = {"l": 44, "r": 8, "t": 26, "b": 24}
+    legend = {"orientation": "h", "y": 1, "yanchor": "bottom", "x": 0, "traceorder": "normal"}
     figure.update_layout(
-        **{**LAYOUT, "height": 150, "barmode": "stack", "bargap": 0.08, "dragmode": "select", "margin": margin},
+        **{
+            **LAYOUT,
+            "height": 150,
+            "barmode": "stack",
+            "bargap": 0.08,
+            "dragmode": "select",
+            "margin": margin,
+            "legend": legend,
+        },
         selectdirection="h",
     )
     return figure

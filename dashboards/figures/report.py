@@ -9,8 +9,10 @@ from typing import Any
 from api.report.plots import Bars, Drawing, Dumbbells, Heatmap, Histogram, Line, Months, Tornado, Waterfall
 from dashboards.palette import BAND, BLUE, GREY, LAYOUT, ORANGE, SERIES, SKY, VERMILION
 
-ROW_PX = 19
-"""Height of a row of a plot that has one a site."""
+ROW_PX, THIN_PX, MANY = 19, 15, 40
+"""Height of a row of a plot that has one a site, and of one that has many rows."""
+FEW, ABREAST = 6, 3
+"""Histograms that stand one below the other, and how many stand side by side where there are more."""
 LEAST_PX = 220
 LONGEST_LABEL = 34
 GRID = "rgba(138, 143, 152, 0.25)"
@@ -42,6 +44,15 @@ def _figure(height: int, **layout: Any) -> Any:
     above = {"legend": legend, "margin": {"l": 52, "r": 12, "t": 34, "b": 36}}
     figure.update_layout(**{**LAYOUT, **above, "height": max(LEAST_PX, height), "hovermode": "closest", **layout})
     return figure
+
+
+def _rows_px(count: int) -> int:
+    return count * (ROW_PX if count <= MANY else THIN_PX)
+
+
+def _downwards(figure: Any, count: int) -> None:
+    """Set the first row on top, without the room that Plotly leaves for its markers."""
+    figure.update_yaxes(range=[count - 0.5, -0.5], type="category")
 
 
 def _number(value: Decimal | None) -> float | None:
@@ -101,7 +112,7 @@ def _months(plot: Months, unit: str) -> Any:
 
 def _dumbbells(plot: Dumbbells, unit: str) -> Any:
     labels = [_short(span.label) for span in plot.spans]
-    figure = _figure(90 + ROW_PX * len(labels))
+    figure = _figure(90 + _rows_px(len(labels)))
     for label, span in zip(labels, plot.spans, strict=True):
         colour = VERMILION if span.second > span.first else GREY
         ends = [float(span.first), float(span.second)]
@@ -119,7 +130,7 @@ def _dumbbells(plot: Dumbbells, unit: str) -> Any:
         text=[span.shown for span in plot.spans],
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
-    figure.update_yaxes(autorange="reversed", type="category")
+    _downwards(figure, len(labels))
     figure.update_xaxes(title_text=unit, rangemode="tozero")
     return figure
 
@@ -145,19 +156,21 @@ def _tornado(plot: Tornado, unit: str) -> Any:
 
 
 def _bars(plot: Bars, unit: str) -> Any:
-    figure = _figure(110 + ROW_PX * len(plot.rows) * max(1, len(plot.names)), barmode="group")
+    figure = _figure(110 + _rows_px(len(plot.rows) * max(1, len(plot.names))), barmode="group")
     labels = [_short(label) for label, _, _ in plot.rows]
     for place, name in enumerate(plot.names):
         figure.add_bar(
             y=labels,
             x=[_number(values[place]) for _, values, _ in plot.rows],
             text=[shown[place] for _, _, shown in plot.rows],
+            textposition="none",
+            hovertemplate="%{y}: %{text}<extra></extra>",
             name=name,
             orientation="h",
             marker_color=SERIES[place % len(SERIES)],
         )
     _lines(figure, plot.lines, across=True)
-    figure.update_yaxes(autorange="reversed", type="category")
+    _downwards(figure, len(labels))
     figure.update_xaxes(title_text=unit)
     return figure
 
@@ -166,18 +179,22 @@ def _histogram(plot: Histogram, unit: str) -> Any:
     from plotly.subplots import make_subplots
 
     count = max(1, len(plot.rows))
+    columns = 1 if count <= FEW else ABREAST
+    rows = -(-count // columns)
     figure = make_subplots(
-        rows=count, cols=1, shared_xaxes=True, vertical_spacing=min(0.06, 0.6 / count),
-        subplot_titles=[_short(row[0]) for row in plot.rows],
+        rows=rows, cols=columns, shared_xaxes=True, shared_yaxes="all", vertical_spacing=min(0.06, 0.4 / rows),
+        horizontal_spacing=0.03, subplot_titles=[_short(row[0]) for row in plot.rows],
     )  # fmt: skip
-    for place, (label, values, shown, inside) in enumerate(plot.rows, 1):
+    for place, (label, values, shown, inside) in enumerate(plot.rows):
         bought = [BLUE if inside is not None and at < inside else GREY for at in range(len(values))]
         figure.add_bar(
             x=list(plot.buckets), y=[_number(value) for value in values], text=list(shown), name=label,
-            marker_color=bought, row=place, col=1, hovertemplate="%{x}: %{text}<extra></extra>", textposition="none",
+            marker_color=bought, row=place // columns + 1, col=place % columns + 1,
+            hovertemplate="%{x}: %{text}<extra></extra>", textposition="none",
         )  # fmt: skip
-    figure.update_layout(**{**LAYOUT, "height": 60 + 90 * count, "showlegend": False, "hovermode": "closest"})
+    figure.update_layout(**{**LAYOUT, "height": 60 + 100 * rows, "showlegend": False, "hovermode": "closest"})
     figure.update_layout(margin={"l": 52, "r": 12, "t": 30, "b": 36})
+    figure.update_annotations(font_size=12)
     return figure
 
 

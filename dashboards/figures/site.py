@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -40,13 +41,14 @@ _COLOURS: Final = (GREY, VERMILION, ORANGE, PURPLE, BLUE, SKY)
 
 
 def lanes(points: Sequence[SitePoint], zone: str) -> tuple[Lane, ...]:
-    """Return the lanes of a site's points."""
+    """Return the lanes of a site's points; where there is none for a time, the lines have a gap."""
     local = ZoneInfo(zone)
-    times = tuple(one.start.astimezone(local) for one in points)
+    with_gaps = _with_gaps(points)
+    times = tuple(at.astimezone(local) for at, _ in with_gaps)
     made = []
     for name, unit, value, past, scale in _LANES:
-        bands = [None if one.bands is None else past(one.bands) for one in points]
-        values = [value(one) for one in points]
+        bands = [None if one is None or one.bands is None else past(one.bands) for _, one in with_gaps]
+        values = [None if one is None else value(one) for _, one in with_gaps]
         made.append(
             Lane(
                 name,
@@ -55,10 +57,23 @@ def lanes(points: Sequence[SitePoint], zone: str) -> tuple[Lane, ...]:
                 tuple(None if each is None else scale * each for each in values),
                 tuple(None if band is None else scale * band.low for band in bands),
                 tuple(None if band is None else scale * band.high for band in bands),
-                tuple(one.measures.poor.of < LEAST for one in points),
+                tuple(one is not None and one.measures.poor.of < LEAST for _, one in with_gaps),
             )
         )
     return tuple(made)
+
+
+def _with_gaps(points: Sequence[SitePoint]) -> list[tuple[datetime, SitePoint | None]]:
+    """Return points by time, with none in between where one or more steps are missing."""
+    if not points:
+        return []
+    step = min((after.start - one.start for one, after in pairwise(points)), default=timedelta(0))
+    found: list[tuple[datetime, SitePoint | None]] = [(points[0].start, points[0])]
+    for one, after in pairwise(points):
+        if after.start - one.start > 1.5 * step:
+            found.append((one.start + step, None))
+        found.append((after.start, after))
+    return found
 
 
 def over_time(found: Sequence[Lane], spans: Sequence[tuple[datetime, datetime, str]] = ()) -> Any:
@@ -69,10 +84,17 @@ def over_time(found: Sequence[Lane], spans: Sequence[tuple[datetime, datetime, s
     for row, (lane, colour) in enumerate(zip(found, _COLOURS, strict=True), 1):
         if any(low is not None for low in lane.low):
             figure.add_scatter(
-                x=lane.times, y=lane.high, line_width=0, hoverinfo="skip", showlegend=False, row=row, col=1
+                x=lane.times,
+                y=lane.high,
+                mode="lines",
+                line_width=0,
+                hoverinfo="skip",
+                showlegend=False,
+                row=row,
+                col=1,
             )
             figure.add_scatter(
-                x=lane.times, y=lane.low, line_width=0, fill="tonexty", fillcolor=BAND, name="own past",
+                x=lane.times, y=lane.low, mode="lines", line_width=0, fill="tonexty", fillcolor=BAND, name="own past",
                 hoverinfo="skip", showlegend=row == 2, row=row, col=1,
             )  # fmt: skip
         symbols = ["circle-open" if hollow and lane.name in ("Poor", "MOS") else "circle" for hollow in lane.hollow]
@@ -84,10 +106,14 @@ def over_time(found: Sequence[Lane], spans: Sequence[tuple[datetime, datetime, s
         figure.update_yaxes(title_text=f"{lane.name}<br>{lane.unit}", row=row, col=1, rangemode="tozero")
         if lane.name == "MOS":
             figure.update_yaxes(range=[1, 4.5], row=row, col=1)
-    for since, until, name in spans:
-        figure.add_vrect(
-            since, until, fillcolor=VERMILION, opacity=0.10, line_width=0, annotation_text=name,
-            annotation_position="top left", row="all", col=1,
+    for since, until, _ in spans:
+        figure.add_vrect(since, until, fillcolor=VERMILION, opacity=0.10, line_width=0, row="all", col=1)
+    first = {name: since for since, _, name in reversed(spans)}
+    for place, (name, since) in enumerate(sorted(first.items(), key=lambda one: one[1])):
+        # Names stand in the first lane alone, one below the other: alerts of one cause come together.
+        figure.add_annotation(
+            x=since, y=1, xref="x", yref="y domain", text=name, showarrow=False, xanchor="right", yanchor="top",
+            yshift=-13 * place, font_color=VERMILION,
         )  # fmt: skip
     figure.update_layout(**{**LAYOUT, "height": 125 * len(found) + 40, "hoversubplots": "axis"})
     figure.update_xaxes(gridcolor="rgba(138, 143, 152, 0.25)")
@@ -127,5 +153,5 @@ def ways_figure(ways: Sequence[Way]) -> Any:
         **{**LAYOUT, "height": 110 + 19 * len(ways), "hovermode": "closest", "legend": legend, "margin": margin}
     )
     figure.update_xaxes(title_text="poor %", range=[-2, 102], gridcolor="rgba(138, 143, 152, 0.25)")
-    figure.update_yaxes(type="category", autorange="reversed", automargin=True)
+    figure.update_yaxes(type="category", range=[len(ways) - 0.5, -0.5], automargin=True)
     return figure

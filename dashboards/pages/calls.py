@@ -12,7 +12,7 @@ from dashboards.pages import Asker
 
 COLUMNS = (
     {"field": "began", "headerName": "Began", "width": 165, "cellRenderer": "markdown"},
-    {"field": "state", "headerName": "State", "width": 110},
+    {"field": "state", "headerName": "State", "width": 122},
     {"field": "status", "headerName": "Status", "width": 80, "type": "rightAligned"},
     {"field": "seconds", "headerName": "Talk s", "width": 85, "type": "rightAligned"},
     {"field": "pdd", "headerName": "PDD ms", "width": 90, "type": "rightAligned"},

@@ -209,7 +209,7 @@ def _imports(rows: Sequence[ImportRow], local: ZoneInfo) -> Component:
          f"{one.kept:,}", html.Span(f"{one.rejected:,}", className="state-degraded" if one.rejected else ""))
         for one in rows
     ]  # fmt: skip
-    return table(("File", "From", "Of", "Read", "Records", "Kept", "Rejected"), shown)
+    return table(("File", "From", "Of", "Read", "Records", "Kept", "Rejected"), shown, css="pairs")
 
 
 def _at(nanoseconds: int, local: ZoneInfo) -> Component | str:

@@ -57,7 +57,7 @@ def layout(view: View) -> Component:
         sentence,
         choices(path, view.query),
         *drawn,
-        block("Ways, most poor streams first", table(heads, rows), *more_rows, of="measured"),
+        block("Ways, most poor streams first", table(heads, rows, css="pairs"), *more_rows, of="measured"),
         permanent(path, view.query, span),
     )
 
