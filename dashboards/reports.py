@@ -35,6 +35,8 @@ from dashboards.parts import empty, page
 
 SPANS = (1, 3, 12)
 """Months that a report can be asked for with one click."""
+LEAST_PX = 620
+"""Width under which plots scroll in their own boxes."""
 MOST_ROWS_SHOWN = 12
 """Rows of a table that is seen at once; a longer one is folded."""
 FIRST = (Shape.WATERFALL, Shape.MONTHS, Shape.DUMBBELLS, Shape.TORNADO)

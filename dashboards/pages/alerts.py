@@ -280,7 +280,9 @@ def _past(
     more = len(changes) - MOST_CHANGES
     notes = [html.P(f"The table has the newest {MOST_CHANGES} of {len(changes):,} changes.", className="quiet")]
     left = f"{shown.left_out} more alerts held; drawn are the {MOST_LINES} that held last."
-    drawn = [graph(over_days(shown), id="alerts-timeline")] if shown.lines else [empty("No alert held in this span.")]
+    drawn = (
+        [graph(over_days(shown), 620, id="alerts-timeline")] if shown.lines else [empty("No alert held in this span.")]
+    )
     return [
         *drawn,
         *([html.P(left, className="quiet")] if shown.left_out else []),

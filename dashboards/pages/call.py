@@ -62,7 +62,7 @@ def _facts(view: View, found: CallPage, zone: str) -> Component:
         ("Began", f"{call.start.astimezone(local):%A %d %B %Y, %H:%M:%S.%f}"[:-3] + f" {zone}"),
         ("Status", "—" if call.status is None else str(call.status)),
         (
-            term("PDD", "Post-dial delay"),
+            term("PDD", "Post-dial delay s"),
             value(None if call.pdd_ms is None else call.pdd_ms / 1e3, 2, "no ringing seen"),
         ),
         (term("MOS"), value(call.mos, 2, "no stream could be rated")),
@@ -132,7 +132,7 @@ def _streams(found: CallPage, zone: str) -> Component:
     kind = found.streams[0].evidence
     if not with_pieces:
         return block("Streams", listed, empty("Intervals of these streams are no longer kept."), of=kind)
-    drawn = graph(over_time(with_pieces), id="call-streams")
+    drawn = graph(over_time(with_pieces), 280 * len(with_pieces), id="call-streams")
     rows = [
         (
             track.name,
@@ -220,7 +220,7 @@ def _events(found: CallPage, zone: str) -> Component:
         )
         for one in found.events
     ]
-    return block("What happened", table(("Time", "What", "Seen by", "Between", ""), rows))
+    return block("What happened", table(("Time", "What", "Seen by", "Between", ""), rows, css="words"))
 
 
 PAGE = Page("/call", "Call", Right.CALLS, layout)

@@ -52,7 +52,7 @@ def layout(view: View) -> Component:
             [html.P(f"{shown.left_out} quieter sites are left out.", className="quiet")] if shown.left_out else []
         )
         said = f"Rows send, columns receive. Hollow: fewer than {LEAST} rated streams."
-        drawn = [html.P(said, className="quiet"), graph(heatmap(shown), id="pairs-map"), *left_out]
+        drawn = [html.P(said, className="quiet"), graph(heatmap(shown), 900, id="pairs-map"), *left_out]
     return page(
         sentence,
         choices(path, view.query),

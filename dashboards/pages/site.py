@@ -9,11 +9,13 @@ from urllib.parse import quote
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from analytics.questions.alerts import alert_history
 from analytics.questions.asking import QuestionError
 from analytics.questions.pairs import PairQuality, site_pairs
 from analytics.questions.sites import SiteNow, site_series, sites_now
 from api.web.asked import present
 from api.web.rights import Right
+from dashboards.figures.alerts import timeline
 from dashboards.figures.site import Way, lanes, over_time, ways_figure
 from dashboards.graphs import graph
 from dashboards.pages import Page, View
@@ -107,17 +109,10 @@ def _over_time(view: View, site: str, span: Chosen) -> Component:
 
 def _alerts(view: View, site: str, span: Chosen) -> list[tuple[datetime, datetime, str]]:
     """Return when alerts of the site held in a span."""
-    from analytics.questions.alerts import alert_history
-
-    began: dict[str, datetime] = {}
-    spans = []
-    for change in sorted(alert_history(view.here.lake, span.since, span.until, site=site), key=lambda one: one.at):
-        if change.state == "firing":
-            began.setdefault(change.rule, change.at)
-        elif change.state in ("normal", "no_data") and change.rule in began:
-            spans.append((began.pop(change.rule), change.at, change.rule.replace("_", " ")))
-    spans += [(at, span.until, rule.replace("_", " ")) for rule, at in began.items()]
-    return spans
+    changes = alert_history(view.here.lake, span.since, span.until, site=site)
+    until = min(span.until, present(view.here))
+    shown = timeline(changes, span.since, until, {}, {}, view.here.estate().settings.timezone)
+    return [(held.since, held.until, line.rule.replace("_", " ")) for line in shown.lines for held in line.held]
 
 
 def _ways(view: View, site: str, span: Chosen) -> Component:
