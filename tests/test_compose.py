@@ -265,7 +265,7 @@ def may_capture() -> bool:
 
 @pytest.mark.timeout(240)
 def test_what_an_agent_measures_is_stored_shown_and_plotted(machine: Machine, influxd_program: Path) -> None:
-    client = start_influxd(machine, influxd_program)
+    influx = start_influxd(machine, influxd_program)
     start_mosquitto(machine)
     assert machine.start("influx-init", CALLGAUGE).wait(60) == 0, machine.said("influx-init")
     assert "bucket callgauge_long: made" in machine.said("influx-init")
@@ -282,9 +282,8 @@ def test_what_an_agent_measures_is_stored_shown_and_plotted(machine: Machine, in
     eventually(lambda: answers(metrics), machine)
     speak(14)
     flux = 'from(bucket: "callgauge") |> range(start: -1h) |> filter(fn: (r) => r._measurement == "stream_interval")'
-    found = eventually(lambda: client.query_api().query(flux), machine)
+    found = eventually(lambda: influx.query_api().query(flux), machine)
     assert {record["site"] for one in found for record in one.records} == {"main"}
-    client.close()
     store = machine.environment("callgauge")["CALLGAUGE_STORE"]
     token = re.findall(r"shown once: (\S+)", machine.said("callgauge"))[0]
     sites = f"{machine.mapped('callgauge', 'http://127.0.0.1:8080')}/api/v1/health"

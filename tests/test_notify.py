@@ -93,4 +93,5 @@ def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> 
 
 
 def test_there_is_a_unit_for_each_process_that_stays() -> None:
-    assert [unit.name for unit in UNITS] == ["callgauge-collect.service", "callgauge-work.service"]
+    names = ["callgauge-collect.service", "callgauge-serve.service", "callgauge-work.service"]
+    assert [unit.name for unit in UNITS] == names
