@@ -108,7 +108,9 @@ class CallAssembler:
     def __init__(self, limits: CallLimits = CallLimits(), book: MediaBook | None = None) -> None:
         self._limits = limits
         self._book = book if book is not None else MediaBook()
-        self._surroundings = Surroundings(self._book, FormatTable(), limits.max_media, limits.max_forks, limits.max_steps)
+        self._surroundings = Surroundings(
+            self._book, FormatTable(), limits.max_media, limits.max_forks, limits.max_steps
+        )
         self._legs: OrderedDict[str, LegRecord] = OrderedDict()
         self._later: dict[str, str] = {}
         """Keys of legs that use the Call-ID of a call that had ended, by Call-ID."""

@@ -21,7 +21,8 @@ SECOND = 1_000_000_000
 
 
 def plan(**other: object) -> CallPlan:
-    known: dict[str, object] = {"call_id": "ladder@192.0.2.1", "caller": A, "callee": B, "caller_user": "1", "callee_user": "2"}
+    known: dict[str, object] = {"call_id": "ladder@192.0.2.1", "caller": A, "callee": B}
+    known |= {"caller_user": "1", "callee_user": "2"}
     known |= {"start": 1_700_000_000 * SECOND, "caller_media": Media(A), "callee_media": Media(B)}
     return CallPlan(**{**known, **other})  # type: ignore[arg-type]
 
