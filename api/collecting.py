@@ -281,7 +281,7 @@ class LakeWriter:
         self._unpointed = 0
         self.has_store = lake is not None
         self.stopping = asyncio.Event()
-        """Set when it is told to stop: a store that fails is then asked only for a little longer, for all that comes."""
+        """Set when it is told to stop: a store that fails is then asked only a little longer, for all that comes."""
 
     async def keep(self, found: Found) -> None:
         """Append a delivery, again and again until it stands or we have to stop."""
