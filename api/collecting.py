@@ -46,7 +46,7 @@ from api.upkeep import tend
 from api.wording import plural
 from collector.estate.folder import load_estate
 from collector.facts import Call, Endpoint, Interval, Stream
-from collector.live.memory import release
+from collector.live.memory import release, sparing
 from collector.live.source import Found, Source, SourceHealth, StreamNow
 from collector.receivers.report_rows import device_rows
 
@@ -564,7 +564,8 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 async def _write(queue: asyncio.Queue[Found | None], writer: LakeWriter) -> None:
     while (found := await queue.get()) is not None:
-        await writer.keep(found)
+        with sparing():
+            await writer.keep(found)
         del found
         await asyncio.to_thread(release)
 

@@ -257,25 +257,22 @@ class LiveEngine(Engine):
         yield self._found(now, table.cut(context), NOBODY)
         groups = table.groups(table.rows(context))
         calls = self._calls.waiting()
-        ties = [self._ties(group, calls) for group in groups]
+        call_ids = [self._call_id_of(group) for group in groups]
+        ssrcs = table.counts[[group[0] for group in groups], m.KEY_SSRC].tolist()
+        ties = (ties_of(call_id, calls, ssrc) for call_id, ssrc in zip(call_ids, ssrcs, strict=True))
         for part in slices(ties, STOP_AT_ONCE):
             table.take_out_groups([groups[place] for place in part], context)
-            of_part = {call_id for place in part for kind, call_id in ties[place] if kind == "call"}
-            keys = dict.fromkeys(keys for call_id in of_part for keys in calls.get(str(call_id), ()))
+            of_part = {call_id for call_id in (call_ids[place] for place in part) if call_id is not None}
+            keys = dict.fromkeys(keys for call_id in of_part for keys in calls.get(call_id, ()))
             yield self._found(now, NO_INTERVALS, Handing(tuple(keys)))
         yield self._found(now, NO_INTERVALS, EVERYBODY)
 
-    def _ties(self, group: list[int], calls: Mapping[str, Sequence[tuple[str, ...]]]) -> set[tuple[str, int | str]]:
-        """What a stream has in common with those that are to be told of together with it."""
+    def _call_id_of(self, group: list[int]) -> str | None:
+        """The call that announced a stream."""
         counts = self._live_table.counts[group]
-        ties: set[tuple[str, int | str]] = {("ssrc", int(counts[0, m.KEY_SSRC]))}
         first, last = int(counts[:, m.FIRST_AT].min()), int(counts[:, m.LAST_AT].max())
         negotiated = self._book.lookup(*self._table.ends(group[0]), first, last)
-        if negotiated is not None:
-            # Legs of one call have different Call-IDs: the keys of all of them are the tie.
-            ties.add(("call", negotiated.call_id))
-            ties.update(("leg", keys[0]) for keys in calls.get(negotiated.call_id, ()))
-        return ties
+        return None if negotiated is None else negotiated.call_id
 
     def _found(self, now: int, cut: Integers, handing: Handing) -> Found:
         table, context = self._live_table, self._walking
@@ -574,6 +571,16 @@ def copied(counts: Mapping[str, int]) -> dict[str, int]:
             return dict(counts)
         except RuntimeError:  # a name came while it was copied
             continue
+
+
+def ties_of(call_id: str | None, calls: Mapping[str, Sequence[tuple[str, ...]]], ssrc: int) -> tuple[int | str, ...]:
+    """What a stream has in common with those that are to be told of together with it.
+
+    Legs of one call have different Call-IDs: the keys of all of them are a tie. A key is a Call-ID, or has a line end.
+    """
+    if call_id is None:
+        return (ssrc,)
+    return (ssrc, call_id, *(keys[0] for keys in calls.get(call_id, ())))
 
 
 def looks_like_rtp(row: Sequence[int]) -> bool:

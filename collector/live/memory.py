@@ -9,7 +9,9 @@ from __future__ import annotations
 import ctypes
 import mmap
 import re
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ M_ARENA_MAX = -8
 LARGE = 256 << 10
 """Blocks from here on are mapped one by one, and go back as they are freed [octets]; stated, it does not grow."""
 ARENAS = 2
+LARGE_LIBRARY = 4 << 20
+"""Code of libraries from here on is worth giving back while they work [octets]."""
+PACE_S = 0.03
+"""How often that is done [s]: what is used again is mapped again, at some microseconds for each 64 KiB."""
 
 _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (r-xp|r--p) \S+ \S+ \S+ +/\S+\.so\S*$")
 
@@ -37,9 +43,33 @@ def settle_allocator() -> bool:
 def release() -> None:
     """Give back what is free: of the heap, and code of libraries that is not in use now."""
     with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    _let_go(code_of_libraries())
+
+
+@contextmanager
+def sparing() -> Iterator[None]:
+    """While large libraries work one after another, keep only the code that is in use in memory, not all they used."""
+    over = threading.Event()
+    code = [mapping for mapping in code_of_libraries() if mapping[1] >= LARGE_LIBRARY]
+
+    def spare() -> None:
+        while not over.wait(PACE_S):
+            _let_go(code)
+
+    sparing = threading.Thread(target=spare, name="spare-memory", daemon=True)
+    sparing.start()
+    try:
+        yield
+    finally:
+        over.set()
+        sparing.join()
+
+
+def _let_go(code: list[tuple[int, int]]) -> None:
+    with suppress(AttributeError, OSError):
         library = ctypes.CDLL(None)
-        library.malloc_trim(0)
-        for begin, length in code_of_libraries():
+        for begin, length in code:
             # These pages were never written to: the next use reads them again from the page cache.
             library.madvise(ctypes.c_void_p(begin), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
 

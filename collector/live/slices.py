@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from array import array
+from collections.abc import Collection, Hashable, Iterable, Iterator
 
 
-def slices(ties: Sequence[Collection[Hashable]], at_most: int) -> Iterator[list[int]]:
+def slices(ties: Iterable[Collection[Hashable]], at_most: int) -> Iterator[list[int]]:
     """Places of items, those with a tie in common always in one slice; a slice has more than `at_most` only for that.
 
-    Slices, and what is tied in them, come in the order of their first items.
+    Slices, and what is tied in them, come in the order of their first items. Ties are asked for one by one, and those
+    of an item are not kept together.
     """
-    parent = list(range(len(ties)))
+    made: list[int] = []
+    for places in _together(ties):
+        if made and len(made) + len(places) > at_most:
+            yield made
+            made = []
+        made += places
+    if made:
+        yield made
+
+
+def _together(ties: Iterable[Collection[Hashable]]) -> Iterable[Collection[int]]:
+    parent = array("q")
 
     def root(place: int) -> int:
         while parent[place] != place:
@@ -19,17 +32,11 @@ def slices(ties: Sequence[Collection[Hashable]], at_most: int) -> Iterator[list[
 
     holders: dict[Hashable, int] = {}
     for place, own in enumerate(ties):
+        parent.append(place)
         for tie in own:
             one, other = sorted((root(place), root(holders.setdefault(tie, place))))
             parent[other] = one
     together: dict[int, list[int]] = {}
-    for place in range(len(ties)):
+    for place in range(len(parent)):
         together.setdefault(root(place), []).append(place)
-    made: list[int] = []
-    for places in together.values():
-        if made and len(made) + len(places) > at_most:
-            yield made
-            made = []
-        made += places
-    if made:
-        yield made
+    return together.values()

@@ -380,7 +380,8 @@ def take_marks(table: StreamArrays, row: int, packet: Integers, at: int) -> None
     counts[row, PACKETS] += 1
     counts[row, OCTETS] += packet[RTP_OCTETS]
     if packet[DSCP] != counts[row, DSCP_NOW]:
-        table.dscp[row, counts[row, DSCP_NOW]] += counts[row, DSCP_RUN]
+        if counts[row, DSCP_RUN] > 0:  # to add 0 would take the memory of a row that most streams never need
+            table.dscp[row, counts[row, DSCP_NOW]] += counts[row, DSCP_RUN]
         counts[row, DSCP_NOW] = packet[DSCP]
         counts[row, DSCP_RUN] = 0
     counts[row, DSCP_RUN] += 1
