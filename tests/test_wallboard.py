@@ -82,6 +82,18 @@ def test_the_worst_stand_first_and_what_is_normal_not_at_all() -> None:
     assert found.as_of == "14:05:12 BST"
 
 
+def test_a_silenced_site_is_marked_and_asks_for_no_attention() -> None:
+    sites = [site("a", SiteState.BAD, 40), site("b", SiteState.NORMAL), site("c", SiteState.BAD, 50)]
+    found = board(sites, NOW, "Europe/London", silenced={"a", "b"})
+    assert [one.site for one in found.attention] == ["c"]
+    states = {one.site: one.state for one in (*found.stations, *found.others)}
+    assert states == {"a": "silenced", "b": "normal", "c": "bad"}
+
+
+def test_calls_are_those_that_collectors_count_this_second_where_they_do() -> None:
+    assert board([site("a", SiteState.NORMAL)], NOW, "Europe/London", calls=214).calls == 214
+
+
 @pytest.mark.parametrize(
     ("bad", "of", "calls", "said"),
     [

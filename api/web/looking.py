@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,10 @@ from analytics.sites import Estate
 from analytics.store.lake import Lake
 from analytics.store.schema import SITE_MINUTES
 from analytics.store.series import SiteSeries
+from api.alerts.book import FILE as BOOK
+from api.alerts.book import FOLDER as ALERTS
+from api.alerts.book import Book
+from api.alerts.keeping import read_silences
 
 FOLDER: Final = "live"
 STALE: Final = timedelta(seconds=10)
@@ -38,6 +43,15 @@ class LiveNow(NamedTuple):
     """Other site that a site's trouble is with alone."""
     past: Mapping[str, Mapping[datetime, Band]] = MappingProxyType({})
     """Where a site's MOS lay in each of the last 24 hours in the weeks before."""
+    silenced: frozenset[str] = frozenset()
+    """Sites all of whose alerts somebody asked not to be told of now."""
+
+    @property
+    def calls(self) -> int | None:
+        """Calls that collectors have going on this second; None where none of them says so."""
+        said = [one.get("calls_now") for one in self.live.values()]
+        counted = [one for one in said if isinstance(one, int)]
+        return sum(counted) if counted else None
 
 
 @dataclass(slots=True)
@@ -65,7 +79,9 @@ class Look:
                 self._look_back(moment)
             self._of = (now, version)
             self._trouble(moment)
-        return LiveNow(self._sites, live_files(self.lake.root / FOLDER, now), self._since, self._only, self._past)
+        live = live_files(self.lake.root / FOLDER, now)
+        silenced = silenced_sites(self.lake.root, now, [one.site for one in self._sites])
+        return LiveNow(self._sites, live, self._since, self._only, self._past, silenced)
 
     def _look_back(self, now: datetime) -> None:
         until = now.replace(minute=0, second=0, microsecond=0) + HOUR
@@ -86,6 +102,16 @@ class Look:
         names = {one.site: one.name or one.site for one in self._sites}
         only = {site: only_with(site, pairs) for site in sites}
         self._only = {site: names.get(other, other) for site, other in only.items() if other is not None}
+
+
+def silenced_sites(store: Path, now: int, sites: Sequence[str]) -> frozenset[str]:
+    """Return the sites of which a silence that names nothing but sites holds at `now` [ns since 1970]."""
+    if not (store / ALERTS / BOOK).exists():
+        return frozenset()
+    with closing(Book.open(store)) as book:
+        holding = [one.matcher for one in read_silences(book, now) if one.since <= now < one.until]
+    whole = [one for one in holding if {name for name, _ in one.labels} == {"site"}]
+    return frozenset(site for site in sites if any(one.fits({"site": site}) for one in whole))
 
 
 def live_files(folder: Path, now: int) -> dict[str, Mapping[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -70,10 +70,16 @@ def board(
     since: Mapping[str, datetime] | None = None,
     only: Mapping[str, str] | None = None,
     past: Mapping[str, Mapping[datetime, Band]] | None = None,
+    silenced: Collection[str] = (),
+    calls: float | None = None,
 ) -> Board:
-    """Return the wallboard at `now`; `since`: how long a site is so; `only`: with whom alone; `past`: its own past."""
-    tiles = [tile(one, (past or {}).get(one.site, {})) for one in sites]
+    """Return the wallboard at `now`; `since`: how long a site is so; `only`: with whom alone; `past`: its own past.
+
+    Of `silenced` sites nobody wants to be told; `calls` are those that collectors count this second.
+    """
+    tiles = [tile(one, (past or {}).get(one.site, {}), silenced=one.site in silenced) for one in sites]
     known, alone = since or {}, only or {}
+    heard = [one for one in sites if one.site not in silenced]
     attention = tuple(
         Attention(
             one.site,
@@ -83,10 +89,11 @@ def board(
             local_time(known.get(one.site), zone),
         )
         for state in _ORDER
-        for one in sorted((each for each in sites if each.state is state), key=_worst_first)
+        for one in sorted((each for each in heard if each.state is state), key=_worst_first)
     )
-    counted = [one.calls_now for one in sites if one.calls_now is not None]
-    calls = sum(counted) if counted else None
+    if calls is None:
+        counted = [one.calls_now for one in sites if one.calls_now is not None]
+        calls = sum(counted) if counted else None
     local = now.astimezone(ZoneInfo(zone))
     return Board(
         sentence(len(attention), len(sites), calls),
@@ -115,7 +122,7 @@ def sentence(bad: int, of: int, calls: float | None) -> str:
     return said if calls is None else f"{said} · {calls:,.0f} calls now"
 
 
-def tile(one: SiteNow, past: Mapping[datetime, Band] | None = None) -> Tile:
+def tile(one: SiteNow, past: Mapping[datetime, Band] | None = None, *, silenced: bool = False) -> Tile:
     """Return the tile of a site; `past` by the begin of the hour."""
     of = one.measures
     poor = None if of is None else of.poor.value
@@ -123,7 +130,7 @@ def tile(one: SiteNow, past: Mapping[datetime, Band] | None = None) -> Tile:
         one.site,
         one.name or one.site,
         one.kind,
-        one.state.value,
+        "silenced" if silenced and one.state in _ORDER else one.state.value,
         one.reason,
         one.calls_now,
         None if of is None else of.mos,

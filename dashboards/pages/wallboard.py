@@ -44,9 +44,9 @@ def board_of(asker: Asker, news: News) -> Board:
     zone = asker.here.estate().settings.timezone
 
     def made(of: News) -> Board:
-        return board(
-            of.now.sites, datetime.fromtimestamp(of.at / 1e9, UTC), zone, of.now.since, of.now.only, of.now.past
-        )
+        at = datetime.fromtimestamp(of.at / 1e9, UTC)
+        now = of.now
+        return board(now.sites, at, zone, now.since, now.only, now.past, now.silenced, now.calls)
 
     shown: Board = asker.here.hub.once("wallboard", news, made)
     return shown
