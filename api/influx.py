@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -85,6 +86,10 @@ def init(
     long_keep_days: Annotated[
         int | None, typer.Option("--long-keep-days", min=0, help="Retention of hours and days; 0 keeps for ever.")
     ] = None,
+    reader_token: Annotated[
+        Path | None,
+        typer.Option("--reader-token", metavar="FILE", help="Write a token here that may only read, for Grafana."),
+    ] = None,
 ) -> int:
     """Make the buckets, their retention and the tasks that sum hours; what is right already is left alone."""
 
@@ -99,6 +104,11 @@ def init(
         if long_keep_days is not None:
             settings = replace(settings, long_keep_days=long_keep_days)
         for done in set_up(settings):
+            sys.stdout.write(f"{done.kind} {done.name}: {done.change}, {done.states}\n")
+        if reader_token is not None:
+            from analytics.store.influx_reader import give_reader_token
+
+            done = give_reader_token(settings, reader_token)
             sys.stdout.write(f"{done.kind} {done.name}: {done.change}, {done.states}\n")
 
     return _guarded(work)

@@ -22,6 +22,8 @@ import urllib3
 from compose_file import FILE, ROOT, Machine, compose
 from influxd_server import free_port
 from influxdb_client.client.influxdb_client import InfluxDBClient
+from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.rest import ApiException
 from mqtt_broker import PROGRAM as MOSQUITTO
 from wire import rtp
 
@@ -269,6 +271,8 @@ def test_what_an_agent_measures_is_stored_shown_and_plotted(machine: Machine, in
     start_mosquitto(machine)
     assert machine.start("influx-init", CALLGAUGE).wait(60) == 0, machine.said("influx-init")
     assert "bucket callgauge_long: made" in machine.said("influx-init")
+    grafana = Path(machine.places("grafana")["/var/lib/readers"], "grafana")
+    assert stat.S_IMODE(grafana.stat().st_mode) == 0o600
     machine.start("worker", CALLGAUGE)
     machine.start("callgauge", CALLGAUGE)
     for name in ("worker", "callgauge"):
@@ -282,7 +286,11 @@ def test_what_an_agent_measures_is_stored_shown_and_plotted(machine: Machine, in
     eventually(lambda: answers(metrics), machine)
     speak(14)
     flux = 'from(bucket: "callgauge") |> range(start: -1h) |> filter(fn: (r) => r._measurement == "stream_interval")'
-    found = eventually(lambda: influx.query_api().query(flux), machine)
+    eventually(lambda: influx.query_api().query(flux), machine)
+    reader = InfluxDBClient(url=machine.addresses["http://influxdb:8086"], token=grafana.read_text(), org="callgauge")
+    found = reader.query_api().query(flux)
+    with pytest.raises(ApiException, match=r"401|403"):
+        reader.write_api(write_options=SYNCHRONOUS).write("callgauge", record="site_minute,site=x calls=1i")
     assert {record["site"] for one in found for record in one.records} == {"main"}
     store = machine.environment("callgauge")["CALLGAUGE_STORE"]
     token = re.findall(r"shown once: (\S+)", machine.said("callgauge"))[0]

@@ -156,8 +156,10 @@ def test_what_is_provisioned_is_where_the_compose_file_puts_it() -> None:
     assert places["./packaging/grafana/dashboards"] == provider["options"]["path"]
     assert places["./packaging/grafana/provisioning"] == "/etc/grafana/provisioning"
     (source,) = yaml.safe_load((FOLDER / "provisioning" / "datasources" / "callgauge.yaml").read_text())["datasources"]
-    secret = source["secureJsonData"]["token"].removeprefix("$__file{/run/secrets/").removesuffix("}")
-    assert secret in grafana["secrets"]
+    token = Path(source["secureJsonData"]["token"].removeprefix("$__file{").removesuffix("}"))
+    assert places["readers"] == str(token.parent)
+    assert compose["services"]["influx-init"]["command"][-2:] == ["--reader-token", str(token)]
+    assert f"readers:{token.parent}" in compose["services"]["influx-init"]["volumes"]
     setup = compose["services"]["influxdb"]["environment"]
     assert source["jsonData"]["organization"] == setup["DOCKER_INFLUXDB_INIT_ORG"]
     home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
