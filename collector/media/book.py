@@ -185,6 +185,12 @@ class MediaBook:
         self._catch_up()
         return self._search(self._by_endpoint.get(src, ()), self._by_endpoint.get(dst, ()), dst, first, last)
 
+    def lookup_all(self, streams: Iterable[tuple[Endpoint, Endpoint, int, int]]) -> list[Negotiated | None]:
+        """`lookup` for many streams."""
+        self._catch_up()
+        known = self._by_endpoint.get
+        return [self._search(known(src, ()), known(dst, ()), dst, first, last) for src, dst, first, last in streams]
+
     def lookup_rtcp(self, src: Endpoint, dst: Endpoint, first: int, last: int) -> Negotiated | None:
         """The same for RTCP, by the endpoints that `a=rtcp`, rtcp-mux or the port rule of RFC 3550 11 name."""
         self._catch_up()
@@ -203,14 +209,16 @@ class MediaBook:
     def _search(
         self, of_src: tuple[_Entry, ...], of_dst: tuple[_Entry, ...], dst: Endpoint, first: int, last: int
     ) -> Negotiated | None:
-        receiving = [entry for entry in of_dst if entry.covers(first, last)]
-        sending = [entry for entry in of_src if entry.covers(first, last)]
+        receiving = [entry for entry in of_dst if entry.covers(first, last)] if of_dst else []
+        sending = [entry for entry in of_src if entry.covers(first, last)] if of_src else []
         if receiving and dst.is_multicast:
             # Music on hold plays to a group whether or not a call listens: only what a call asked for first is its own.
             receiving = [entry for entry in receiving if entry.since - EARLY <= first]
             sending = []
         if receiving:
-            chosen = _best(receiving, {entry.call_id for entry in sending}, first, last)
+            chosen = receiving[0]
+            if len(receiving) > 1:
+                chosen = _best(receiving, {entry.call_id for entry in sending}, first, last)
             return Negotiated(chosen.call_id, chosen.media, "dst", _merged(chosen, receiving, sending))
         if sending:
             chosen = _best(sending, frozenset(), first, last)
@@ -232,8 +240,11 @@ def _best(entries: list[_Entry], both_ends: Iterable[str], first: int, last: int
 
 
 def _merged(chosen: _Entry, own: Iterable[_Entry], other: Iterable[_Entry]) -> Mapping[int, CodecFormat]:
+    formats = chosen.media.formats
+    same_call = [entry.media.formats for entry in (*other, *own) if entry.call_id == chosen.call_id]
+    if all(each is formats for each in same_call):  # nearly always: equal ones are kept once
+        return formats
     merged: dict[int, CodecFormat] = {}
-    for entry in (*other, *own, chosen):
-        if entry.call_id == chosen.call_id:
-            merged.update(entry.media.formats)
-    return chosen.media.formats if merged == chosen.media.formats else merged
+    for each in (*same_call, formats):
+        merged.update(each)
+    return formats if merged == formats else merged

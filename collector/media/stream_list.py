@@ -204,8 +204,8 @@ def plain_streams(
     negotiated = []
     times = table.counts[rows][:, (m.FIRST_AT, m.LAST_AT, m.LOST)].tolist()
     ends = ends_of(rows)
-    for (src, dst), (first, last, lost) in zip(ends, times, strict=True):
-        found = book.lookup(src, dst, first, last)
+    wanted = [(src, dst, first, last) for (src, dst), (first, last, _) in zip(ends, times, strict=True)]
+    for found, (_, _, lost) in zip(book.lookup_all(wanted), times, strict=True):
         negotiated.append(None if found is None or (lost and book.spans(found.call_id)) else found)
     codecs: dict[tuple[int, int], CodecFormat | None] = {}
     types = table.counts[rows, m.PAYLOAD_TYPE].tolist()
