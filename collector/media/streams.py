@@ -372,10 +372,11 @@ class StreamTable:
         counts = self.arrays.counts[rows]
         found: dict[tuple[object, ...], list[int]] = {}
         order = np.lexsort((counts[:, m.SERIAL], counts[:, m.FIRST_AT])).tolist()
-        same = np.unique(counts[:, : m.KEY_SSRC + 1], axis=0)
-        if len(same) == len(rows):  # nearly always: nothing is to be put together
+        words = counts[:, : m.KEY_SSRC + 1]
+        in_order = words[np.lexsort(words.T)]
+        if not (in_order[1:] == in_order[:-1]).all(axis=1).any():  # nearly always: nothing is to be put together
             return [[rows[k]] for k in order]
-        keys = counts[:, : m.KEY_SSRC + 1].tolist()
+        keys = words.tolist()
         shared: dict[tuple[int, ...], int] = {}
         for key in map(tuple, keys):
             shared[key] = shared.get(key, 0) + 1
