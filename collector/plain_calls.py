@@ -38,6 +38,7 @@ _PIECE = 1 << 17
 _UNPACKED = 4
 """Pieces that stay unpacked for the next reader."""
 _ID_OCTETS = 8 * k.ID_WORDS
+_BIG_ENDIAN = np.dtype(">i8")
 
 
 class PlainLimits(NamedTuple):
@@ -177,6 +178,11 @@ class PlainCalls:
         octets: NDArray[np.bytes_] = self._ids[rows].astype(">i8").view(f"S{_ID_OCTETS}")
         return [call_id.decode() for call_id in octets[:, 0].tolist()]
 
+    def call_id(self, row: int) -> str:
+        """Call-ID of one row."""
+        octets: bytes = self._ids[row].astype(_BIG_ENDIAN).tobytes()
+        return octets.rstrip(b"\0").decode()
+
     def answers(self, rows: Integers) -> list[int]:
         """When calls were answered [ns], 0 where they were not."""
         answered: list[int] = self._calls[rows, k.ANSWERED].tolist()
@@ -241,18 +247,18 @@ class PlainCalls:
         """What bears on media of journal entries from number `since` on, and how many entries there are now."""
         used = self.entered
         found = []
-        owners = self._calls[:, k.OWNER]
+        calls = self._calls
         for entry in self._journal[since:used].tolist():
             body, status, method = entry[k.J_BODY], entry[k.J_STATUS], entry[k.J_METHOD]
             of_response = method == k.INVITE and (body or status >= 200)
             bears = of_response if status else body or method != k.ACK
-            if not bears or entry[k.J_AGAIN] or owners[entry[k.J_CALL]] != k.PLAIN_CALL:
+            if not bears or entry[k.J_AGAIN] or calls[entry[k.J_CALL], k.OWNER] != k.PLAIN_CALL:
                 continue
             text, begin, end = entry[k.J_TEXT], body & 0xFFFF, body >> 16 & 0xFFFF
             first = begin // 8
             octets = b""
             if body:
-                octets = self._words(text + first, text + (end + 7) // 8).astype(">i8").tobytes()
+                octets = self._words(text + first, text + (end + 7) // 8).astype(_BIG_ENDIAN).tobytes()
                 octets = octets[begin - 8 * first : end - 8 * first]
             src, dst = address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), address(entry[k.J_DST_HI], entry[k.J_DST_LO])
             hop = (src, dst) if src <= dst else (dst, src)

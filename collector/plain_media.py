@@ -129,7 +129,7 @@ class PlainMedia:
         if not body.startswith(b"v=0") or b"candidate:" in body:
             return False
         if told.negotiation is None:
-            told.call_id = plain.call_ids([mention.row])[0]
+            told.call_id = plain.call_id(mention.row)
             told.negotiation = Negotiation(told.call_id, self._book, self._formats, self._limit)
         told.negotiation.describe(party, body, mention.at)
         return True
