@@ -46,7 +46,7 @@ from api.upkeep import tend
 from api.wording import plural
 from collector.estate.folder import load_estate
 from collector.facts import Call, Endpoint, Interval, Stream
-from collector.live.memory import release, sparing
+from collector.live.memory import LargeLibraries, release, sparing
 from collector.live.source import Found, Source, SourceHealth, StreamNow
 from collector.receivers.report_rows import device_rows
 
@@ -386,6 +386,8 @@ class Collection:
         except StoreError:
             self.outlets.close()
             raise
+        if self._lake is not None:
+            self._lake.between_libraries = LargeLibraries().let_go
         self._rows = LiveRows(agent, places)
         self._estate = estate
         self._batch = f"collect {agent} {os.getpid()}.{time.time_ns()}"

@@ -84,6 +84,8 @@ class Lake:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._reader: duckdb.DuckDBPyConnection | None = None
         self._residents: dict[str, Resident] = {}
+        self.between_libraries: Callable[[], None] = _nothing
+        """Called while rows are appended, whenever DuckDB's turn ends or Delta's: both need much memory for code."""
 
     @classmethod
     def open(cls, root: Path, *, create: bool = False, settings: LakeSettings | None = None) -> Lake:
@@ -240,6 +242,7 @@ class Lake:
                 if live_now is not None:
                     if self._is_done(declared, (batch, sequence)):
                         return Appended(0, self.version(table), already=True)
+                    self.between_libraries()
                     fitting = projection(declared, connection, sql)
                     connection.execute(f"CREATE OR REPLACE TEMP TABLE live_rows AS {fitting}")
                     sql = "SELECT * FROM live_rows"
@@ -277,6 +280,7 @@ class Lake:
         handle = self.made(declared)
         if app is not None and is_done(handle, app):
             return Appended(0, handle.version(), already=True)
+        self.between_libraries()
         written = write_files(
             self.folder(table),
             declared,
@@ -339,9 +343,11 @@ class Lake:
                 wanted += [remove_action(file) for file in present if file.partition[table.partition] in replaced]
             return wanted
 
+        self.between_libraries()
         # Nothing is removed after an error here: a commit that was interrupted may stand all the same.
         rows = sum(file.rows for file in written)
         version = self.commit(table, actions, app=app, metadata={"rows": rows})
+        self.between_libraries()
         if version is None:
             discard(self.folder(table.name), written)
             return Appended(0, self.version(table.name), already=True)
@@ -474,6 +480,10 @@ class Lake:
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
+
+
+def _nothing() -> None:
+    """Nobody minds the memory."""
 
 
 def _in_words(error: Exception) -> str:

@@ -25,7 +25,7 @@ LARGE = 256 << 10
 ARENAS = 2
 LARGE_LIBRARY = 4 << 20
 """Code of libraries from here on is worth giving back while they work [octets]."""
-PACE_S = 0.03
+PACE_S = 0.02
 """How often that is done [s]: what is used again is mapped again, at some microseconds for each 64 KiB."""
 
 _MAPPING = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (r-xp|r--p) \S+ \S+ \S+ +/\S+\.so\S*$")
@@ -47,15 +47,26 @@ def release() -> None:
     _let_go(code_of_libraries())
 
 
+class LargeLibraries:
+    """Code of the large libraries that are loaded by now."""
+
+    def __init__(self) -> None:
+        self._code = [mapping for mapping in code_of_libraries() if mapping[1] >= LARGE_LIBRARY]
+
+    def let_go(self) -> None:
+        """Give back their pages; what still runs has its own mapped again as it comes to them."""
+        _let_go(self._code)
+
+
 @contextmanager
 def sparing() -> Iterator[None]:
     """While large libraries work one after another, keep only the code that is in use in memory, not all they used."""
     over = threading.Event()
-    code = [mapping for mapping in code_of_libraries() if mapping[1] >= LARGE_LIBRARY]
+    code = LargeLibraries()
 
     def spare() -> None:
         while not over.wait(PACE_S):
-            _let_go(code)
+            code.let_go()
 
     sparing = threading.Thread(target=spare, name="spare-memory", daemon=True)
     sparing.start()

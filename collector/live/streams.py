@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -125,8 +126,8 @@ class LiveStreamTable(StreamTable):
         free = np.concatenate(([False], a.counts[:used, m.STATE] == m.STATE_FREE, [False]))
         bounds = np.flatnonzero(free[1:] != free[:-1]).reshape(-1, 2)
         for begin, end in bounds[bounds[:, 1] - bounds[:, 0] >= FREE_TOGETHER].tolist():
-            for array in (a.samples, a.delays, a.recent, a.ipdv, a.pdv):
-                give_back(array, begin, end)
+            for column in (a.samples, a.delays, a.recent, a.ipdv, a.pdv):
+                give_back(column, begin, end)
 
     def taken(self) -> list[StreamReport]:
         """Reports of streams that left the table since the last question, in the order of their first packets."""
@@ -156,49 +157,57 @@ class LiveStreamTable(StreamTable):
         self._kept_events = self._kept_events[np.isin(self._kept_events[:, m.LOG_SERIAL], serials)]
 
 
-class _Totals:
-    """What of a row was told in intervals."""
-
-    __slots__ = ("duplicates", "end", "expected", "packets")
-
-    def __init__(self, end: int) -> None:
-        self.packets = self.duplicates = self.expected = 0
-        self.end = end
+_PACKETS, _EXPECTED, _DUPLICATES, _END, _TOLD = range(5)
 
 
 class IntervalTotals:
     """Turns what the table says of rows so far into intervals, one after another."""
 
     def __init__(self) -> None:
-        self._rows: dict[int, _Totals] = {}
+        self._places: dict[int, int] = {}
+        self._free: list[int] = []
+        self._told = array("q")
+        """What of each row was told in intervals, side by side."""
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._places)
 
     def interval(self, row: Sequence[int]) -> Interval:
         """The interval since the last one of this row of the table."""
-        told = self._rows.get(row[m.INTERVAL_SERIAL])
-        if told is None:
-            told = self._rows[row[m.INTERVAL_SERIAL]] = _Totals(row[m.INTERVAL_FIRST])
-        packets = row[m.INTERVAL_COUNT] - told.packets
-        expected = row[m.INTERVAL_EXPECTED] - told.expected
-        duplicates = row[m.INTERVAL_DUPLICATES] - told.duplicates
+        place = self._places.get(row[m.INTERVAL_SERIAL])
+        if place is None:
+            place = self._places[row[m.INTERVAL_SERIAL]] = self._begin(row[m.INTERVAL_FIRST])
+        told = self._told
+        packets = row[m.INTERVAL_COUNT] - told[place + _PACKETS]
+        expected = row[m.INTERVAL_EXPECTED] - told[place + _EXPECTED]
+        duplicates = row[m.INTERVAL_DUPLICATES] - told[place + _DUPLICATES]
         jitter = row[m.INTERVAL_JITTER]
-        start, told.end = told.end, row[m.INTERVAL_AT]
-        told.packets += packets
-        told.expected += expected
-        told.duplicates += duplicates
+        start, end = told[place + _END], row[m.INTERVAL_AT]
+        told[place + _PACKETS] += packets
+        told[place + _EXPECTED] += expected
+        told[place + _DUPLICATES] += duplicates
+        told[place + _END] = end
         return Interval(
-            start, told.end, packets, expected, expected - packets + duplicates, None if jitter < 0 else jitter / 1e6
+            start, end, packets, expected, expected - packets + duplicates, None if jitter < 0 else jitter / 1e6
         )
+
+    def _begin(self, first: int) -> int:
+        fresh = array("q", (0, 0, 0, first))
+        if not self._free:
+            self._told.extend(fresh)
+            return len(self._told) - _TOLD
+        place = self._free.pop()
+        self._told[place : place + _TOLD] = fresh
+        return place
 
     def forget(self, serials: Iterable[int]) -> None:
         """Rows that left the table."""
         for serial in serials:
-            self._rows.pop(serial, None)
+            place = self._places.pop(serial, None)
+            if place is not None:
+                self._free.append(place)
 
     def keep_only(self, serials: Iterable[int]) -> None:
         """Forget all other rows."""
         kept = set(serials)
-        for serial in [serial for serial in self._rows if serial not in kept]:
-            del self._rows[serial]
+        self.forget([serial for serial in self._places if serial not in kept])
