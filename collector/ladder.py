@@ -17,6 +17,7 @@ _WAYS_LIMIT = 32
 _METHODS = ("INVITE", "ACK", "BYE", "CANCEL", "PRACK", "UPDATE", "REFER", "NOTIFY", "INFO", "OPTIONS", "MESSAGE",
             "SUBSCRIBE", "REGISTER", "PUBLISH")  # fmt: skip
 _OTHER = len(_METHODS)
+_CODES = {method: code for code, method in enumerate(_METHODS)}
 _CSEQ_SHIFT = 32
 
 
@@ -83,7 +84,7 @@ def _code(message: SipMessage) -> int:
 
 
 def _method_code(method: str) -> int:
-    return _METHODS.index(method) if method in _METHODS else _OTHER
+    return _CODES.get(method, _OTHER)
 
 
 def _name(code: int) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import enum
 from array import array
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import TypeAlias
 
 from collector.facts import Endpoint
@@ -40,12 +39,11 @@ def nothing_seen() -> Seen:
 def _hops(seen: Seen, key: int) -> Iterator[int]:
     """Where the hops of a message stand."""
     place = 0
-    with suppress(ValueError):
-        while True:
-            place = seen.index(key, place)
-            if place % _COLUMNS == _KEY:
-                yield place
-            place += 1
+    for _ in range(seen.count(key)):
+        place = seen.index(key, place)
+        if place % _COLUMNS == _KEY:
+            yield place
+        place += 1
 
 
 def seen_key(method: str, cseq: int, status: int, from_tag: str, to_tag: str) -> int:
@@ -76,7 +74,7 @@ def heard_before(seen: Seen, message: SipMessage, at: int, src: Endpoint) -> Hea
     size = len(message.raw)
     sender, branch = hash(src), hash(message.branch)
     hops = 0
-    for place in _hops(seen, key):
+    for place in _hops(seen, key) if key in seen else ():
         hops += 1
         if seen[place + _SENDER] == sender and seen[place + _BRANCH] == branch:
             since, seen[place + _AT] = seen[place + _AT], at

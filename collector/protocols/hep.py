@@ -91,7 +91,7 @@ class HepPacket(NamedTuple):
     @property
     def transport(self) -> str:
         """Transport of the captured message; `ip-N` where the number has no name."""
-        return TRANSPORTS.get(self.ip_protocol, f"ip-{self.ip_protocol}")
+        return TRANSPORTS.get(self.ip_protocol) or f"ip-{self.ip_protocol}"
 
 
 def parse(data: bytes) -> HepPacket:

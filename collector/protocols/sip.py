@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -264,17 +265,20 @@ def messages_at(
     offsets: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
     rows: npt.NDArray[np.int64],
+    raws: Sequence[bytes] | None = None,
 ) -> list[SipMessage | SipError]:
-    """The messages of an index."""
+    """The messages of an index; `raws`, where somebody has them already, are the same octets one by one."""
     columns = rows[:, :KEPT_COLUMNS].T.tolist()
     octets = window.data
+    if raws is None:
+        ends = (offsets + lengths).tolist()
+        raws = [octets[start:end].tobytes() for start, end in zip(offsets.tolist(), ends, strict=True)]
     known = _KNOWN_WORDS.get
     found: list[SipMessage | SipError] = []
     for (
-        start, length, mask, status, _, target, target_end, call_id, call_id_end, cseq, method, method_end, from_tag,
+        raw, mask, status, _, target, target_end, call_id, call_id_end, cseq, method, method_end, from_tag,
         from_tag_end, to_tag, to_tag_end, branch, branch_end, body, body_end, content_type,
-    ) in zip(offsets.tolist(), lengths.tolist(), *columns, strict=True):  # fmt: skip
-        raw = octets[start : start + length].tobytes()
+    ) in zip(raws, *columns, strict=True):  # fmt: skip
         if not mask or not (raw.isascii() or _is_utf8(raw[:body])):
             found.append(_parse_or_error(raw))
             continue

@@ -71,10 +71,11 @@ class SipIntake:
 
     def _take_sip(self, received: list[ReceivedMessage]) -> None:
         self.taken["sip"] += len(received)
-        window = np.frombuffer(b"".join([each.payload for each in received]), np.uint8)
-        lengths = np.array([len(each.payload) for each in received], np.int64)
+        raws = [each.payload for each in received]
+        window = np.frombuffer(b"".join(raws), np.uint8)
+        lengths = np.array(list(map(len, raws)), np.int64)
         offsets = np.cumsum(lengths) - lengths
-        messages = messages_at(window, offsets, lengths, index_batch(window, offsets, lengths))
+        messages = messages_at(window, offsets, lengths, index_batch(window, offsets, lengths), raws)
         take = self.calls.take
         for each, message in zip(received, messages, strict=True):
             if isinstance(message, SipError):
