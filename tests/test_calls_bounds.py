@@ -202,7 +202,9 @@ def test_any_order_of_messages_gives_consistent_facts(
     calls, totals = assembler.finish(at(now))
     assert totals.messages == len(script)
     assert totals.messages == sum(totals.methods.values()) + sum(totals.responses.values())
-    assert len({leg.call_id for call in calls for leg in call.legs}) == sum(len(call.legs) for call in calls)
+    # An ended call's Call-ID may begin another call; no message belongs to two of them.
+    assert sum(leg.messages for call in calls for leg in call.legs) <= len(script)
+    assert all(len({leg.call_id for leg in call.legs}) <= 2 for call in calls)
     for call in calls:
         assert (call.duration_ms is None) or call.duration_ms >= 0
         for leg in call.legs:

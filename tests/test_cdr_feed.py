@@ -158,9 +158,9 @@ def test_what_real_writers_leave_in_a_folder_is_read_once_and_whole(tmp_path: Pa
     assert not rejects.exists()
     (health,) = [json.loads(path.read_text()) for path in (tmp_path / "store" / "_health").glob("*.json")]
     steps = {(one["step"], one["unit"]): one for one in health["steps"]}
-    assert steps["parsed", "files"]["lost"] == {"unknown_format": 1} | (
-        {"gone": 1} if "gone" in steps["parsed", "files"]["lost"] else {}
-    )
+    # A writer may take its file away between two looks.
+    lost = {name: count for name, count in steps["parsed", "files"]["lost"].items() if name != "gone"}
+    assert lost == {"unknown_format": 1}
     assert (steps["stored", "records"]["came"], steps["stored", "records"]["passed"]) == (80, 80)
 
 

@@ -292,3 +292,10 @@ def test_any_bytes_give_facts_or_problems(name: str, data: bytes, mode: str) -> 
         assert not is_sound or len(book.named("legacy")) == 1
         for problem in problems:
             assert "\n" not in str(problem)
+
+
+def test_terms_without_a_row_are_an_error_and_not_a_tariff_less(tmp_path: Path) -> None:
+    shutil.copytree(EXAMPLE / "tariffs", tmp_path / "tariffs")
+    (tmp_path / VERSION / "terms.csv").write_bytes(b"key,value")
+    _, problems = read_tariffs(tmp_path, SETTINGS)
+    assert [(one.severity, one.code) for one in problems if one.severity == "error"] == [("error", "missing_term")]

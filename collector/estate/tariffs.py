@@ -234,7 +234,9 @@ def _read_terms(rows: list[Cells], at: Origin, problems: Problems) -> Terms | No
         usable = usable and cells.usable
         values[key] = value
     missing = [key for key in TERM_VALUES if key not in values]
-    if missing and (rows or not usable):
+    # A file that cannot be read at all was told already; one with a heading alone was not.
+    told = any(problem.severity == "error" for problem in problems)
+    if missing and (rows or not usable or not told):
         problems.error(at, "missing_term", f"the terms do not say: {', '.join(missing)}")
     if missing or not usable:
         return None
