@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -20,6 +21,9 @@ from analytics.store.series import LakeSeries
 from api.demo_past import CALLS_A_DAY, PRICES, DemoSize, environment, make_past
 from api.main import shell
 from collector.estate.folder import load_estate
+from collector.live.glance import Glancing
+from collector.live.piped import PipedSource
+from collector.live.source import Found
 from collector.simulator.capture_writer import pcap
 from collector.simulator.faults import (
     CONGESTED_SITE,
@@ -182,6 +186,18 @@ def test_live_calls_are_measured_by_the_collector_as_they_were_sent(made: Path, 
     assert packets == rtp
     assert poor > 0
     assert calls == len({octets[octets.index(b"Call-ID: ") :][:40] for _, octets in frames if b"INVITE sip" in octets})
+
+
+def test_a_capture_that_is_piped_in_is_in_the_live_view_as_an_interface_is(tmp_path: Path) -> None:
+    path = tmp_path / "live.pcap"
+    path.write_bytes(pcap((), nanoseconds=True))
+    source = PipedSource(str(path))
+
+    async def deliver(_: Found) -> None:
+        """Nothing is wanted of it."""
+
+    assert isinstance(source, Glancing)
+    asyncio.run(source.run(deliver))
 
 
 def test_faults_of_live_calls_come_and_go() -> None:

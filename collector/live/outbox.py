@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter, deque
+from collections.abc import Callable
 
+from collector.capture.files import CaptureError
 from collector.live.source import Deliver, Found
 
 TURN_ROWS = 500
@@ -65,6 +67,21 @@ class Outbox:
             with self._lock:
                 self._abandoned = True
                 self._lock.notify_all()
+
+    async def work(
+        self, working: Callable[[Outbox], None], deliver: Deliver, stop: Callable[[], None], name: str
+    ) -> None:
+        """Deliver what `working` puts in, which runs in a thread and closes the outbox; CaptureError where it fails."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.pass_on(deliver), name=f"outbox of {name}")
+                try:
+                    await asyncio.to_thread(working, self)
+                finally:
+                    # Where this task is cancelled the thread still has to come to its end.
+                    stop()
+        except* CaptureError as group:
+            raise group.exceptions[0] from None
 
     def _take(self) -> Found | None:
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import Counter
@@ -55,15 +54,7 @@ class PacketSource:
         """Capture until `stop`. Raises CaptureError where the first child cannot capture at all."""
         outbox = self._outbox = Outbox()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(outbox.pass_on(deliver), name=f"outbox of {self.name}")
-                try:
-                    await asyncio.to_thread(self._work, outbox)
-                finally:
-                    # Where this task is cancelled the thread still has to come to its end.
-                    self.stop()
-        except* CaptureError as group:
-            raise group.exceptions[0] from None
+            await outbox.work(self._work, deliver, self.stop, self.name)
         finally:
             self._running = False
 

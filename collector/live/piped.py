@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections import Counter
 
-from collector.capture.files import CaptureError, Source, open_source
+from collector.capture.files import Source, open_source
 from collector.live.engine import LiveEngine, LiveSettings
+from collector.live.glance import Glance
 from collector.live.outbox import Outbox
 from collector.live.packet_health import packet_health
 from collector.live.source import Deliver, SourceHealth
@@ -33,18 +33,16 @@ class PipedSource:
         """What it reads."""
         return self._name
 
+    @property
+    def glance(self) -> Glance | None:
+        """What goes on, as of a second ago."""
+        return self._engine.glance
+
     async def run(self, deliver: Deliver) -> None:
         """Read until the end or `stop`. Raises CaptureError where what comes is no capture."""
         outbox = self._outbox = Outbox()
         try:
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(outbox.pass_on(deliver), name=f"outbox of {self.name}")
-                try:
-                    await asyncio.to_thread(self._work, outbox)
-                finally:
-                    self.stop()
-        except* CaptureError as group:
-            raise group.exceptions[0] from None
+            await outbox.work(self._work, deliver, self.stop, self.name)
         finally:
             self._running = False
             self._source.close()
