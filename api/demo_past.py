@@ -1,6 +1,6 @@
 """The past of the demonstration: an estate, twelve months of its records and packets, and what is true of them.
 
-Two processes simulate half the months each and append what a tap would have measured; records go through the import
+Several processes simulate a month at a time and append what a tap would have measured; records go through the import
 that any estate's records go through.
 """
 

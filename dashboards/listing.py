@@ -23,7 +23,7 @@ from api.web.routes.calls import noted, permitted
 from dashboards.figures.listing import bars, histogram
 from dashboards.graphs import graph
 from dashboards.pages import Asker, Callbacks, Page, View
-from dashboards.parts import as_table, empty, failed, page
+from dashboards.parts import DASH, as_table, empty, failed, page
 
 BLOCK: Final = 100
 """Rows that are fetched at a time."""
@@ -59,12 +59,14 @@ def listing(path: str, title: str, table: str, columns: Sequence[Mapping[str, An
             return page(
                 sentence, _form(path, view.query), _chips(path, view.query, search.words), empty(asked, command)
             )
-        shown = histogram(buckets, zone)
+        over_time = histogram(buckets, zone)
         rows = [
             (f"{at:%d %b %H:%M}", f"{bad + good + none:,}", f"{bad:,}", f"{none:,}")
-            for at, bad, good, none in zip(shown.starts, shown.poor, shown.others, shown.unrated, strict=True)
+            for at, bad, good, none in zip(
+                over_time.starts, over_time.poor, over_time.others, over_time.unrated, strict=True
+            )
         ]
-        drawn = graph(bars(shown), id=f"{table}-histogram")
+        drawn = graph(bars(over_time), id=f"{table}-histogram")
         return page(
             sentence,
             _form(path, view.query),
@@ -226,3 +228,8 @@ def _moment(text: str, zone: ZoneInfo) -> str:
     """Return a time as a figure's axis has it, which is local and says no zone, with its zone."""
     at = datetime.fromisoformat(text).replace(tzinfo=None)
     return at.replace(tzinfo=zone).astimezone(UTC).isoformat(timespec="seconds")
+
+
+def shown(number: float | None, digits: int) -> str:
+    """Return a number of a row as text, or the dash."""
+    return DASH if number is None else f"{number:,.{digits}f}"

@@ -22,9 +22,10 @@ SERIES: Final = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILION, YELLOW)
 BAND: Final = "rgba(138, 143, 152, 0.22)"
 """The past behind a line."""
 
-_AXIS: Final = MappingProxyType(
-    {"gridcolor": "rgba(138, 143, 152, 0.25)", "zerolinecolor": "rgba(138, 143, 152, 0.4)", "linecolor": GREY}
-)
+GRID: Final = "rgba(138, 143, 152, 0.25)"
+"""Lines behind a figure."""
+
+_AXIS: Final = MappingProxyType({"gridcolor": GRID, "zerolinecolor": "rgba(138, 143, 152, 0.4)", "linecolor": GREY})
 LAYOUT: Final[MappingProxyType[str, Any]] = MappingProxyType(
     {
         "paper_bgcolor": "rgba(0,0,0,0)",

@@ -67,6 +67,7 @@ class Look:
     _only: Mapping[str, str] = field(default_factory=dict)
     _past: dict[str, dict[datetime, Band]] = field(default_factory=dict)
     _past_of: datetime | None = None
+    _silenced: frozenset[str] = frozenset()
 
     def __call__(self, now: int) -> LiveNow:
         """Return what is so at `now` [ns since 1970]."""
@@ -79,9 +80,9 @@ class Look:
                 self._look_back(moment)
             self._of = (now, version)
             self._trouble(moment)
+            self._silenced = silenced_sites(self.lake.root, now, [one.site for one in self._sites])
         live = live_files(self.lake.root / FOLDER, now)
-        silenced = silenced_sites(self.lake.root, now, [one.site for one in self._sites])
-        return LiveNow(self._sites, live, self._since, self._only, self._past, silenced)
+        return LiveNow(self._sites, live, self._since, self._only, self._past, self._silenced)
 
     def _look_back(self, now: datetime) -> None:
         until = now.replace(minute=0, second=0, microsecond=0) + HOUR

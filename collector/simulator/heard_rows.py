@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from analytics.quality.rating import StreamRating, StreamScorer, rate_stream
+from analytics.questions.asking import POOR_MOS
 from collector.simulator.heard import PACKETS_A_SECOND, Direction, Heard
 
 SOURCE = "simulated"
@@ -15,7 +16,6 @@ PTIME_MS = 20
 CONCEALS = True
 """Whether telephones conceal losses (G.711 Appendix I)."""
 INTERVAL_S = 10
-POOR_MOS = 3.6
 MICRO = 1_000_000
 MINUTE = 60 * MICRO
 RINGING_S = 1.2

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from analytics.questions.alerts import AlertChange
-from dashboards.palette import GREY, LAYOUT, ORANGE, VERMILION
+from dashboards.palette import GREY, GRID, LAYOUT, ORANGE, VERMILION
 
 LEAST_SHARE: Final = 0.004
 """A bar is at least this share of the figure wide, so that it can be seen."""
@@ -119,7 +119,7 @@ def over_days(shown: Timeline) -> Any:
         **{**LAYOUT, "height": height, "hovermode": "closest", "barmode": "overlay", "legend": legend, "margin": margin}
     )
     figure.update_layout(showlegend=True)
-    figure.update_xaxes(type="date", range=[shown.since, shown.until], gridcolor="rgba(138, 143, 152, 0.25)")
+    figure.update_xaxes(type="date", range=[shown.since, shown.until], gridcolor=GRID)
     figure.update_yaxes(type="category", categoryorder="array", categoryarray=order[::-1], automargin=True)
     return figure
 

@@ -11,20 +11,13 @@ from analytics.questions.calls import CallRow
 from analytics.questions.one_call import CallPage, IntervalRow, MessageRow
 from analytics.questions.streams import StreamRow
 from analytics.questions.terms import StreamTerms
-from dashboards.palette import BLUE, GREY, LAYOUT, ORANGE, VERMILION
+from api.phrases import SIP_PHRASES
+from dashboards.palette import BLUE, GREY, GRID, LAYOUT, ORANGE, VERMILION
 
 MOST_ENDS: Final = 8
 """Columns of a ladder."""
 POOR_LOSS: Final = 1.0
 """Loss of an interval from which people hear it [%]."""
-PHRASES: Final = {
-    100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK", 202: "Accepted", 302: "Moved Temporarily",
-    401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 407: "Proxy Authentication Required",
-    408: "Request Timeout", 480: "Temporarily Unavailable", 481: "Call Does Not Exist", 486: "Busy Here",
-    487: "Request Terminated", 488: "Not Acceptable Here", 500: "Server Internal Error", 503: "Service Unavailable",
-    603: "Decline",
-}  # fmt: skip
-"""Phrases of RFC 3261 21: those that were sent are not kept."""
 
 
 class Rung(NamedTuple):
@@ -74,7 +67,7 @@ def sentence(page: CallPage, zone: str) -> str:
     if call.seconds is not None:
         said += f", {length(call.seconds)}"
     elif call.status is not None and call.status != 200:
-        said += f" with {call.status} {PHRASES.get(call.status, '')}".rstrip()
+        said += f" with {call.status} {SIP_PHRASES.get(call.status, '')}".rstrip()
     troubles = [trouble for stream in page.streams if (trouble := _trouble(page, stream, zone))]
     one_way = _one_way(call, page.streams)
     if one_way:
@@ -164,7 +157,7 @@ def _label(message: MessageRow) -> str:
     if message.status is None:
         said = message.method
     else:
-        said = f"{message.status} {PHRASES.get(message.status, '')}".rstrip()
+        said = f"{message.status} {SIP_PHRASES.get(message.status, '')}".rstrip()
         if message.method not in ("INVITE", "BYE"):
             said += f" ({message.method})"
     return f"{said} ×{message.repeated + 1}" if message.repeated else said
@@ -229,8 +222,8 @@ def over_time(found: Sequence[Track]) -> Any:
             )  # fmt: skip
     margin = {"l": 52, "r": 12, "t": 30, "b": 36}
     figure.update_layout(**{**LAYOUT, "height": 460, "showlegend": False, "margin": margin})
-    figure.update_xaxes(matches="x", gridcolor="rgba(138, 143, 152, 0.25)")
-    figure.update_yaxes(gridcolor="rgba(138, 143, 152, 0.25)", rangemode="tozero")
+    figure.update_xaxes(matches="x", gridcolor=GRID)
+    figure.update_yaxes(gridcolor=GRID, rangemode="tozero")
     figure.update_yaxes(title_text="loss %", row=1, col=1)
     figure.update_yaxes(title_text="jitter ms", row=2, col=1)
     figure.update_yaxes(range=[1, 4.5], row=3)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from api.report.plots import Bars, Drawing, Dumbbells, Heatmap, Histogram, Line, Months, Tornado, Waterfall
-from dashboards.palette import BAND, BLUE, GREY, LAYOUT, ORANGE, SERIES, SKY, VERMILION
+from dashboards.palette import BAND, BLUE, GREY, GRID, LAYOUT, ORANGE, SERIES, SKY, VERMILION
 
 ROW_PX, THIN_PX, MANY = 19, 15, 40
 """Height of a row of a plot that has one a site, and of one that has many rows."""
@@ -15,7 +15,6 @@ FEW, ABREAST = 6, 3
 """Histograms that stand one below the other, and how many stand side by side where there are more."""
 LEAST_PX = 220
 LONGEST_LABEL = 34
-GRID = "rgba(138, 143, 152, 0.25)"
 
 
 def drawn(drawing: Drawing, unit: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from analytics.questions.sites import Band, SitePoint
-from dashboards.palette import BAND, BLUE, GREY, LAYOUT, ORANGE, PURPLE, SKY, VERMILION
+from dashboards.palette import BAND, BLUE, GREY, GRID, LAYOUT, ORANGE, PURPLE, SKY, VERMILION
 
 LEAST: Final = 20
 """Fewer rated streams make a hollow point."""
@@ -116,8 +116,8 @@ def over_time(found: Sequence[Lane], spans: Sequence[tuple[datetime, datetime, s
             yshift=-13 * place, font_color=VERMILION,
         )  # fmt: skip
     figure.update_layout(**{**LAYOUT, "height": 125 * len(found) + 40, "hoversubplots": "axis"})
-    figure.update_xaxes(gridcolor="rgba(138, 143, 152, 0.25)")
-    figure.update_yaxes(gridcolor="rgba(138, 143, 152, 0.25)")
+    figure.update_xaxes(gridcolor=GRID)
+    figure.update_yaxes(gridcolor=GRID)
     return figure
 
 
@@ -152,6 +152,6 @@ def ways_figure(ways: Sequence[Way]) -> Any:
     figure.update_layout(
         **{**LAYOUT, "height": 110 + 19 * len(ways), "hovermode": "closest", "legend": legend, "margin": margin}
     )
-    figure.update_xaxes(title_text="poor %", range=[-2, 102], gridcolor="rgba(138, 143, 152, 0.25)")
+    figure.update_xaxes(title_text="poor %", range=[-2, 102], gridcolor=GRID)
     figure.update_yaxes(type="category", range=[len(ways) - 0.5, -0.5], automargin=True)
     return figure

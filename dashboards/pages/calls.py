@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from analytics.questions.calls import CallRow, Search, search_calls
-from dashboards.listing import BLOCK, Fetched, listing
+from dashboards.listing import BLOCK, Fetched, listing, shown
 from dashboards.pages import Asker
 
 COLUMNS = (
@@ -41,11 +41,11 @@ def _row(asker: Asker, call: CallRow, names: Mapping[str, str], local: ZoneInfo)
         "began": f"[{call.start.astimezone(local):%Y-%m-%d %H:%M:%S}](/call/{call.key})",
         "state": call.state,
         "status": "—" if call.status is None else call.status,
-        "seconds": _shown(call.seconds, 0),
-        "pdd": _shown(call.pdd_ms, 0),
-        "mos": ("■ " if call.mos is not None and call.mos < 3.6 else "") + _shown(call.mos, 2),
-        "loss": _shown(call.loss_percent, 2),
-        "jitter": _shown(call.jitter_ms, 1),
+        "seconds": shown(call.seconds, 0),
+        "pdd": shown(call.pdd_ms, 0),
+        "mos": ("■ " if call.mos is not None and call.mos < 3.6 else "") + shown(call.mos, 2),
+        "loss": shown(call.loss_percent, 2),
+        "jitter": shown(call.jitter_ms, 1),
         "codec": ", ".join(call.codecs) or "—",
         "calling": asker.number(call.calling) or "—",
         "site": "—" if call.site is None else names.get(call.site, call.site),
@@ -53,10 +53,6 @@ def _row(asker: Asker, call: CallRow, names: Mapping[str, str], local: ZoneInfo)
         "other_site": "—" if call.other_site is None else names.get(call.other_site, call.other_site),
         "source": call.source,
     }
-
-
-def _shown(value: float | None, digits: int) -> str:
-    return "—" if value is None else f"{value:,.{digits}f}"
 
 
 PAGE = listing("/calls", "Calls", "calls", COLUMNS, fetch, place=20)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from analytics.questions.calls import Search
 from analytics.questions.streams import StreamRow, search_streams
-from dashboards.listing import BLOCK, Fetched, listing
+from dashboards.listing import BLOCK, Fetched, listing, shown
 from dashboards.pages import Asker
 
 COLUMNS = (
@@ -44,11 +44,11 @@ def _row(stream: StreamRow, names: Mapping[str, str], local: ZoneInfo) -> Mappin
     return {
         "began": began if stream.call_key is None else f"[{began}](/call/{stream.call_key})",
         "seconds": f"{(stream.end - stream.start).total_seconds():,.0f}",
-        "mos": ("■ " if stream.mos is not None and stream.mos < 3.6 else "") + _shown(stream.mos, 2),
-        "loss": _shown(stream.loss_percent, 2),
-        "runs": _shown(stream.loss_runs, 0),
-        "jitter": _shown(stream.jitter_ms, 1),
-        "burst": _shown(stream.burst_ratio, 2),
+        "mos": ("■ " if stream.mos is not None and stream.mos < 3.6 else "") + shown(stream.mos, 2),
+        "loss": shown(stream.loss_percent, 2),
+        "runs": shown(stream.loss_runs, 0),
+        "jitter": shown(stream.jitter_ms, 1),
+        "burst": shown(stream.burst_ratio, 2),
         "packets": f"{stream.packets:,}",
         "codec": stream.codec or "—",
         "dscp": "—" if stream.dscp is None else stream.dscp,
@@ -59,10 +59,6 @@ def _row(stream: StreamRow, names: Mapping[str, str], local: ZoneInfo) -> Mappin
         "ssrc": f"0x{stream.ssrc:08X}",
         "evidence": stream.evidence,
     }
-
-
-def _shown(value: float | None, digits: int) -> str:
-    return "—" if value is None else f"{value:,.{digits}f}"
 
 
 PAGE = listing("/streams", "Streams", "streams", COLUMNS, fetch, place=25)
