@@ -7,11 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from analytics.questions.asking import share
 from analytics.questions.pairs import PairQuality
-from analytics.questions.sites import Band, Measures, SiteNow, SiteState, TrendPoint
-from analytics.questions.trouble import only_with, troubled_since
+from analytics.questions.sites import Band, Levels, Measures, SiteNow, SiteState, TrendPoint, judge
+from analytics.questions.trouble import Since, only_with, troubled_since
 from analytics.store.series import SERIES
 from dashboards.figures.wallboard import board, changed, local_time, sentence, tile
 from dashboards.glossary import GLOSSARY
@@ -157,6 +159,20 @@ def test_trouble_is_followed_back_to_its_begin() -> None:
 def test_trouble_that_began_before_all_that_is_looked_at_has_no_begin() -> None:
     (found,) = troubled_since(Minutes(dict.fromkeys(range(1, 400), 5)), ["a"], NOW, back=timedelta(minutes=30))
     assert not found.whole
+
+
+@given(st.dictionaries(st.integers(1, 80), st.sampled_from([0, 0, 1, 3, 5, 10])), st.sampled_from([1, 20, 151]))
+def test_trouble_lasts_as_long_as_each_window_alone_is_judged_so(poor: dict[int, int], least: int) -> None:
+    levels, back, window = Levels(least_streams=least), timedelta(minutes=60), timedelta(minutes=15)
+    judged = 0
+    while judged < 60:
+        within = [poor[at] for at in range(judged + 2, judged + 17) if at in poor]
+        heard = measures(sum(within), 10 * len(within)) if within else None
+        if judge(heard, window, levels)[0] not in (SiteState.DEGRADED, SiteState.BAD):
+            break
+        judged += 1
+    expected = [Since("a", UNTIL - timedelta(minutes=judged), judged < 60), Since("b", UNTIL, True)]
+    assert troubled_since(Minutes(poor), ["a", "b"], NOW, window, levels=levels, back=back) == tuple(expected)
 
 
 def pair(one: str | None, other: str | None, poor: int, of: int) -> PairQuality:

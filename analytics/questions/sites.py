@@ -190,11 +190,14 @@ def sites_now(
     since = until - window
     minutes = series.series(None, since, until, "minute")
     rows = {row["site"]: row for row in summed(minutes, ["site"]).to_pylist()}
-    last = _newest_minutes(minutes.to_pylist())
+    last = _newest_minutes(minutes.select(["site", "start", "busy_seconds"]).to_pylist())
     trends: dict[str, list[TrendPoint]] = {}
-    for hour in series.series(None, until - TREND, until, "hour").to_pylist():
-        of = measures_of(hour, 3_600)
-        trends.setdefault(hour["site"], []).append(TrendPoint(hour["start"].astimezone(UTC), of.calls, of.poor, of.mos))
+    hours = series.series(None, until - TREND, until, "hour")
+    for hour in hours.select(["site", "start", "calls", "rated", "poor", "mos_sum"]).to_pylist():
+        rated = hour["rated"]
+        mos = hour["mos_sum"] / rated if rated else None
+        point = TrendPoint(hour["start"].astimezone(UTC), hour["calls"], share(hour["poor"], rated), mos)
+        trends.setdefault(hour["site"], []).append(point)
     known = {site.site: site for site in _sites_on(estate, now)}
     found = []
     for site in [*known, *sorted((set(rows) | set(trends)) - set(known))]:
@@ -239,17 +242,26 @@ def judge(measures: Measures | None, window: timedelta, levels: Levels) -> tuple
     if measures is None or (measures.streams == 0 and measures.calls == 0):
         return SiteState.NO_DATA, f"no call and no stream in {minutes} min"
     poor = measures.poor
+    state = state_of(measures.calls, measures.streams, poor, levels)
     if poor.value is None or poor.low is None or poor.high is None:
-        return SiteState.NO_DATA, f"no stream with a MOS in {minutes} min, {measures.calls:,} calls"
+        return state, f"no stream with a MOS in {minutes} min, {measures.calls:,} calls"
     said = f"{poor.number:,} of {poor.of:,} streams poor in {minutes} min"
-    if poor.of < levels.least_streams:
-        return SiteState.FEW, f"{said}: fewer than {levels.least_streams} are not judged"
+    if state is SiteState.FEW:
+        return state, f"{said}: fewer than {levels.least_streams} are not judged"
     said += f" ({100 * poor.value:.1f} %, {100 * poor.low:.1f} to {100 * poor.high:.1f} %)"
+    above = {SiteState.BAD: levels.bad, SiteState.DEGRADED: levels.degraded}
+    return state, f"{said}; {state.value} above {100 * above[state]:g} %" if state in above else said
+
+
+def state_of(calls: int, streams: int, poor: Share, levels: Levels) -> SiteState:
+    """Return the state of a site in a window: of the share of poor streams the lower bound decides."""
+    if (streams == 0 and calls == 0) or poor.low is None:
+        return SiteState.NO_DATA
+    if poor.of < levels.least_streams:
+        return SiteState.FEW
     if poor.low > levels.bad:
-        return SiteState.BAD, f"{said}; bad above {100 * levels.bad:g} %"
-    if poor.low > levels.degraded:
-        return SiteState.DEGRADED, f"{said}; degraded above {100 * levels.degraded:g} %"
-    return SiteState.NORMAL, said
+        return SiteState.BAD
+    return SiteState.DEGRADED if poor.low > levels.degraded else SiteState.NORMAL
 
 
 def site_series(

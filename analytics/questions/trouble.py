@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from analytics.questions.asking import micros, share
 from analytics.questions.pairs import PairQuality
-from analytics.questions.sites import DEFAULT_LEVELS, MINUTE, WINDOW, Levels, SiteState, judge, measures_of
-from analytics.store.site_minutes import GREATEST, LEAST, SUMS
+from analytics.questions.sites import DEFAULT_LEVELS, MINUTE, WINDOW, Levels, SiteState, state_of
 
 if TYPE_CHECKING:
     from analytics.store.series import SiteSeries
@@ -49,32 +53,42 @@ def troubled_since(
     if not sites:
         return ()
     until = now.replace(second=0, microsecond=0) + MINUTE
-    minutes: dict[str, dict[datetime, Mapping[str, Any]]] = {}
-    for row in series.series(sites, until - back - window, until, "minute").to_pylist():
-        minutes.setdefault(row["site"], {})[row["start"]] = row
+    begin = until - back - window
+    minutes = _Minutes(series.series(sites, begin, until, "minute"), begin, until)
+    in_trouble: dict[tuple[int, ...], bool] = {}
     found = []
     for site in sites:
-        end, of = until, minutes.get(site, {})
-        while until - end < back and _in_trouble(of, end - MINUTE, window, levels):
+        end = until
+        for sums in minutes.windows(site, window):
+            if sums not in in_trouble:
+                calls, streams, rated, poor = sums
+                in_trouble[sums] = state_of(calls, streams, share(poor, rated), levels) in TROUBLE
+            if not in_trouble[sums]:
+                break
             end -= MINUTE
         found.append(Since(site, end, until - end < back))
     return tuple(found)
 
 
-def _in_trouble(rows: Mapping[datetime, Mapping[str, Any]], end: datetime, window: timedelta, levels: Levels) -> bool:
-    steps = int(window / MINUTE)
-    within = [row for step in range(1, steps + 1) if (row := rows.get(end - step * MINUTE)) is not None]
-    if not within:
-        return False
-    total = {name: _together(name, [row[name] for row in within]) for name in SUMS}
-    return judge(measures_of(total, window.total_seconds()), window, levels)[0] in TROUBLE
+class _Minutes:
+    """What decides of a state, minute by minute: hours of many sites have thousands of windows, so they are columns."""
 
+    NAMES: Final = ("calls", "streams", "rated", "poor")
 
-def _together(name: str, values: Sequence[Any]) -> Any:
-    known = [value for value in values if value is not None]
-    if name in LEAST or name in GREATEST:
-        return (min(known) if name in LEAST else max(known)) if known else None
-    return sum(known)
+    def __init__(self, rows: pa.Table, begin: datetime, until: datetime) -> None:
+        sites = pc.dictionary_encode(rows.column("site").combine_chunks())
+        self._places = {name: place for place, name in enumerate(sites.dictionary.to_pylist())}
+        started = rows.column("start").cast(pa.timestamp("us", "UTC")).cast(pa.int64()).to_numpy()
+        where = (sites.indices.to_numpy(), (started - micros(begin)) // 60_000_000)
+        sums = np.zeros((len(self._places) + 1, (until - begin) // MINUTE + 1, len(self.NAMES)), np.int64)
+        for number, name in enumerate(self.NAMES):
+            np.add.at(sums[:, 1:, number], where, rows.column(name).to_numpy())
+        self._sums = sums.cumsum(axis=1)
+
+    def windows(self, site: str, window: timedelta) -> list[tuple[int, ...]]:
+        """Return the sums of each window of a site, from the one before the newest backwards."""
+        sums, steps = self._sums[self._places.get(site, -1)], window // MINUTE
+        return list(map(tuple, (sums[steps:-1] - sums[: -steps - 1])[::-1].tolist()))
 
 
 def only_with(site: str, pairs: Sequence[PairQuality], levels: Levels = DEFAULT_LEVELS) -> str | None:
