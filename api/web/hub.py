@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 EVERY_S: Final = 1.0
+AT_ONCE: Final = 20
+"""Watchers that are told in one go: the next ones after a pause, in which others who ask have their turn."""
+PAUSE_S: Final = 0.005
 _logger = logging.getLogger("callgauge.web")
 
 
@@ -39,7 +42,7 @@ class LiveHub:
     clock: Callable[[], int]
     every: float = EVERY_S
     _news: News = field(default_factory=lambda: News(0, 0, None))
-    _next: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
     watching: int = 0
     """How many watch now."""
     told: int = 0
@@ -72,8 +75,13 @@ class LiveHub:
                 _logger.exception("the live view finds nothing")
             made = News(self._news.number + 1, at, self._news.now, str(error), self._news.since or at)
         self._news = made
-        told, self._next = self._next, asyncio.Event()
-        told.set()
+        waiting, self._waiting = self._waiting, []
+        for begin in range(0, len(waiting), AT_ONCE):
+            if begin:
+                await asyncio.sleep(PAUSE_S)
+            for one in waiting[begin : begin + AT_ONCE]:
+                if not one.done():
+                    one.set_result(None)
 
     def once(self, kind: str, news: News, make: Callable[[News], Any]) -> Any:
         """Return what `make` makes of news, made once for all who want the same kind of it."""
@@ -89,13 +97,14 @@ class LiveHub:
         seen = 0
         try:
             while True:
-                coming = self._next
                 if (number := self._news.number) > seen:
                     self.missed += number - seen - 1 if seen else 0
                     self.told += 1
                     seen = number
                     yield self._news
                 else:
-                    await coming.wait()
+                    coming: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                    self._waiting.append(coming)
+                    await coming
         finally:
             self.watching -= 1

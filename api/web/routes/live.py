@@ -53,12 +53,12 @@ async def live(
     )
 
 
-async def _events(here: Context, caller: Caller, most: int | None) -> AsyncIterator[str]:
+async def _events(here: Context, caller: Caller, most: int | None) -> AsyncIterator[bytes]:
     loop = asyncio.get_running_loop()
     asked, count = loop.time(), 0
     states: dict[str, str] = {}
     serve = here.settings.serve
-    yield "retry: 2000\n\n"
+    yield b"retry: 2000\n\n"
     async for news in here.hub.watch():
         if loop.time() - asked > AGAIN_S:
             asked = loop.time()
@@ -66,15 +66,24 @@ async def _events(here: Context, caller: Caller, most: int | None) -> AsyncItera
                 caller, here.clock(), idle_hours=serve.session_idle_hours, hours=serve.session_hours
             ):
                 return
-        now = {} if news.now is None else {one.site: one.state.value for one in news.now.sites}
-        for site in [site for site, state in now.items() if states and states.get(site) != state]:
-            changed = {"site": site, "state": now[site], "before": states.get(site), "at": _time(news.at)}
-            yield f"event: state\ndata: {json.dumps(changed)}\n\n"
+        now: dict[str, str] = here.hub.once("states", news, _states)
+        if states and now != states:
+            for site in [site for site, state in now.items() if states.get(site) != state]:
+                changed = {"site": site, "state": now[site], "before": states.get(site), "at": _time(news.at)}
+                yield f"event: state\ndata: {json.dumps(changed)}\n\n".encode()
         states = now
-        yield here.hub.once("events", news, event)
+        yield here.hub.once("events", news, _octets)
         count += 1
         if most is not None and count >= most:
             return
+
+
+def _states(news: News) -> dict[str, str]:
+    return {} if news.now is None else {one.site: one.state.value for one in news.now.sites}
+
+
+def _octets(news: News) -> bytes:
+    return event(news).encode()
 
 
 def event(news: News) -> str:
