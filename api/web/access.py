@@ -24,7 +24,7 @@ class Allowed:
     def __init__(self, right: Right) -> None:
         self.right = right
 
-    def __call__(
+    async def __call__(
         self,
         connection: HTTPConnection,
         _token: Annotated[Any, Security(_BEARER)],

@@ -73,5 +73,9 @@ def kept_of(connection: HTTPConnection) -> Kept:
     return found
 
 
-KeptHere = Annotated[Kept, Depends(kept_of)]
+async def _kept_here(connection: HTTPConnection) -> Kept:
+    return kept_of(connection)
+
+
+KeptHere = Annotated[Kept, Depends(_kept_here)]
 """The type of a route's parameter that wants the kept answers."""

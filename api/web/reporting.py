@@ -149,7 +149,7 @@ class Reports:
         return estate
 
 
-def _reports_of(here: Here, kept: KeptHere) -> Reports:
+async def _reports_of(here: Here, kept: KeptHere) -> Reports:
     return Reports(here, kept)
 
 
