@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from alert_facts import NS, append, call, interval, stream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_rows import rows as filled
+from records_made import record, records
 
 from analytics.alerts import sampling
 from analytics.alerts.facts import Kind, Phase, Sample
@@ -19,12 +21,12 @@ from analytics.alerts.rules import DEFAULTS
 from analytics.alerts.sampling import Span
 from analytics.alerts.states import Side, judge
 from analytics.cost.money import to_atoms
+from analytics.feeds import FeedState
 from analytics.questions.alerts import alert_history
 from analytics.questions.watching import (
     LEAST_PACKETS,
     day_cost,
     ended_calls,
-    feeds_now,
     heard_last,
     heard_now,
     sources_of_sites,
@@ -224,31 +226,60 @@ def test_no_traffic_says_nothing_where_there_was_not_always_some(lake: Lake) -> 
     assert all("weeks of the past" in one.note for one in sampling.no_traffic(few, span, holiday=False))
 
 
-def imports(lake: Lake, moments: list[datetime], **fixed: Any) -> None:
-    for number, at in enumerate(moments):
-        row = filled(
-            "imports", [number], begin=at - timedelta(seconds=number), source="cucm", record="cdr", node=None, **fixed
-        )
-        lake.append("imports", row, batch=f"{at} {fixed}")
+FEED_SILENT: Final = next(rule for rule in DEFAULTS if rule.kind is Kind.FEED_SILENT)
 
 
-def test_a_feed_is_silent_against_its_silence_at_the_same_hour_of_other_weeks(lake: Lake) -> None:
-    # Files every quarter of an hour by day; none after 18:00 and before 08:00.
-    days = [BEGIN.replace(hour=0) - timedelta(days=7 * back) for back in range(5)]
-    imports(lake, [day + timedelta(minutes=15 * step) for day in days for step in range(32, 73)])
-    night = BEGIN.replace(hour=23)
-    (feed,) = feeds_now(lake, night, "Europe/London")
-    assert (feed.feed, feed.silent_s, feed.before_s) == ("cucm", 5 * 3600, (5 * 3600,) * 4)
-    (sample,) = sampling.feed_silent([feed], round(night.timestamp()) * NS)
-    assert sample.value == 1.0
-    (late,) = feeds_now(lake, BEGIN.replace(hour=8) + timedelta(days=1), "Europe/London")
-    assert late.before_s == (14 * 3600.0,) * 4
-    noon = BEGIN.replace(hour=12, minute=10) + timedelta(days=7)
-    (stopped,) = feeds_now(lake, noon, "Europe/London")
-    (sample,) = sampling.feed_silent([stopped], round(noon.timestamp()) * NS)
-    assert sample.value is not None
-    assert sample.value > 2
-    assert feeds_now(Lake.open(lake.root.parent / "empty", create=True), noon, "UTC") == ()
+def ended_calls_of(lake: Lake, system: str, moments: list[datetime]) -> None:
+    rows = [
+        record(number, number, (1, 2), round(at.timestamp()), None, "1", "2", system=system)
+        for number, at in enumerate(moments)
+    ]
+    lake.append("cdr_rows", records(*rows), batch=system)
+
+
+def feed_samples(lake: Lake, at: datetime) -> dict[str, Sample]:
+    found = Sampler(lake, lambda: None, None).samples(FEED_SILENT, round(at.timestamp()) * NS)
+    return {dict(one.labels)["feed"]: one for one in found}
+
+
+def test_a_feed_is_silent_by_what_is_usual_at_this_weekday_and_hour(lake: Lake) -> None:
+    """Twelve calls an hour from 8 to 18 o'clock (UTC, by the zone of Britain in winter): of one exchange till 10."""
+    days = [BEGIN.replace(hour=0, minute=0, day=1, month=2) - timedelta(days=back) for back in range(71)]
+    calls = [day + timedelta(hours=8, minutes=5 * step) for day in days for step in range(120)]
+    ended_calls_of(lake, "Cluster1", [at for at in calls if at <= days[0] + timedelta(hours=10)])
+    ended_calls_of(lake, "Cluster2", calls)
+    found = feed_samples(lake, days[0] + timedelta(hours=11))
+    # An hour less a quarter of grace, at 12 an hour; each week was so with a chance of e^(-9/2).
+    stopped = found["cucm Cluster1"]
+    assert (stopped.numerator, stopped.denominator) == (3600.0, 8.0)
+    assert stopped.value == pytest.approx(100 * (1 - math.exp(-4.5)), abs=0.1)
+    assert dict(stopped.values)["expected"] == pytest.approx(9, abs=0.5)
+    assert (found["cucm Cluster2"].value or 0) < FEED_SILENT.clear_at
+    later = feed_samples(lake, days[0] + timedelta(hours=12))
+    assert (later["cucm Cluster1"].value or 0) > FEED_SILENT.raise_at
+    # By night both are silent, as always.
+    before = feed_samples(lake, days[0] + timedelta(hours=5))
+    assert all((one.value or 0) < FEED_SILENT.clear_at for one in before.values())
+
+
+def test_a_feed_of_two_weeks_says_nothing_and_a_store_without_records_has_none(lake: Lake) -> None:
+    ended_calls_of(lake, "Cluster1", [BEGIN - timedelta(minutes=10 * step) for step in range(60, 2000)])
+    (sample,) = feed_samples(lake, BEGIN).values()
+    assert (sample.value, sample.note) == (None, "too little is known of the weeks before")
+    assert feed_samples(Lake.open(lake.root.parent / "empty", create=True), BEGIN) == {}
+
+
+def test_a_silent_exchange_speaks_for_its_sites() -> None:
+    exchange = FeedState("records", "cucm", "C1", 0, 7200.0, 20.0, 8, 0, 0.999, "silent")
+    site = FeedState("site", "", "hull", 0, 7200.0, 20.0, 8, 0, 0.999, "silent")
+    heard = FeedState("site", "", "york", 0, 60.0, 0.1, 8, 0, 0.04, "heard")
+    holiday = FeedState("records", "asterisk", "pbx", 0, 7200.0, None, 0, 0, 0.0, "holiday")
+    found = {dict(one.labels)["feed"]: one for one in sampling.feed_silent([exchange, site, heard, holiday], 7200 * NS)}
+    assert (found["cucm C1"].value, found["site hull"].value, found["site york"].value) == (99.9, None, 4.0)
+    assert dict(found["site hull"].labels)["site"] == "hull"
+    assert found["asterisk pbx"].note == "a public holiday is like no other day"
+    (alone,) = sampling.feed_silent([site], 7200 * NS)
+    assert alone.value == 99.9
 
 
 def test_only_a_collector_that_alone_measures_a_site_puts_it_in_doubt(lake: Lake) -> None:

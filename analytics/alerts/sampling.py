@@ -11,13 +11,17 @@ from typing import Final
 from analytics.alerts.facts import NS, Sample, labelled
 from analytics.alerts.wording import number
 from analytics.cost.outliers import Measure, Outlier
+from analytics.feeds import FeedState
 from analytics.health import ProcessHealth
-from analytics.questions.watching import DayCost, Ended, Feed, HeardNow, Traffic
+from analytics.questions.watching import DayCost, Ended, HeardNow, Traffic
 
 LEAST_WEEKS: Final = 4
 """Weeks of a past that says what is usual."""
-LEAST_GAP_S: Final = 900.0
-"""Shorter silences of a feed are always usual [s]."""
+UNSAID: Final = {
+    "too_few_weeks": "too little is known of the weeks before",
+    "holiday": "a public holiday is like no other day",
+}
+"""Why nothing can be said of a feed."""
 PATH: Final = ("seen", "parsed", "matched", "rated", "stored", "spooled", "sent")
 """Steps of the data path in which a loss makes measurements doubtful."""
 
@@ -108,18 +112,28 @@ def no_traffic(found: Iterable[Traffic], span: Span, holiday: bool) -> Iterator[
         yield Sample(labels, span.since, span.until, one.seen, usual, 100.0 * one.seen / usual, values)
 
 
-def feed_silent(found: Iterable[Feed], now: int) -> Iterator[Sample]:
-    """Yield how long feeds are silent, in usual silences of this hour of the week."""
-    for one in found:
-        last = int(one.last.timestamp()) * NS
-        labels = labelled({"feed": one.feed})
-        if not one.before_s:
-            yield Sample(labels, last, now, None, None, note="nothing is known of the weeks before")
+def feed_silent(found: Iterable[FeedState], now: int) -> Iterator[Sample]:
+    """Yield how sure it is that the silence of each feed is not usual at this weekday and hour [%]."""
+    states = list(found)
+    exchanges = [one.name for one in states if one.kind == "records" and one.is_silent]
+    for one in states:
+        of_site = one.kind == "site"
+        named = (
+            {"feed": f"site {one.name}", "site": one.name} if of_site else {"feed": f"{one.source} {one.name}".strip()}
+        )
+        labels = labelled(named)
+        note = UNSAID.get(one.why, "")
+        if of_site and one.is_silent and exchanges:
+            note = f"records of {exchanges[0]} have stopped coming, and it may be one of its sites"
+        if note:
+            yield Sample(labels, one.last, now, None, None, note=note)
             continue
-        usual = max(*one.before_s, LEAST_GAP_S)
-        values = _values(silent_s=one.silent_s, usual_s=usual)
-        note = f"silent for {number(round(one.silent_s))} s, usual at this hour are up to {number(round(usual))} s"
-        yield Sample(labels, last, now, one.silent_s, len(one.before_s), one.silent_s / usual, values, note=note)
+        values = _values(silent_s=one.silent_s, expected=one.expected, silent_weeks=float(one.silent_weeks))
+        usual = number(round(one.expected or 0.0, 1))
+        note = (
+            f"silent for {number(round(one.silent_s))} s, in which {usual} records are usual at this hour of the week"
+        )
+        yield Sample(labels, one.last, now, one.silent_s, one.weeks, 100.0 * one.confidence, values, note=note)
 
 
 def capture(

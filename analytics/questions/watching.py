@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from analytics.cost.outliers import MOST_WEEKS, Judgement, Past, judge
 from analytics.questions.asking import POOR_MOS, begun, check_span, micros
 from analytics.store import site_queries
-from analytics.store.schema import CALLS, IMPORTS, INTERVALS, SITE_MINUTES, STREAMS, USAGE
+from analytics.store.schema import CALLS, INTERVALS, SITE_MINUTES, STREAMS, USAGE
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,7 +26,6 @@ LEAST_TALK_S: Final = 5
 USER_CHOICES: Final = (404, 480, 484, 486, 487, 600, 603, 604)
 """Final statuses that a user's own doing gives: the network did its part (the idea of NER, ITU-T E.425)."""
 WEEKS: Final = 8
-FEED_WEEKS: Final = 4
 WEEK: Final = timedelta(weeks=1)
 
 
@@ -98,17 +96,6 @@ class Traffic(NamedTuple):
     """Calls begun and streams heard."""
     before: tuple[int | None, ...]
     """Calls a week, from the last week back; None where nothing is known of that week."""
-
-
-class Feed(NamedTuple):
-    """A source of call records: how long it is silent, and was at this hour of the weeks before."""
-
-    feed: str
-    last: datetime
-    """When a file came last."""
-    silent_s: float
-    before_s: tuple[float, ...]
-    """Silence at the same local time of the weeks before [s], where files had come."""
 
 
 class DayCost(NamedTuple):
@@ -273,29 +260,6 @@ def traffic_now(lake: Lake, since: datetime, until: datetime, zone: str) -> tupl
 def _weeks_before(at: datetime, weeks: int, zone: str) -> datetime:
     local = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None) - weeks * WEEK
     return local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
-
-
-def feeds_now(lake: Lake, now: datetime, zone: str) -> tuple[Feed, ...]:
-    """Return the sources of call records, and how long they are silent."""
-    if lake.version(IMPORTS.name) is None:
-        return ()
-    moments = [now, *(_weeks_before(now, back, zone) for back in range(1, FEED_WEEKS + 1))]
-    columns = ", ".join(f"max(came) FILTER (came <= {micros(at)})" for at in moments)
-    with lake.reading() as connection:
-        imports = lake.query(connection, IMPORTS.name, since=now - (2 * FEED_WEEKS) * WEEK, until=now)
-        rows = connection.execute(
-            f"""
-            SELECT source || coalesce(' ' || node, ''), {columns}
-            FROM (SELECT *, epoch_us(imported) AS came FROM ({imports})) WHERE record = 'cdr' GROUP BY 1 ORDER BY 1
-            """  # noqa: S608 - names of the schema and our own numbers
-        ).fetchall()
-    return tuple(_feed(row, moments) for row in rows if row[1] is not None)
-
-
-def _feed(row: Sequence[Any], moments: Sequence[datetime]) -> Feed:
-    before = tuple((micros(at) - last) / 1e6 for at, last in zip(moments[1:], row[2:], strict=True) if last is not None)
-    silent = (micros(moments[0]) - row[1]) / 1e6
-    return Feed(row[0], moments[0] - timedelta(seconds=silent), silent, before)
 
 
 def day_cost(lake: Lake, estate: Estate, day: date) -> DayCost:

@@ -13,8 +13,10 @@ import duckdb
 from analytics.alerts import sampling
 from analytics.alerts.facts import NS, Kind, Matcher, Rule, Sample
 from analytics.alerts.sampling import Span
+from analytics.feeds import WEEK, FeedLimits, FeedState, feed_state
 from analytics.health import ProcessHealth, read_health
 from analytics.questions import watching
+from analytics.store.feed_hours import feed_hours
 from analytics.store.schema import USAGE
 from analytics.store.settings import StoreError
 
@@ -90,7 +92,7 @@ class Sampler:
                 found = watching.traffic_now(lake, since, until, zone)
                 yield from sampling.no_traffic(found, span, self._holiday(until, zone))
             case Kind.FEED_SILENT:
-                yield from sampling.feed_silent(watching.feeds_now(lake, until, zone), span.until)
+                yield from sampling.feed_silent(self._feeds(rule, until, zone), span.until)
             case Kind.CAPTURE:
                 yield from self._capture(span)
             case Kind.COST:
@@ -133,6 +135,15 @@ class Sampler:
     def _holiday(self, at: datetime, zone: str) -> bool:
         estate = self._estate()
         return estate is not None and at.astimezone(ZoneInfo(zone)).date() in estate.holidays
+
+    def _feeds(self, rule: Rule, until: datetime, zone: str) -> list[FeedState]:
+        """How feeds of call records are; as many weeks are looked at as the rule's window holds."""
+        estate = self._estate()
+        weeks, least = max(1, round(rule.window_s / WEEK.total_seconds())), max(1, round(rule.minimum))
+        limits = FeedLimits(weeks=weeks, least_weeks=least)
+        holidays = frozenset() if estate is None else frozenset(estate.holidays)
+        feeds = feed_hours(self._lake, until, limits)
+        return [feed_state(feed, until, ZoneInfo(zone), holidays, limits) for feed in feeds]
 
     def _capture(self, span: Span) -> Iterator[Sample]:
         found, _ = read_health(self._lake.root)
