@@ -13,14 +13,14 @@ ROOT = Path(__file__).resolve().parents[1]
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-from analytics.alerts.facts import NS, Alert, Phase, Sample, State, labelled  # noqa: E402
+from analytics.alerts.facts import NS, Alert, Kind, Phase, Sample, State, labelled  # noqa: E402
 from analytics.alerts.grouping import Timing  # noqa: E402
 from analytics.alerts.muting import maintenance_of  # noqa: E402
 from analytics.alerts.rules import DEFAULTS, SETTABLE, rules_of  # noqa: E402
-from analytics.alerts.sampling import LEAST_GAP_S, LEAST_WEEKS  # noqa: E402
+from analytics.alerts.sampling import LEAST_WEEKS  # noqa: E402
 from analytics.cost.outliers import HIGHEST_Z  # noqa: E402
 from analytics.questions.asking import POOR_MOS  # noqa: E402
-from analytics.questions.watching import FEED_WEEKS, LEAST_TALK_S, USER_CHOICES, WEEKS  # noqa: E402
+from analytics.questions.watching import LEAST_TALK_S, USER_CHOICES, WEEKS  # noqa: E402
 from api.alerts.bodies import MOST_OCTETS, Group, body, headers  # noqa: E402
 from api.alerts.commands import app as alerts_app  # noqa: E402
 from api.alerts.loop import GAP_S, OVERDUE_ATTEMPTS  # noqa: E402
@@ -126,7 +126,9 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert f"call of {LEAST_TALK_S} s or more" in page
     assert f"weekday of the {WEEKS} weeks before" in page
     assert f"at least {LEAST_WEEKS} weeks are known" in page
-    assert f"time of the {FEED_WEEKS} weeks before, at least {length(LEAST_GAP_S)}" in page
+    feed = next(rule for rule in DEFAULTS if rule.kind is Kind.FEED_SILENT)
+    assert f"sure to {feed.raise_at:g} % that this is not usual" in page
+    assert f"fewer than {feed.minimum:g} weeks, say nothing" in page
     assert f"robust z of {HIGHEST_Z:g} and more" in page
     assert f"is told {length(given.group_wait_seconds)} after its first alert" in page
     assert f"at most every {length(given.group_interval_seconds)}" in page
