@@ -23,10 +23,11 @@ from collector.facts import Endpoint, NegotiatedMedia
 from collector.media import columns as m
 from collector.media.book import MediaBook
 from collector.media.columns import RUN_CLASS_LOWS
+from collector.media.delay_numba_fns import work_out
 from collector.media.reports import StreamReport, burst_gap
 from collector.media.rtp_numba_fns import settle_rows
 from collector.media.streams import StreamLimits, StreamTable
-from collector.media.table import new_context, stream_arrays, walk_arrays
+from collector.media.table import histograms, new_context, stream_arrays, walk_arrays
 from collector.walk_numba_fns import walk
 
 RAW_IP = 101
@@ -46,22 +47,25 @@ def announcing() -> MediaBook:
     return book
 
 
-def table_of(arrivals: Sequence[Arrival], link_type: int = 1) -> list[StreamReport]:
+LIMITS = StreamLimits(rows=16)
+
+
+def table_of(arrivals: Sequence[Arrival], link_type: int = 1, limits: StreamLimits = LIMITS) -> list[StreamReport]:
     """The arrivals as a capture, walked by the kernel: plain packets are told from others on Ethernet alone."""
     records = []
     for one in arrivals:
         octets = rtp(one.seq, one.timestamp, payload_type=one.payload_type, marker=one.marker) + bytes(one.octets)
         packet = ipv4(udp(octets), ip_id=one.ip_id, ttl=one.ttl, dscp=one.dscp)
         records.append((one.at, ETHERNET + packet if link_type == 1 else packet))
-    return walked(records, link_type)[0]
+    return walked(records, link_type, limits=limits)[0]
 
 
 def walked(
-    records: Sequence[tuple[int, bytes]], link_type: int = 1, big: bool = False
+    records: Sequence[tuple[int, bytes]], link_type: int = 1, big: bool = False, limits: StreamLimits = LIMITS
 ) -> tuple[list[StreamReport], list[int]]:
     """Reports and counters of a capture's packets; plain packets are told only in little-endian captures."""
     window = np.frombuffer(pcap(records, big=big), np.uint8)
-    table, arrays = StreamTable(announcing(), StreamLimits(rows=16)), walk_arrays()
+    table, arrays = StreamTable(announcing(), limits), walk_arrays()
     arrays.context[c.FORMAT], arrays.context[c.RECORD_HEADER], arrays.context[c.POSITION] = c.FORMAT_PCAP, 16, 24
     arrays.context[c.SWAPPED] = big
     arrays.interfaces[0] = (link_type, 1_000_000_000, 0, 262_144)
@@ -196,6 +200,15 @@ def within_reach(arrivals: Sequence[Arrival]) -> bool:
 @given(arrivals=streams(120 if PLAIN else 400).filter(within_reach))
 def test_plain_any_stream_is_counted_as_the_reference_counts(arrivals: list[Arrival]) -> None:
     assert_same(only(arrivals), measure(arrivals))
+
+
+@settings(max_examples=EXAMPLES // 3, deadline=None)
+@given(arrivals=streams(120 if PLAIN else 400).filter(within_reach), payload_type=st.sampled_from((8, 100)))
+def test_plain_streams_measured_in_smaller_pieces_come_to_the_same(arrivals: list[Arrival], payload_type: int) -> None:
+    """Of type 100 nothing was announced: its clock is told from the first 64 packets, however many fit in a row."""
+    typed = [one._replace(payload_type=payload_type) for one in arrivals]
+    few, all_of_them = (StreamLimits(16, interval_ns=10**15, samples=samples) for samples in (m.FEWER_SAMPLES, 64))
+    assert table_of(typed, limits=few) == table_of(typed, limits=all_of_them)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
@@ -379,6 +392,23 @@ def test_plain_settling_stops_while_the_list_of_intervals_is_full() -> None:
     arrays.settings[m.SETTING_WRITTEN] = 0
     assert settle_rows(arrays, context, rows, 1) == 2
     assert arrays.intervals[0, m.INTERVAL_SERIAL] == 8
+
+
+@pytest.mark.skipif(PLAIN, reason="takes long")
+def test_streams_of_hours_are_counted_past_16_bits() -> None:
+    """140,000 packets, each 20 ms after the one before: every variation is 0, and in the first class."""
+    table, packets = stream_arrays(1), 140_032
+    table.counts[0, m.CLOCK], table.counts[0, m.PREVIOUS_AT], table.counts[0, m.PACKETS] = 8000, -1, packets
+    for first in range(0, packets, 64):
+        numbers = np.arange(first, first + 64)
+        table.samples[0, 0::2] = numbers * 20 * MS
+        table.samples[0, 1::2] = numbers * 160 & 0xFFFFFFFF | (numbers & 0xFFFF) << m.SAMPLE_SEQ
+        table.counts[0, m.SAMPLES] = 64
+        work_out(table, 0)
+    ipdv, pdv = histograms(table, [0])
+    assert (ipdv[0, 0], ipdv.sum()) == (packets - 1, packets - 1)
+    waiting = int(table.counts[0, m.PDV_COUNT])
+    assert (pdv[0, 0], pdv.sum()) == (packets - waiting, packets - waiting)
 
 
 # --- as plain Python ----------------------------------------------------------------------------------------------

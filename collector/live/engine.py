@@ -29,6 +29,7 @@ from collector.live.source import Found, Point, StreamNow
 from collector.live.streams import IntervalTotals, LiveStreamTable
 from collector.media import columns as m
 from collector.media.book import Negotiated
+from collector.media.columns import FEWER_SAMPLES
 from collector.media.describe import codec_of, context_of, describe, ptime_of
 from collector.media.findings import on_calls
 from collector.media.intervals import NO_INTERVALS
@@ -141,7 +142,7 @@ class LiveEngine(Engine):
 
     def __init__(self, settings: LiveSettings = LiveSettings()) -> None:  # immutable
         # A harvest cuts intervals; the kernel itself only where harvests are late.
-        streams = StreamLimits(rows=settings.rows, interval_ns=round(2 * settings.interval_s * NS))
+        streams = StreamLimits(settings.rows, interval_ns=round(2 * settings.interval_s * NS), samples=FEWER_SAMPLES)
         limits = CallLimits(
             max_calls=settings.calls,
             max_other_call_ids=settings.other_call_ids,

@@ -16,6 +16,7 @@ from collector.media.book import MediaBook
 from collector.media.intervals import NO_INTERVALS
 from collector.media.reports import RowBlock, StreamReport, merge, reports
 from collector.media.streams import EventLog, StreamLimits, StreamTable
+from collector.media.table import histograms
 
 Integers = NDArray[np.int64]
 
@@ -97,7 +98,7 @@ class LiveStreamTable(StreamTable):
         self.finish_jobs()
         a = self.arrays
         rows = [row for group in groups for row in group]
-        block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
+        block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], *histograms(a, rows))
         places = iter(range(len(rows)))
         within = [[next(places) for _ in group] for group in groups]
         serials = [tuple(a.counts[list(group), m.SERIAL].tolist()) for group in groups]
@@ -126,8 +127,9 @@ class LiveStreamTable(StreamTable):
         free = np.concatenate(([False], a.counts[:used, m.STATE] == m.STATE_FREE, [False]))
         bounds = np.flatnonzero(free[1:] != free[:-1]).reshape(-1, 2)
         for begin, end in bounds[bounds[:, 1] - bounds[:, 0] >= FREE_TOGETHER].tolist():
-            for column in (a.samples, a.delays, a.recent, a.ipdv, a.pdv):
-                give_back(column, begin, end)
+            for column in a[a._fields.index("samples") : a._fields.index("log")]:
+                if column.size:
+                    give_back(column, begin, end)
 
     def taken(self) -> list[StreamReport]:
         """Reports of streams that left the table since the last question, in the order of their first packets."""

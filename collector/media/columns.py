@@ -121,6 +121,7 @@ TYPE_COLUMNS: Final = 24
 DELAY_BINS: Final = 336
 
 SAMPLES_PER_ROW: Final = 64
+FEWER_SAMPLES: Final = 32  # where many streams are measured for long: of known clocks so many wait at most
 SAMPLE_MARKER: Final = 32  # bits of a sample's second word above the timestamp: marker, duplicate, sequence number
 SAMPLE_DUPLICATE: Final = 33
 SAMPLE_SEQ: Final = 34

@@ -1,7 +1,7 @@
 """Kernels of jitter and delay variation, worked out for 64 packets of a stream at a time.
 
 Symbols: `samples` holds packets that wait, two words each; `delays` their delay variation until its least value is
-known; `recent` the latest delays by sequence number; `ipdv` and `pdv` are histograms.
+known; `recent` the latest delays by sequence number; `ipdv` and `pdv` are histograms, in 16 bits and what they carry.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from collector.media.table import StreamArrays
 
 Integers = NDArray[np.int64]
 Delays = NDArray[np.float32]
-Counts = NDArray[np.int32]
+Counts = NDArray[np.uint16]
 
 BITS_OF_16 = 0x403 << 4
 """Exponent and upper four bits of the fraction of 16.0, as `delay_bin` reads them."""
@@ -71,12 +71,23 @@ def delay_bin(milliseconds: float) -> int:
 
 
 @njit_inline
+def count_delay(low: Counts, high: Counts, milliseconds: float) -> None:
+    """Count a delay in a histogram."""
+    place = delay_bin(milliseconds)
+    count = np.int64(low[place]) + 1
+    if count > 0xFFFF:
+        high[place] += 1
+        count = 0
+    low[place] = count
+
+
+@njit_inline
 def close_delays(table: StreamArrays, row: int) -> None:
     """RFC 5481 4.2: once 10 s (or 512 packets) are together their least delay is known and the others count from it."""
     counts = table.counts
     sums = table.sums
     delays = table.delays
-    pdv = table.pdv
+    pdv, pdv_high = table.pdv[row], table.pdv_high[row]
     n = counts[row, PDV_COUNT]
     if n == 0:
         return
@@ -87,7 +98,7 @@ def close_delays(table: StreamArrays, row: int) -> None:
     for k in range(n):
         variation = delays[row, k] - least
         most = max(most, variation)
-        pdv[row, delay_bin(variation)] += 1
+        count_delay(pdv, pdv_high, variation)
     sums[row, PDV_MAX] = most
     if n >= 32:  # least delays over time lie on the line of the two clocks' difference
         x = (counts[row, PDV_SINCE] - counts[row, FIRST_AT]) * 1e-9
@@ -103,25 +114,27 @@ def close_delays(table: StreamArrays, row: int) -> None:
 
 
 @njit_inline
-def neighbours_apart(recent: Delays, ipdv: Counts, seq: int, delay: float, most: float) -> float:
+def neighbours_apart(
+    recent: Delays, recent_seq: Counts, ipdv: Counts, ipdv_high: Counts, seq: int, delay: float, most: float
+) -> float:
     """RFC 5481 4.1: the difference to the packets next to it in sequence, also when it came late; the largest yet."""
     for neighbour in (seq - 1) & 0xFFFF, (seq + 1) & 0xFFFF:
-        slot = 2 * (neighbour & (RECENT - 1))
-        if recent[slot] == neighbour + 1:
-            variation = abs(delay - recent[slot + 1])
+        slot = neighbour & (RECENT - 1)
+        if recent_seq[slot] == neighbour // RECENT + 1:
+            variation = abs(delay - recent[slot])
             most = max(most, variation)
-            ipdv[delay_bin(variation)] += 1
-    slot = 2 * (seq & (RECENT - 1))
-    recent[slot] = seq + 1  # 0 is an empty slot
-    recent[slot + 1] = delay
+            count_delay(ipdv, ipdv_high, variation)
+    slot = seq & (RECENT - 1)
+    recent_seq[slot] = seq // RECENT + 1  # 0 is an empty slot
+    recent[slot] = delay
     return most
 
 
 @njit_inline
-def forget_delays(recent: Delays) -> None:
+def forget_delays(recent_seq: Counts) -> None:
     """From here on delays count from another base."""
-    for slot in range(0, 2 * RECENT, 2):
-        recent[slot] = 0.0
+    for slot in range(RECENT):
+        recent_seq[slot] = 0
 
 
 @njit_inline
@@ -145,7 +158,8 @@ def measure(table: StreamArrays, row: int, samples: Integers, first: int, n: int
     What changes with every packet stays in variables: the compiler cannot know that arrays do not overlap.
     """
     counts, sums = table.counts[row], table.sums[row]
-    delays, recent, ipdv = table.delays[row], table.recent[row], table.ipdv[row]
+    delays, recent, recent_seq = table.delays[row], table.recent[row], table.recent_seq[row]
+    ipdv, ipdv_high = table.ipdv[row], table.ipdv_high[row]
     per_tick = 1000.0 / clock
     at_before = counts[PREVIOUS_AT]
     timestamp_before = counts[PREVIOUS_TIMESTAMP]
@@ -168,7 +182,7 @@ def measure(table: StreamArrays, row: int, samples: Integers, first: int, n: int
                 # The sender's clock was set anew (or it stood still through silence): no packet was delayed by this.
                 counts[TIMESTAMP_JUMPS] += 1
                 closing = True
-                forget_delays(recent)
+                forget_delays(recent_seq)
             else:
                 jitter += (size - jitter) / 16.0
                 jitter_sum += jitter
@@ -176,7 +190,7 @@ def measure(table: StreamArrays, row: int, samples: Integers, first: int, n: int
                 jitters += 1
                 offset += difference
         else:
-            forget_delays(recent)
+            forget_delays(recent_seq)
         at_before = at
         timestamp_before = timestamp
         duplicate = (word >> SAMPLE_DUPLICATE) & 1
@@ -184,7 +198,8 @@ def measure(table: StreamArrays, row: int, samples: Integers, first: int, n: int
             base, offset, waiting = delays_closed(table, row, waiting, since, base, offset)
         if duplicate:  # the second of two packets says nothing of the path that the first did not
             continue
-        ipdv_max = neighbours_apart(recent, ipdv, (word >> SAMPLE_SEQ) & 0xFFFF, base + offset, ipdv_max)
+        seq = (word >> SAMPLE_SEQ) & 0xFFFF
+        ipdv_max = neighbours_apart(recent, recent_seq, ipdv, ipdv_high, seq, base + offset, ipdv_max)
         if waiting == DELAYS_PER_ROW or (waiting > 0 and at - since > EVALUATION_NS):
             base, offset, waiting = delays_closed(table, row, waiting, since, base, offset)
         if waiting == 0:
@@ -199,12 +214,21 @@ def measure(table: StreamArrays, row: int, samples: Integers, first: int, n: int
     sums[OFFSET], sums[OFFSET_BASE], sums[IPDV_MAX] = offset, base, ipdv_max
 
 
+@njit_inline
+def measure_waiting(table: StreamArrays, row: int, n: int, clock: int) -> None:
+    """Measure the first `n` packets of a row that wait."""
+    near = table.samples.shape[1] // 2
+    measure(table, row, table.samples[row], 0, min(n, near), clock)
+    if n > near:
+        measure(table, row, table.more_samples[row], 0, n - near, clock)
+
+
 @njit
 def work_out(table: StreamArrays, row: int) -> None:
     """Measure the packets of a row that wait; what was handed out of it before must be worked out."""
     n = table.counts[row, SAMPLES]
     table.counts[row, SAMPLES] = 0
-    measure(table, row, table.samples[row], 0, n, table.counts[row, CLOCK])
+    measure_waiting(table, row, n, table.counts[row, CLOCK])
 
 
 @njit_inline
@@ -218,7 +242,7 @@ def hand_out(table: StreamArrays, row: int, clock: int, forget: int) -> None:
     counts[row, SAMPLES] = 0
     if table.settings[SETTING_INTERVAL] > 0:
         if n > 0:
-            measure(table, row, samples, 0, n, clock)
+            measure_waiting(table, row, n, clock)
         if forget:
             counts[row, PREVIOUS_AT] = -1
         return
@@ -249,16 +273,24 @@ def work_through(table: StreamArrays) -> None:
 @njit_inline
 def add_sample(table: StreamArrays, row: int, at: int, timestamp: int, seq: int, marker: int, duplicate: int) -> None:
     """Keep a packet for `work_out`."""
-    counts, samples = table.counts, table.samples
+    counts, samples, more = table.counts, table.samples, table.more_samples
+    near = samples.shape[1]
     k = counts[row, SAMPLES]
     if k == SAMPLES_PER_ROW:  # its clock is not known yet: the newest are kept
         for i in range(2 * SAMPLES_PER_ROW - 2):
-            samples[row, i] = samples[row, i + 2]
+            value = samples[row, i + 2] if i + 2 < near else more[row, i + 2 - near]
+            if i < near:
+                samples[row, i] = value
+            else:
+                more[row, i - near] = value
         k -= 1
-    samples[row, 2 * k] = at
-    samples[row, 2 * k + 1] = (
-        timestamp | (marker << SAMPLE_MARKER) | (duplicate << SAMPLE_DUPLICATE) | (seq << SAMPLE_SEQ)
-    )
+    content = timestamp | (marker << SAMPLE_MARKER) | (duplicate << SAMPLE_DUPLICATE) | (seq << SAMPLE_SEQ)
+    if 2 * k < near:
+        samples[row, 2 * k] = at
+        samples[row, 2 * k + 1] = content
+    else:
+        more[row, 2 * k - near] = at
+        more[row, 2 * k + 1 - near] = content
     counts[row, SAMPLES] = k + 1
 
 

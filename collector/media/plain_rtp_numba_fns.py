@@ -58,7 +58,6 @@ from collector.media.columns import (
     PAYLOAD_TYPE_RUN,
     SAMPLE_SEQ,
     SAMPLES,
-    SAMPLES_PER_ROW,
     SEQUENTIAL,
     STATE,
     STATE_VALID,
@@ -134,8 +133,11 @@ def look_ahead(window: Octets, length: int, context: Integers, ahead: Integers, 
 
 
 @njit_inline
-def is_next(window: Octets, at: int, counts: Integers, row: int) -> bool:
-    """Whether the packet is the next one of the row's stream, and nothing is to be said of it but that it came."""
+def is_next(window: Octets, at: int, counts: Integers, row: int, waiting: int) -> bool:
+    """Whether the packet is the next one of the row's stream, and nothing is to be said of it but that it came.
+
+    With it fewer than `waiting` packets of the row wait.
+    """
     src, dst = MAPPED | inside_be32(window, at + 42), MAPPED | inside_be32(window, at + 46)
     if (
         word(counts, row, KEY_SSRC) != inside_be32(window, at + 66)
@@ -152,7 +154,7 @@ def is_next(window: Octets, at: int, counts: Integers, row: int) -> bool:
         or word(counts, row, LOST_RUN) != 0
         or word(counts, row, STATE) != STATE_VALID
         or word(counts, row, HELD_AT) > 0
-        or word(counts, row, SAMPLES) >= SAMPLES_PER_ROW - 1
+        or word(counts, row, SAMPLES) >= waiting - 1
         or word(counts, row, CLOCK) <= 0
         or word(counts, row, AFTER_COMFORT_NOISE) != 0
         or word(counts, row, DSCP_NOW) != inside_le32(window, at + 28) >> 26
@@ -209,7 +211,7 @@ def take_next(window: Octets, at: int, captured_at: int, table: StreamArrays, ro
 def take_plain(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -> None:
     """Take plain packets of a little-endian pcap file from context[POSITION] on, up to the first that is not plain."""
     context, interfaces, ahead = arrays.context, arrays.interfaces, arrays.ahead
-    counts, slots = table.counts, table.slots
+    counts, slots, waiting = table.counts, table.slots, table.samples.shape[1] // 2
     if counts.shape[1] < HOT_COLUMNS or interfaces[0, LINK_TYPE] != 1:
         return
     unit = 1000 if interfaces[0, TICKS_PER_SECOND] == 1_000_000 else 1
@@ -228,7 +230,7 @@ def take_plain(window: Octets, length: int, arrays: WalkArrays, table: StreamArr
         place += 1
         seconds, fraction = inside_le32(window, position), inside_le32(window, position + 4)
         at = seconds * 1_000_000_000 + fraction * unit + offset
-        if at > until or row < 0 or row >= counts.shape[0] or not is_next(window, position, counts, row):
+        if at > until or row < 0 or row >= counts.shape[0] or not is_next(window, position, counts, row, waiting):
             break
         take_next(window, position, at, table, row)
         first, last = min(first, at), max(last, at)

@@ -477,7 +477,7 @@ def take_rtp(
             take_noise(table, row, packet, at)
         else:
             take_voice(table, context, row, packet, at)
-        if counts[row, SAMPLES] == SAMPLES_PER_ROW and counts[row, CLOCK] > 0:
+        if counts[row, SAMPLES] >= table.samples.shape[1] // 2 and counts[row, CLOCK] > 0:
             hand_out(table, row, counts[row, CLOCK], 0)
             end_interval(table, row)
         if wants_format(counts, row):

@@ -23,7 +23,7 @@ from collector.media.intervals import NO_INTERVALS, IntervalLog
 from collector.media.plausibility import PLAUSIBLE_PACKETS, is_plausible
 from collector.media.reports import RowBlock, StreamReport, merge, reports
 from collector.media.rtp_numba_fns import rebuild_slots, settle_rows
-from collector.media.table import no_jobs, stream_arrays
+from collector.media.table import CARRYING, histograms, no_jobs, stream_arrays, waiting_samples
 from collector.protocols.rtp import STATIC_FORMATS
 
 Integers = NDArray[np.int64]
@@ -56,6 +56,8 @@ class StreamLimits(NamedTuple):
     """Streams that are listed one by one; beyond it they are counted."""
     interval_ns: int = 0
     """Streams are cut into intervals of this length or a little more [ns]; 0 not at all."""
+    samples: int = m.SAMPLES_PER_ROW
+    """Packets of a stream that are measured together; fewer only where intervals are cut."""
 
 
 class LoggedEvent(NamedTuple):
@@ -113,7 +115,7 @@ class StreamTable:
     """All streams in measurement; `arrays` go to the kernel as they are."""
 
     def __init__(self, book: MediaBook, limits: StreamLimits = StreamLimits()) -> None:  # noqa: B008  # immutable
-        self.arrays = stream_arrays(limits.rows, limits.interval_ns)
+        self.arrays = stream_arrays(limits.rows, limits.interval_ns, limits.samples)
         """As the kernel takes them next."""
         self._other = self.arrays._replace(jobs=no_jobs())
         self._helper: ThreadPoolExecutor | None = None
@@ -192,9 +194,8 @@ class StreamTable:
         """Clock of an unknown dynamic type; -1 while there are too few packets, -2 when it cannot be told."""
         counts = self.arrays.counts[row]
         waiting = int(counts[m.SAMPLES])
-        samples = self.arrays.samples[row, : 2 * waiting]
         if waiting == m.SAMPLES_PER_ROW:
-            clock = infer_clock(samples[0::2], samples[1::2])
+            clock = infer_clock(*waiting_samples(self.arrays, row))
             if clock:
                 return clock
             serial = int(counts[m.SERIAL])
@@ -262,6 +263,9 @@ class StreamTable:
         for some in (reported, rows[measured]):
             a.ipdv[some] = 0
             a.pdv[some] = 0
+        long = rows[a.counts[rows, m.PACKETS] >= CARRYING]
+        a.ipdv_high[long] = 0
+        a.pdv_high[long] = 0
         a.dscp[rows[a.dscp[rows].any(axis=1)]] = 0
         a.counts[rows] = 0
         a.sums[rows] = 0.0
@@ -347,7 +351,7 @@ class StreamTable:
         """A report for each group of rows."""
         a = self.arrays
         rows = [row for group in groups for row in group]
-        block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], a.ipdv[rows], a.pdv[rows])
+        block = RowBlock(a.counts[rows], a.sums[rows], a.types[rows], a.dscp[rows], *histograms(a, rows))
         places = iter(range(len(rows)))
         within = [[next(places) for _ in group] for group in groups]
         serials = [tuple(a.counts[group, m.SERIAL].tolist()) for group in groups]
@@ -362,8 +366,7 @@ class StreamTable:
         if counts[m.CLOCK] == 0:
             self.answer_format(row)
         if counts[m.CLOCK] == -1:
-            samples = self.arrays.samples[row, : 2 * waiting]
-            clock = infer_clock(samples[0::2], samples[1::2])
+            clock = infer_clock(*waiting_samples(self.arrays, row))
             if clock:
                 self._set_clock(row, int(counts[m.PAYLOAD_TYPE]), clock)
 
