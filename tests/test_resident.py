@@ -101,6 +101,35 @@ def test_words_of_streams_are_asked_of_calls_in_memory(tmp_path: Path) -> None:
     assert keys(lake, "codec:g729") == [1, 3]
 
 
+NUMBERS = (
+    "+442079460123", "02079460123", "0123", "123", "jane", "JANE0123", "460123@pbx", "*0123", "1.23", "+123", " 123",
+    "0207 946 0123", "9460123#", "２０１２３",
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    numbers=st.lists(st.sampled_from(NUMBERS) | st.text("0123 +.*#a", max_size=6), min_size=1, max_size=6),
+    sign=st.sampled_from([":", "!="]),
+    asked=st.lists(
+        st.sampled_from([*NUMBERS, "0123*", "020*", "01-23", "=+442079460123", "=jane", "=JANE0123", "="]),
+        min_size=1,
+        max_size=3,
+    ),
+)
+def test_numbers_are_found_in_memory_as_in_files(
+    tmp_path_factory: pytest.TempPathFactory, numbers: list[str], sign: str, asked: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("numbers")
+    lake, files = open_lake(folder), Lake.open(folder / "store")
+    put(lake, "calls", *(call(at, at, calling=one, called=numbers[at - 1]) for at, one in enumerate(numbers)))
+    hold_calls(lake)
+    words = f'number{sign}"{",".join(asked)}"'
+    assert keys(lake, words) == keys(files, words)
+    lake.close()
+    files.close()
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     steps=st.lists(

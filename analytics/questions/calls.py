@@ -20,8 +20,9 @@ from analytics.questions.asking import (
     pack,
     unpack,
 )
-from analytics.questions.words import Condition, answers, where
+from analytics.questions.words import Condition, answers, ending, ending_sql, narrowed, where
 from analytics.store.files import literal
+from analytics.store.resident import MadeColumn
 from analytics.store.schema import CALLS, STREAMS
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ def found_rows(
         else:
             # Which rows they are is found first: texts are read of those alone.
             span = f'"start" >= {literal(since)} AND "start" < {literal(until)}'
+            if near := narrowed(search.words):
+                span += f" AND rowid IN (SELECT rowid FROM {held.table} WHERE {near})"  # noqa: S608
             chosen = f"SELECT rowid FROM {held.table} {ending.replace('WHERE', f'WHERE {span} AND', 1)}"  # noqa: S608
             sql = f"SELECT {', '.join(columns)} FROM {held.table} WHERE rowid IN ({chosen}) ORDER BY {order}"  # noqa: S608
         found += connection.execute(sql, [*parameters, *values]).fetchall()
@@ -295,7 +298,12 @@ def call_of(row: Sequence[Any]) -> CallRow:
 def hold_calls(lake: Lake) -> None:
     """Hold the newest calls in memory, as many as the settings say; takes a while."""
     if lake.settings.held_rows > 0:
-        lake.hold(CALLS.name, lake.settings.held_rows)
+        numbers = ("calling", "called")
+        lake.hold(
+            CALLS.name,
+            lake.settings.held_rows,
+            [MadeColumn(ending(one), "SMALLINT", ending_sql(one)) for one in numbers],
+        )
 
 
 def _with_streams(lake: Lake, connection: duckdb.DuckDBPyConnection, page: list[CallRow]) -> list[CallRow]:

@@ -234,6 +234,39 @@ def where(words: Sequence[Condition], table: str) -> Where:
     return Where(" AND ".join(parts) or "true", tuple(parameters))
 
 
+def ending(column: str) -> str:
+    """Return the name of the column in memory that holds a number's last four digits as a number."""
+    return f"{column}_ending"
+
+
+def ending_sql(column: str) -> str:
+    """Return what that column is made of; of other texts it holds anything or nothing."""
+    return f"TRY_CAST(right({column}, 4) AS SMALLINT)"
+
+
+def narrowed(words: Sequence[Condition]) -> str:
+    """Return what all rows that meet `number` words have in those columns; empty where that cannot be said.
+
+    Whole numbers are compared a hundred times faster than texts.
+    """
+    parts = []
+    for word in words:
+        endings = [_last_digits(value) for value in word.values]
+        if word.key == "number" and word.operator != "!=" and None not in endings:
+            listed = ", ".join(map(str, endings))
+            columns = KEYS["number"].call or ()
+            parts.append(f"({' OR '.join(f'{ending(column)} IN ({listed})' for column in columns)})")
+    return " AND ".join(parts)
+
+
+def _last_digits(value: str) -> int | None:
+    """Return what the last four letters of every column that matches a value are, where they are digits."""
+    if value.endswith("*") and _digits(value):
+        return None
+    last = (_digits(value) or value.removeprefix("="))[-4:]
+    return int(last) if re.fullmatch(r"\d{4}", last, re.ASCII) else None
+
+
 def _sql(word: Condition, table: str) -> tuple[str, list[Any]]:
     rule = KEYS[word.key]
     if isinstance(rule, Number):

@@ -39,7 +39,7 @@ from analytics.store.delta import (
 )
 from analytics.store.files import WrittenFile, damage, discard, identifier, partition_day, projection, write_files
 from analytics.store.quarantine import believable, put_aside
-from analytics.store.resident import Held, Resident
+from analytics.store.resident import Held, MadeColumn, Resident
 from analytics.store.schema import Table
 from analytics.store.settings import LakeSettings, StoreError, read_settings
 
@@ -456,10 +456,10 @@ class Lake:
         finally:
             connection.close()
 
-    def hold(self, table: str, rows: int) -> None:
-        """Hold the newest rows of a table in memory from now on; the first time takes a while."""
+    def hold(self, table: str, rows: int, beside: Sequence[MadeColumn] = ()) -> None:
+        """Hold the newest rows of a table in memory from now on, with columns beside; the first time takes a while."""
         with self.reading() as connection, self._lock:
-            resident = self._residents.setdefault(table, Resident(self, _table(table), rows))
+            resident = self._residents.setdefault(table, Resident(self, _table(table), rows, beside))
             memory = self.settings.memory_mb + sum(one.megabytes for one in self._residents.values())
             connection.execute(f"SET memory_limit = '{memory}MB'")
         resident.held()

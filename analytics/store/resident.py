@@ -6,6 +6,7 @@ What is held follows the table's commits, a day at a time, and never differs fro
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,6 +23,18 @@ if TYPE_CHECKING:
 
 COLUMN_OCTETS: Final = 14
 """About what a column of a row takes, texts and numbers together."""
+
+
+class MadeColumn(NamedTuple):
+    """A column that only memory has, made of the others: searches look there first."""
+
+    name: str
+    kind: str
+    """DuckDB's type."""
+    made: str
+    """SQL over the table's columns."""
+
+
 EVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 Files = dict[date, dict[str, "DataFile"]]
 
@@ -38,10 +51,11 @@ class Held(NamedTuple):
 class Resident:
     """The newest rows of one table of a lake."""
 
-    def __init__(self, lake: Lake, table: Table, most_rows: int) -> None:
+    def __init__(self, lake: Lake, table: Table, most_rows: int, beside: Sequence[MadeColumn] = ()) -> None:
         self._lake = lake
         self._table = table
         self._most = most_rows
+        self._beside = tuple(beside)
         self._lock = threading.Lock()
         self._version: int | None = None
         self._files: Files = {}
@@ -53,7 +67,7 @@ class Resident:
     @property
     def megabytes(self) -> int:
         """About what it takes at most."""
-        return self._most * len(self._table.columns) * COLUMN_OCTETS // 1_000_000
+        return self._most * (len(self._table.columns) + len(self._beside)) * COLUMN_OCTETS // 1_000_000
 
     def held(self) -> Held | None:
         """Return what is held, brought to the newest version of the table; None where nothing is."""
@@ -114,8 +128,9 @@ class Resident:
         self._generation += 1
         old = f"held_{self._table.name}_{self._generation - 2}"
         connection.execute(f"DROP TABLE IF EXISTS {old}")
-        columns = ", ".join(f"{identifier(one.name)} {one.kind.value}" for one in self._table.columns)
-        connection.execute(f"CREATE TABLE {self._name()} ({columns})")
+        columns = [f"{identifier(one.name)} {one.kind.value}" for one in self._table.columns]
+        columns += [f"{identifier(one.name)} {one.kind}" for one in self._beside]
+        connection.execute(f"CREATE TABLE {self._name()} ({', '.join(columns)})")
         self._files, self._gone = {}, 0
 
     def _change(
@@ -134,7 +149,8 @@ class Resident:
                 connection.execute(f"DELETE FROM {self._name()} WHERE {self._table.partition} IN ({days})")  # noqa: S608
             if new:
                 rows = pruning.select(connection, self._table, folder, new, complete=complete)
-                connection.execute(f"INSERT INTO {self._name()} {rows}")
+                beside = "".join(f", {one.made}" for one in self._beside)
+                connection.execute(f"INSERT INTO {self._name()} SELECT *{beside} FROM ({rows})")  # noqa: S608
             connection.execute("COMMIT")
         except BaseException:
             connection.execute("ROLLBACK")
