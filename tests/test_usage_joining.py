@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.usage.records import MAX_GAP_SECONDS, components
+from analytics.usage.records import MAX_GAP_SECONDS, among, components
 
 MENTIONS = st.lists(
     st.tuples(st.integers(0, 12), st.integers(0, 6), st.integers(0, 3)).map(
@@ -50,3 +50,12 @@ def test_a_leg_identifier_that_comes_round_again_is_another_call() -> None:
     began = np.array([0, 100, 100 + 50 + MAX_GAP_SECONDS + 1])
     ended = np.array([100, 150, 10_000])
     assert components(rid, key, began, ended).tolist() == [0, 0, 2]
+
+
+LEGS = st.lists(st.integers(0, 30) | st.integers(-(2**63), 2**63 - 1), max_size=30)
+
+
+@given(LEGS, LEGS)
+def test_numbers_are_found_among_others_as_by_looking_at_each(values: list[int], keys: list[int]) -> None:
+    found = among(np.array(values, np.int64), np.array(keys, np.int64))
+    assert found.tolist() == [value in keys for value in values]

@@ -122,9 +122,8 @@ def _add(connection: duckdb.DuckDBPyConnection, view: str, day: date, also: str)
 
     The frontier grows by what they can share. Return how many records there were.
     """
-    connection.execute(f"""
-        CREATE OR REPLACE TEMP TABLE near AS SELECT {_NAMED}, {also} AS also FROM {view} WHERE day = DATE '{day}'
-    """)
+    if not _near(connection, view, day, also):
+        return 0
     rows = f"SELECT * FROM near WHERE also OR {_SHARES}"
     more = True
     while more:
@@ -135,8 +134,70 @@ def _add(connection: duckdb.DuckDBPyConnection, view: str, day: date, also: str)
         connection.execute("INSERT INTO frontier FROM further")
         more = bool(_one(connection, "SELECT count(*) FROM further")[0])
     before = _one(connection, "SELECT count(*) FROM reaching")[0]
-    connection.execute(f"INSERT INTO reaching SELECT * FROM {view} WHERE day = DATE '{day}' AND ({also} OR {_SHARES})")
+    connection.execute(f"INSERT INTO reaching SELECT * EXCLUDE (also) FROM near WHERE also OR {_SHARES}")
     return _one(connection, "SELECT count(*) FROM reaching")[0] - before
+
+
+def _near(connection: duckdb.DuckDBPyConnection, view: str, day: date, also: str) -> bool:
+    """Fill `near` with the few records of a day that can be added, or more; return whether there are any.
+
+    Numbers alone are looked at, whichever system gave them: that is fast, and can only find too much.
+    """
+    keys = _integers(connection, "SELECT what::BIGINT AS what, key FROM frontier")
+    legs, references = (keys["key"][keys["what"] == what] for what in (0, 1))
+    named = _integers(
+        connection,
+        f"SELECT orig_leg, dest_leg, call_ref, row_key, coalesce({also}, false)::BIGINT AS also "
+        f"FROM {view} WHERE day = DATE '{day}'",
+    )
+    origins, destinations, calls = named["orig_leg"], named["dest_leg"], named["call_ref"]
+    found = named["also"] != 0
+    new, new_legs, new_references = found, legs, references
+    while True:
+        new_legs = np.union1d(new_legs, _others(np.concatenate([origins[new], destinations[new]]), legs))
+        new_references = np.union1d(new_references, _others(calls[new], references))
+        touched = among(origins, new_legs) | among(destinations, new_legs) | among(calls, new_references)
+        new = touched & ~found
+        if not new.any():
+            break
+        found = found | new
+        legs, references = np.union1d(legs, new_legs), np.union1d(references, new_references)
+        new_legs = new_references = np.empty(0, np.int64)
+    if not found.any():
+        return False
+    _keep(connection, "chosen", {"row_key": named["row_key"][found]})
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP TABLE near AS SELECT *, {also} AS also FROM {view}
+        WHERE day = DATE '{day}' AND row_key IN (SELECT row_key FROM chosen)
+    """)
+    return True
+
+
+def _others(keys: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the keys that name something and are not known, each once, in order."""
+    return np.setdiff1d(keys[keys != 0], known)
+
+
+PLACES = 20
+"""Binary digits of a place in the table that numbers are looked up in first."""
+
+
+def among(values: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which values are among keys. Most are not: a table that fits in the processor's cache passes over them."""
+    if not len(keys):
+        return np.zeros(len(values), np.bool_)
+    table = np.zeros(1 << PLACES, np.bool_)
+    table[_places(keys)] = True
+    found: NDArray[np.bool_] = table[_places(values)]
+    which = np.flatnonzero(found)
+    found[which] = np.isin(values[which], keys)
+    return found
+
+
+def _places(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Spread numbers that follow each other over the table (Knuth's multiplicative hashing)."""
+    places: NDArray[np.uint64] = (numbers.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - PLACES)
+    return places.view(np.int64)
 
 
 def join(connection: duckdb.DuckDBPyConnection) -> int:
