@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -157,11 +158,18 @@ def frames(path: str, chosen: str, hints: dict[str, str]) -> Iterator[Packet]:
             yield from capture
         finally:
             capture.close()
+            _forget_watcher()
     except TSharkCrashException as error:
         # tshark has ended by itself; pyshark would end it again, and complain on stderr when it is collected.
         capture._running_processes.clear()
         said = re.search(r"Last error line: (?:tshark: )?(.*)", str(error))
         raise TsharkError(f"tshark could not read on in {path}: {said[1] if said else 'it ended early'}") from None
+
+
+def _forget_watcher() -> None:
+    """Let asyncio watch children in its own way again: pyshark's watcher serves its own loop alone."""
+    if sys.version_info < (3, 12):
+        asyncio.get_event_loop_policy().set_child_watcher(None)  # type: ignore[arg-type]  # None is what it begins with
 
 
 def packet_lines(packet: Packet, names: Pseudonyms | None) -> Iterator[str]:

@@ -85,7 +85,10 @@ def test_the_json_report_obeys_its_schema_and_counts_exactly(capture: Path, caps
     assert capsys.readouterr().out == text
 
 
-def test_numbers_are_shown_only_on_request(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_are_shown_only_on_request(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")  # 80 shorten them
     for form in ("text", "json"):
         assert shell(["replay", str(capture), "--format", form]) == 0
         assert DIGITS[1] not in capsys.readouterr().out

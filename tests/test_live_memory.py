@@ -23,14 +23,14 @@ def resident() -> int:
 
 
 def test_rows_given_back_are_zero_and_the_rows_beside_them_are_kept() -> None:
-    array = np.ones((4096, ROW), np.uint8)
-    array[1000:2000] = 0  # as freed rows are
+    array = np.ones((40_960, ROW), np.uint8)
+    array[10_000:20_000] = 0  # as freed rows are
     before = resident()
-    give_back(array, 1000, 2000)
-    assert before - resident() > 0.9 * 1000 * ROW / mmap.PAGESIZE
-    assert not array[1000:2000].any()
-    assert array[:1000].all()
-    assert array[2000:].all()
+    give_back(array, 10_000, 20_000)
+    assert before - resident() > 0.9 * 10_000 * ROW / mmap.PAGESIZE
+    assert not array[10_000:20_000].any()
+    assert array[:10_000].all()
+    assert array[20_000:].all()
 
 
 def test_rows_within_one_page_are_left_alone() -> None:

@@ -48,6 +48,7 @@ def watched(
         base_url=url,
     )
     page = context.new_page()
+    page.set_default_timeout(90_000)  # other tests may keep the machine busy
     found = Watched(page, [], [])
 
     def said(message: ConsoleMessage) -> None:
