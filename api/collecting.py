@@ -41,6 +41,7 @@ from api.live_view import LiveFile, SidesOf
 from api.notify import STOPPING, notify
 from api.outlets import OutletHealth, Outlets, OutletSettings
 from api.path_health import collect_gauges, collect_problems, collect_steps, process_health, source_notes
+from api.plain_rows import plain_tables
 from api.rated import RECEIVER_CONCEALS, RatedCall, RatedStream, rate, rate_call
 from api.upkeep import tend
 from api.wording import plural
@@ -48,6 +49,7 @@ from collector.estate.folder import load_estate
 from collector.facts import Call, Endpoint, Interval, Stream
 from collector.live.memory import LargeLibraries, release, sparing
 from collector.live.source import Found, Source, SourceHealth, StreamNow
+from collector.received_list import PlainTold, ReceivedCallList
 from collector.receivers.report_rows import device_rows
 
 QUEUE = 1
@@ -140,8 +142,12 @@ class LiveRows:
             self._places, self._next_places = self._next_places, None
             # They hold the sites that were.
             self._streams.clear()
-        rated = rate_found(found.streams, found.calls)
+        plain: Sequence[PlainTold] = ()
         minutes = Minutes()
+        if isinstance(found.calls, ReceivedCallList) and not found.streams:
+            rated, plain = rate_found((), found.calls.made), found.calls.plain
+        else:
+            rated = rate_found(found.streams, found.calls)
         self._remember_calls(rated.calls)
         made: dict[str, Iterable[Mapping[str, Any]]] = {
             CALLS.name: call_rows(rated, self.source, self._places, minutes),
@@ -153,6 +159,13 @@ class LiveRows:
         for name, rows in found.rows.items():
             made[name] = chain(made.get(name, ()), rows)
         tables = {name: gathered(name, rows) for name, rows in made.items()}
+        for told in plain:
+            of_calls, of_messages = plain_tables(told, self.source, self._places, minutes)
+            ids, keys = of_calls["call_id"].to_pylist(), of_calls["call_key"].to_pylist()
+            for call_id, key in zip(ids[-REMEMBERED:], keys[-REMEMBERED:], strict=True):
+                _remember(self._calls, call_id, key)
+            for name, rows in ((CALLS.name, of_calls), (MESSAGES.name, of_messages)):
+                tables[name] = pa.concat_tables([tables[name], rows])
         if self._places is not None:
             # Now that the rows above were made, and counted as they were.
             tables[SITE_MINUTES.name] = minutes_table(minutes.rows())

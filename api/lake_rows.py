@@ -56,12 +56,18 @@ class Places:
     def of_call(self, rated: RatedCall) -> Sides:
         """Sites of the calling and the called side: by the outer addresses of its legs, else by the numbers."""
         call = rated.call
-        day = self._day(call.start)
         caller = call.legs[0].src.ip if call.legs else None
         callee = call.legs[-1].dst.ip if call.legs else None
+        return self.of_parties(caller, callee, user_of(call.from_uri), user_of(call.to_uri), call.start)
+
+    def of_parties(
+        self, caller: str | None, callee: str | None, calling: str | None, called: str | None, at: int
+    ) -> Sides:  # fmt: skip
+        """Sites of two parties by their addresses, else by their numbers; `at` is nanoseconds since the epoch."""
+        day = self._day(at)
         return Sides(
-            self._attributor.attribute(address=caller, number=user_of(call.from_uri), day=day).site,
-            self._attributor.attribute(address=callee, number=user_of(call.to_uri), day=day).site,
+            self._attributor.attribute(address=caller, number=calling, day=day).site,
+            self._attributor.attribute(address=callee, number=called, day=day).site,
         )
 
     def of_stream(self, stream: Stream) -> Sides:
@@ -96,19 +102,23 @@ class Minutes:
 
     def add_call(self, rated: RatedCall, sides: Sides) -> None:
         """Count a call."""
+        call = rated.call
+        self.add(sides, call.start, call.answered, call.end, call.state is CallState.FAILED)
+
+    def add(self, sides: Sides, start: int, answered: int | None, over: int | None, failed: bool) -> None:
+        """Count a call by its times [ns since the epoch]."""
         site = sides.site or sides.other_site
         if site is None:
             return
-        call = rated.call
-        row = self._at(site, call.start)
+        row = self._at(site, start)
         row["calls"] += 1
-        row["answered"] += call.answered is not None
-        row["failed"] += call.state is CallState.FAILED
-        if call.answered is None or call.end is None:
+        row["answered"] += answered is not None
+        row["failed"] += failed
+        if answered is None or over is None:
             return
-        begin = call.answered
-        while begin < call.end:
-            end = min(call.end, (begin // MINUTE_NS + 1) * MINUTE_NS)
+        begin = answered
+        while begin < over:
+            end = min(over, (begin // MINUTE_NS + 1) * MINUTE_NS)
             self._at(site, begin)["busy_seconds"] += (end - begin) / 1e9
             begin = end
 

@@ -36,7 +36,7 @@ class DeviceStatisticsBook:
         lengths: NDArray[np.int64], index: NDArray[np.int64], endpoint: EndpointOf,
     ) -> None:  # fmt: skip
         """Look through indexed datagrams, rows of `capture.columns`."""
-        for number in _with_bye(window, offsets, index).tolist():
+        for number in with_bye(window, offsets, index).tolist():
             start = int(offsets[number])
             raw = window[start : start + int(lengths[number])].tobytes()
             if not any(name in raw for name in NAMES):
@@ -74,7 +74,7 @@ class DeviceStatisticsBook:
         return found
 
 
-def _with_bye(
+def with_bye(
     window: NDArray[np.uint8], offsets: NDArray[np.int64], index: NDArray[np.int64]
 ) -> NDArray[np.int64]:  # fmt: skip
     """Messages of BYE transactions, and those that the index does not know."""

@@ -229,8 +229,8 @@ class LegRecord:
 
     def _begin(self, message: SipMessage, src: Endpoint, dst: Endpoint) -> None:
         self.src, self.dst = src, dst
-        self.from_uri = _uri_text(message.header("from"))
-        self.to_uri = _uri_text(message.header("to"))
+        self.from_uri = uri_text(message.header("from"))
+        self.to_uri = uri_text(message.header("to"))
         self.caller_tags = (message.from_tag,)
         if not message.may_join:
             return
@@ -309,7 +309,7 @@ class LegRecord:
         self._offer(message, at, src, dst)
 
     def _refer(self, message: SipMessage, at: int, src: Endpoint, dst: Endpoint) -> None:
-        target = _uri_text(message.header("refer-to"))
+        target = uri_text(message.header("refer-to"))
         if not target:
             return
         uri, _, embedded = target.partition("?")
@@ -470,8 +470,8 @@ class LegRecord:
         self.caller_tags = (message.from_tag,)
         if message.to_tag:
             self.callee_tags = (message.to_tag,)
-        self.from_uri = _uri_text(message.header("from"))
-        self.to_uri = _uri_text(message.header("to"))
+        self.from_uri = uri_text(message.header("from"))
+        self.to_uri = uri_text(message.header("to"))
         self.request_uri = message.request_uri[:TEXT_LIMIT]
 
     def _party(self, own_tag: str, other_tag: str, src: Endpoint, dst: Endpoint) -> Party:
@@ -585,7 +585,7 @@ def _sdp_of(message: SipMessage) -> bytes | None:
     return message.sdp_body()
 
 
-def _uri_text(value: str | None) -> str:
+def uri_text(value: str | None) -> str:
     """The URI of a From, To or Refer-To value as it stood on the wire."""
     if not value:
         return ""

@@ -78,6 +78,84 @@ class Mention(NamedTuple):
     body: bytes
 
 
+class Excerpt(NamedTuple):
+    """Calls that were followed, in columns, and what they said."""
+
+    calls: Integers
+    """Rows of the kernel, one for each call."""
+    ids: Integers
+    entries: Integers
+    """Of the journal: each call's together, in the order in which they were heard."""
+    numbers: Integers
+    """Number of the call of each entry."""
+    text: Integers
+    """Words in which the text of the entries lies."""
+
+    def call_ids(self) -> list[str]:
+        """Call-IDs in order."""
+        return call_ids_of(self.ids)
+
+    def told(self, number: int) -> list[Entry]:
+        """What one call said."""
+        begin, end = np.searchsorted(self.numbers, (number, number + 1))
+        entries = self.entries[begin:end]
+        sizes = text_words(entries)
+        return _told(entries, gathered_text(self.text, entries), 8 * (np.cumsum(sizes) - sizes))
+
+    def firsts(self) -> list[bytes]:
+        """The first message of each call."""
+        entries = self.entries[np.flatnonzero(np.diff(self.numbers, prepend=-1))]
+        sizes = text_words(entries)
+        octets = gathered_text(self.text, entries).astype(_BIG_ENDIAN).tobytes()
+        begins = 8 * (np.cumsum(sizes) - sizes)
+        ends = begins + entries[:, k.J_LENGTH]
+        return [octets[begin:end] for begin, end in zip(begins.tolist(), ends.tolist(), strict=True)]
+
+
+def call_ids_of(ids: Integers) -> list[str]:
+    """Call-IDs as text."""
+    octets: NDArray[np.bytes_] = np.ascontiguousarray(ids.astype(_BIG_ENDIAN)).view(f"S{_ID_OCTETS}")
+    return [call_id.decode() for call_id in octets[:, 0].tolist()]
+
+
+def text_words(entries: Integers) -> Integers:
+    """Words of text of entries of the journal."""
+    words: Integers = (entries[:, k.J_LENGTH] + 7) // 8
+    return words
+
+
+def gathered_text(text: Integers, entries: Integers) -> Integers:
+    """The text of entries, one after the other."""
+    sizes = text_words(entries)
+    begins = np.cumsum(sizes) - sizes
+    words: Integers = text[np.repeat(entries[:, k.J_TEXT] - begins, sizes) + np.arange(int(sizes.sum()))]
+    return words
+
+
+def _with(table: Integers, rows: Integers) -> Integers:
+    """A table of the same size that begins with these rows."""
+    made = np.zeros(table.shape, np.int64)
+    made[: len(rows)] = rows
+    return made
+
+
+def _told(entries: Integers, text: Integers, offsets: Integers) -> list[Entry]:
+    """Entries as messages, whose text begins at some octets of words."""
+    window = text.astype(_BIG_ENDIAN).view(np.uint8)
+    messages = parse_batch(window, offsets, entries[:, k.J_LENGTH].copy(), len(entries))
+    return [
+        Entry(
+            message,
+            entry[k.J_AT],
+            Endpoint(address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), entry[k.J_PORTS] >> 16),
+            Endpoint(address(entry[k.J_DST_HI], entry[k.J_DST_LO]), entry[k.J_PORTS] & 0xFFFF),
+            entry[k.J_BEGUN],
+        )
+        for message, entry in zip(messages, entries.tolist(), strict=True)
+        if not isinstance(message, SipError)
+    ]
+
+
 class PlainCalls:
     """The calls that the kernel follows, each with at most `media_limit` lines of media."""
 
@@ -158,8 +236,8 @@ class PlainCalls:
         """Whether the kernel follows this call."""
         return bool(self._calls[row, k.OWNER] == k.PLAIN_CALL)
 
-    def leave(self, row: int) -> None:
-        """Follow a call no longer."""
+    def leave(self, row: int | Integers) -> None:
+        """Follow a call, or calls, no longer."""
         self._calls[row, k.OWNER] = k.LEFT
 
     def plain_rows(self, since: int = 0) -> Integers:
@@ -175,8 +253,7 @@ class PlainCalls:
 
     def call_ids(self, rows: Integers | Sequence[int]) -> list[str]:
         """Call-IDs of rows."""
-        octets: NDArray[np.bytes_] = self._ids[rows].astype(">i8").view(f"S{_ID_OCTETS}")
-        return [call_id.decode() for call_id in octets[:, 0].tolist()]
+        return call_ids_of(self._ids[rows])
 
     def call_id(self, row: int) -> str:
         """Call-ID of one row."""
@@ -192,6 +269,70 @@ class PlainCalls:
         """When calls began [ns]."""
         starts: Integers = self._calls[rows, k.START]
         return starts
+
+    def calls(self, rows: Integers) -> Integers:
+        """All that is known of calls, as the kernel has it."""
+        calls: Integers = self._calls[rows]
+        return calls
+
+    # --- forgetting -------------------------------------------------------------------------------------------
+
+    def keep(self, rows: Integers) -> Integers:
+        """Forget all calls but these, which get new rows in this order; the new row of each old one, -1 for none.
+
+        Tables are replaced and not changed: who holds parts of them may go on reading. Not for text that was packed.
+        """
+        count, used = len(rows), self.entered
+        row_of = np.full(self.used, -1, np.int64)
+        row_of[rows] = np.arange(count)
+        journal = self._journal[:used]
+        kept = np.flatnonzero(row_of[journal[:, k.J_CALL]] >= 0)
+        number_of = np.zeros(used + 1, np.int64)
+        number_of[kept + 1] = np.arange(1, len(kept) + 1)
+        entries = journal[kept]
+        entries[:, k.J_CALL] = row_of[entries[:, k.J_CALL]]
+        entries[:, k.J_BEFORE] = number_of[entries[:, k.J_BEFORE]]
+        words = gathered_text(self._text, entries)
+        sizes = text_words(entries)
+        entries[:, k.J_TEXT] = np.cumsum(sizes) - sizes
+        calls, ids, seen = self._calls[rows], self._ids[rows], self._seen[rows]
+        calls[:, k.LAST_ENTRY] = number_of[calls[:, k.LAST_ENTRY]]
+        # Zeros of the system, which cost memory as they are used.
+        self._journal = _with(self._journal, entries)
+        self._text = _with(self._text, words)
+        self._calls, self._ids, self._seen = _with(self._calls, calls), _with(self._ids, ids), _with(self._seen, seen)
+        self._slots = np.zeros(len(self._slots), np.int64)
+        self._context[[k.CALLS_USED, k.JOURNAL_USED, k.TEXT_USED]] = count, len(kept), len(words)
+        k.place_calls(count, self._slots, self._calls)
+        return row_of
+
+    def sizes(self, rows: Integers) -> tuple[Integers, Integers]:
+        """Entries of calls in the journal, and words of their text."""
+        journal = self._journal[: self.entered]
+        entries = np.bincount(journal[:, k.J_CALL], minlength=self.used)
+        words = np.bincount(journal[:, k.J_CALL], text_words(journal), self.used)
+        return entries[rows], words[rows].astype(np.int64)
+
+    def entries_before(self, rows: Integers, number: int) -> int:
+        """Entries of calls among the first of the journal."""
+        chosen = np.zeros(self.used, np.bool_)
+        chosen[rows] = True
+        return int(chosen[self._journal[:number, k.J_CALL]].sum())
+
+    @property
+    def room(self) -> tuple[int, int, int]:
+        """Calls, entries and words of text that the tables hold."""
+        return self.limit, len(self._journal), len(self._text)
+
+    def excerpt(self, rows: Integers) -> Excerpt:
+        """Calls as they stand, and what they said: lasts when the calls are forgotten here."""
+        number_of = np.full(self.used + 1, -1, np.int64)
+        number_of[rows] = np.arange(len(rows))
+        journal = self._journal[: self.entered]
+        numbers = number_of[journal[:, k.J_CALL]]
+        chosen = np.flatnonzero(numbers >= 0)
+        chosen = chosen[np.argsort(numbers[chosen], kind="stable")]
+        return Excerpt(self._calls[rows], self._ids[rows], journal[chosen], numbers[chosen], self._text)
 
     # --- the journal ------------------------------------------------------------------------------------------
 
@@ -229,19 +370,7 @@ class PlainCalls:
             texts.append(self._words(text, text + words))
             offsets.append(at)
             at += 8 * words
-        window = np.concatenate(texts).astype(">i8").view(np.uint8) if texts else np.zeros(0, np.uint8)
-        messages = parse_batch(window, np.array(offsets, np.int64), entries[:, k.J_LENGTH].copy(), len(entries))
-        return [
-            Entry(
-                message,
-                entry[k.J_AT],
-                Endpoint(address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), entry[k.J_PORTS] >> 16),
-                Endpoint(address(entry[k.J_DST_HI], entry[k.J_DST_LO]), entry[k.J_PORTS] & 0xFFFF),
-                entry[k.J_BEGUN],
-            )
-            for message, entry in zip(messages, entries.tolist(), strict=True)
-            if not isinstance(message, SipError)
-        ]
+        return _told(entries, np.concatenate(texts) if texts else np.zeros(0, np.int64), np.array(offsets, np.int64))
 
     def mentions(self, since: int) -> tuple[list[Mention], int]:
         """What bears on media of journal entries from number `since` on, and how many entries there are now."""
@@ -314,22 +443,26 @@ class PlainCalls:
 
     def outcomes(self, rows: Integers, now: int) -> PlainOutcomes:
         """How calls stand at `now` [ns], as `outcome.leg_of` and `legs.call_of` have it."""
-        calls = self._calls[rows]
-        status, answered, ringing = calls[:, k.FINAL_STATUS], calls[:, k.ANSWERED], calls[:, k.RINGING]
-        ended, final_at = calls[:, k.ENDED], calls[:, k.FINAL_AT]
-        end = np.where((ended > 0) | (answered > 0), ended, final_at)
-        final = np.where(answered > 0, answered, end)
-        return PlainOutcomes(
-            state=_states(calls, now),
-            status=status,
-            start=calls[:, k.START],
-            ringing=ringing,
-            indicated=np.where(ringing > 0, ringing, np.where(status > 0, final, 0)),
-            answered=answered,
-            end=end,
-            bye_at=calls[:, k.BYE_AT],
-            bye_confirmed=calls[:, k.BYE_CONFIRMED],
-        )
+        return outcomes_of(self._calls[rows], now)
+
+
+def outcomes_of(calls: Integers, now: int) -> PlainOutcomes:
+    """How calls stand at `now` [ns]."""
+    status, answered, ringing = calls[:, k.FINAL_STATUS], calls[:, k.ANSWERED], calls[:, k.RINGING]
+    ended, final_at = calls[:, k.ENDED], calls[:, k.FINAL_AT]
+    end = np.where((ended > 0) | (answered > 0), ended, final_at)
+    final = np.where(answered > 0, answered, end)
+    return PlainOutcomes(
+        state=_states(calls, now),
+        status=status,
+        start=calls[:, k.START],
+        ringing=ringing,
+        indicated=np.where(ringing > 0, ringing, np.where(status > 0, final, 0)),
+        answered=answered,
+        end=end,
+        bye_at=calls[:, k.BYE_AT],
+        bye_confirmed=calls[:, k.BYE_CONFIRMED],
+    )
 
 
 def _states(calls: Integers, now: int) -> Integers:

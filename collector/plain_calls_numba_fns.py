@@ -72,8 +72,8 @@ LONG_MESSAGE_WORDS: Final = LONG_MESSAGE // 8
 
 # --- one message in the journal -----------------------------------------------------------------------------------
 J_CALL, J_AT, J_SRC_HI, J_SRC_LO, J_DST_HI, J_DST_LO, J_PORTS, J_TEXT, J_LENGTH, J_BEGUN, J_METHOD, J_STATUS = range(12)
-J_AGAIN, J_BEFORE, J_BODY = range(12, 15)
-JOURNAL_COLUMNS: Final = 15
+J_AGAIN, J_BEFORE, J_BODY, J_CSEQ = range(12, 16)
+JOURNAL_COLUMNS: Final = 16
 """An entry names the one before it of the same call, counted from 1; 0 for none. Text is counted in words.
 
 Where a message has a body, J_BODY holds where it begins, where it ends, and whether To has a tag: 16 bits each.
@@ -414,6 +414,7 @@ def _take(
     entry[J_METHOD] = method
     entry[J_STATUS] = index[STATUS]
     entry[J_AGAIN] = again
+    entry[J_CSEQ] = index[CSEQ]
     entry[J_BEFORE] = call[LAST_ENTRY]
     entry[J_BODY] = 0
     if index[BODY_END] > index[BODY]:
@@ -429,6 +430,17 @@ def _take(
 def find_call(octets: Octets, length: int, context: Integers, slots: Integers, calls: Integers, ids: Integers) -> int:
     """Row of a Call-ID, entered as left to `dialogs` if it is new; -1 when the table is full."""
     return _find(octets, 0, length, True, context, slots, calls, ids)
+
+
+@njit
+def place_calls(count: int, slots: Integers, calls: Integers) -> int:
+    """Enter the first `count` calls, none of which is known, in a table of slots; their number."""
+    for row in range(count):
+        slot = calls[row, HASH] & (len(slots) - 1)
+        while slots[slot]:
+            slot = (slot + 1) & (len(slots) - 1)
+        slots[slot] = row + 1
+    return count
 
 
 @njit

@@ -6,7 +6,7 @@ A plain call has few messages that bear on media: its INVITE, answers to it, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,6 +67,21 @@ class PlainMedia:
         told = self._told.pop(row, None)
         if told is not None and told.negotiation is not None:
             self._book.retract(told.negotiation.media, told.call_id)
+
+    def renumber(self, row_of: Sequence[int], heard: int) -> list[str]:
+        """Calls have other rows, -1 those that are gone, and `heard` entries of the journal are left of those heard.
+
+        Gives the Call-IDs of calls that are gone of which the book was told: it is for others to say when it forgets.
+        """
+        gone = [told.call_id for row, told in self._told.items() if row_of[row] < 0 and told.call_id]
+        self._told = {row_of[row]: told for row, told in self._told.items() if row_of[row] >= 0}
+        self._heard = heard
+        return gone
+
+    @property
+    def heard(self) -> int:
+        """Entries of the journal that the book was told of."""
+        return self._heard
 
     def forget_all(self) -> None:
         """Take back everything."""

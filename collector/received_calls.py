@@ -8,6 +8,7 @@ heard is measured by the receiver's clock alone.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from itertools import takewhile
 
 from collector.calls import CallAssembler, CallLimits
@@ -69,7 +70,7 @@ class ReceivedCalls(CallAssembler):
             if len(heard) > 2 * (self._limits.max_calls + self._limits.max_other_call_ids):
                 heard.popitem(last=False)
 
-    def harvest(self, now: int) -> list[Call]:
+    def harvest(self, now: int) -> Sequence[Call]:
         """Calls that ended and were silent for the grace time, and those silent for too long; `now` by our clock."""
         found = list(self._pushed_out)
         self._pushed_out.clear()
@@ -162,7 +163,7 @@ class ReceivedCalls(CallAssembler):
                 self._unlisted += 1
         self._drop(leg)
 
-    def rest(self) -> list[Call]:
+    def rest(self) -> Sequence[Call]:
         """All calls that were not told, as they stand: the collector stops."""
         found = list(self._pushed_out)
         self._pushed_out.clear()

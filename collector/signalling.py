@@ -248,13 +248,16 @@ class Signalling:
         return CallList(made, outcomes, plain.call_ids(rows), make), totals
 
 
-def call_of_entries(entries: Sequence[Entry], surroundings: Surroundings, now: int) -> Call:
-    """The facts of a call of one leg from all that it said."""
+def call_of_entries(
+    entries: Sequence[Entry], surroundings: Surroundings, now: int, transport: str = "udp", closing: bool = True
+) -> Call:  # fmt: skip
+    """The facts of a call of one leg from all that it said; `closing` ends its media with its last message."""
     first = entries[0]
-    leg = LegRecord(first.message.call_id, surroundings, first.src, first.dst, "udp")
+    leg = LegRecord(first.message.call_id, surroundings, first.src, first.dst, transport)
     for message, at, src, dst, begun in entries:
         if leg.ended is not None and begun - leg.ended > TIMER_B:
             leg.forget_transactions()
-        leg.feed(message, at, src, dst, "udp")
-    leg.close_media(leg.last)
+        leg.feed(message, at, src, dst, transport)
+    if closing:
+        leg.close_media(leg.last)
     return call_of([leg_of(leg, now)], ())

@@ -91,7 +91,21 @@ class HepPacket(NamedTuple):
     @property
     def transport(self) -> str:
         """Transport of the captured message; `ip-N` where the number has no name."""
-        return TRANSPORTS.get(self.ip_protocol) or f"ip-{self.ip_protocol}"
+        return transport_name(self.ip_protocol)
+
+
+def transport_name(ip_protocol: int) -> str:
+    """Name of a transport; `ip-N` where the number has none."""
+    return TRANSPORTS.get(ip_protocol) or f"ip-{ip_protocol}"
+
+
+def transport_number(name: str) -> int:
+    """The number of a transport that has this name; -1 for none."""
+    found = next((number for number, each in TRANSPORTS.items() if each == name), None)
+    if found is None:
+        number = name.removeprefix("ip-")
+        found = int(number) if name != number and number.isdecimal() else -1
+    return found
 
 
 def parse(data: bytes) -> HepPacket:

@@ -8,34 +8,31 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import numpy as np
+
+from collector.capture.columns import PENDING_AT, PENDING_ROWS
 from collector.facts import Endpoint
-from collector.protocols.hep import HepError, HepPacket, HepParser, HepStream
+from collector.protocols.hep import HepError, HepPacket, HepParser
+from collector.protocols.hep_numba_fns import FRAME, FRAME_END, READ
+from collector.receivers.hep_frames import (
+    NO_KEY,
+    FrameCutter,
+    Frames,
+    ReceivedBatch,
+    ReceivedMessage,
+    frames_of,
+    read_frames,
+)
 from collector.receivers.listening import Clock, ConnectionLimits, Listen, ListenError, Ports
 
 PORT = 9060
 """Where senders look for a server unless told otherwise."""
+__all__ = ["CLOCK_LIMIT", "PORT", "Consumer", "HepReceiver", "HepSettings", "ReceivedMessage", "tls_context"]
+
 CLOCK_LIMIT = 86_400_000_000_000
 """A sender's time that is farther from ours is replaced by ours [ns]."""
-
-
-class ReceivedMessage(NamedTuple):
-    """A message that somebody captured and sent us."""
-
-    at: int
-    """When it was captured [ns since the epoch], by the sender's clock where that is believable."""
-    arrived: int
-    """When it came here [ns since the epoch]."""
-    src: Endpoint
-    dst: Endpoint
-    transport: str
-    """Of the captured message: udp, tcp, tls, sctp."""
-    payload_type: int
-    """As in `collector.protocols.hep.PAYLOAD_NAMES`."""
-    payload: bytes
-    capture_id: int | None
-    correlation_id: str | None
 
 
 class Consumer(Protocol):
@@ -72,6 +69,10 @@ class HepReceiver:
         self._settings = settings
         self._consumer = consumer
         self._parse = HepParser().parse
+        key = settings.auth_key
+        self._key = NO_KEY if key is None else np.frombuffer(key, np.uint8)
+        self._by_hand = key is not None and not key
+        """An empty key is asked for, which the kernel does not know from none."""
         self.ports = Ports(settings.limits, clock, self._take_datagrams, self._framed)
         self.received = 0
         """Packets that came."""
@@ -100,34 +101,67 @@ class HepReceiver:
 
     def take(self, packets: Sequence[bytes], arrived: int) -> None:
         """Take packets that came together."""
-        self.received += len(packets)
-        key = self._settings.auth_key
-        found: list[ReceivedMessage] = []
-        for data in packets:
-            try:
-                packet = self._parse(data)
-            except HepError as error:
-                self.malformed[error.defect] += 1
-                continue
-            if key is not None and not hmac.compare_digest(packet.auth_key or b"", key):
-                self.malformed["auth_key_wrong"] += 1
-                continue
-            found.append(self._message(packet, arrived))
-        if found:
-            self.handed_on += len(found)
-            self._consumer.take(found)
-            if self._consumer.full:
-                self.ports.pause()
+        for begin in range(0, len(packets), PENDING_ROWS):
+            self.take_frames(frames_of(packets[begin : begin + PENDING_ROWS]), arrived)
 
-    def _message(self, packet: HepPacket, arrived: int) -> ReceivedMessage:
+    def take_frames(self, frames: Frames, arrived: int) -> None:
+        """Take packets that lie in a window."""
+        rows = frames.rows
+        self.received += len(rows)
+        others: dict[int, ReceivedMessage] = {}
+        if not read_frames(frames, self._key) or self._by_hand:
+            frames, others = self._read_others(frames, arrived)
+            rows = frames.rows
+        if not len(rows):
+            return
+        times = rows[:, PENDING_AT]
+        # What a message was read of has its time already.
+        strange = (np.abs(times - arrived) > CLOCK_LIMIT) & (rows[:, READ] > 0)
+        if strange.any():
+            self.times_replaced += int(strange.sum())
+            times[strange] = arrived
+        self.handed_on += len(rows)
+        self._consumer.take(ReceivedBatch(frames, arrived, others, lambda data: self._again(data, arrived)))
+        if self._consumer.full:
+            self.ports.pause()
+
+    def _read_others(self, frames: Frames, arrived: int) -> tuple[Frames, dict[int, ReceivedMessage]]:
+        """Packets that are no plain SIP, as messages by their places; those that are refused have none."""
+        window, rows = frames
+        if self._by_hand:
+            rows[:, READ] = 0
+        refused: list[int] = []
+        others: dict[int, ReceivedMessage] = {}
+        for number in np.flatnonzero(rows[:, READ] == 0).tolist():
+            begin, end = int(rows[number, FRAME]), int(rows[number, FRAME_END])
+            message = self._read(window[begin:end].tobytes(), arrived)
+            if message is None:
+                refused.append(number)
+            else:
+                others[number - len(refused)] = message
+        return Frames(window, np.delete(rows, refused, axis=0) if refused else rows), others
+
+    def _read(self, data: bytes, arrived: int) -> ReceivedMessage | None:
+        key = self._settings.auth_key
+        try:
+            packet = self._parse(data)
+        except HepError as error:
+            self.malformed[error.defect] += 1
+            return None
+        if key is not None and not hmac.compare_digest(packet.auth_key or b"", key):
+            self.malformed["auth_key_wrong"] += 1
+            return None
         at = packet.at
         if at is None or abs(at - arrived) > CLOCK_LIMIT:
             self.times_replaced += 1
             at = arrived
-        return ReceivedMessage(
-            at, arrived, packet.src, packet.dst, packet.transport, packet.payload_type, packet.payload,
-            packet.capture_id, packet.correlation_id,
-        )  # fmt: skip
+        return _message(packet, at, arrived)
+
+    def _again(self, data: bytes, arrived: int) -> ReceivedMessage:
+        """The message of a packet that was read and counted before."""
+        packet = self._parse(data)
+        at = packet.at
+        return _message(packet, arrived if at is None or abs(at - arrived) > CLOCK_LIMIT else at, arrived)
 
     def lost(self) -> dict[str, int]:
         """What did not get through, by reason."""
@@ -137,17 +171,23 @@ class HepReceiver:
         return {name: count for name, count in sorted(found.items()) if count}
 
 
+def _message(packet: HepPacket, at: int, arrived: int) -> ReceivedMessage:
+    return ReceivedMessage(
+        at, arrived, packet.src, packet.dst, packet.transport, packet.payload_type, packet.payload, packet.capture_id,
+        packet.correlation_id,
+    )  # fmt: skip
+
+
 class _Packets:
     """One connection's stream of packets."""
 
     def __init__(self, receiver: HepReceiver) -> None:
         self._receiver = receiver
-        self._stream = HepStream()
+        self._stream = FrameCutter()
 
     def feed(self, data: bytes, arrived: int) -> bytes:
-        packets = self._stream.feed(data)
-        if packets:
-            self._receiver.take(packets, arrived)
+        for frames in self._stream.feed(data):
+            self._receiver.take_frames(frames, arrived)
         return b""
 
     @property

@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import attrgetter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collector.calls import CallLimits
-from collector.device_statistics import DeviceStatisticsBook
+from collector.capture import columns as c
+from collector.device_statistics import NAMES, DeviceStatisticsBook, with_bye
 from collector.facts import Call, Endpoint
-from collector.protocols.hep import PAYLOAD_NAMES, RTCP, SIP
+from collector.protocols.hep import PAYLOAD_NAMES, RTCP, SIP, HepPacket, serialize
 from collector.protocols.hep_reports import REPORTS, HepReportError, parse_report
 from collector.protocols.rtcp import RtcpError
 from collector.protocols.rtcp_json import parse_payload
-from collector.protocols.sip import SipError, SipMessage, index_batch, messages_at
+from collector.protocols.sip import SipError, SipMessage, parse
 from collector.protocols.vq_report import CONTENT_TYPE, VqError, parse_vq_report
-from collector.received_calls import ReceivedCalls
-from collector.receivers.hep import ReceivedMessage
+from collector.received_plain import ReceivedSip
+from collector.receivers.hep_frames import (
+    NO_KEY,
+    FrameCutter,
+    Frames,
+    ReceivedBatch,
+    ReceivedMessage,
+    read_frames,
+    with_messages,
+)
 from collector.receivers.report_rows import Row, device_rows, hep_row, vq_rows
 from collector.receivers.rtcp_reports import RtcpReports
+
+Integers = NDArray[np.int64]
 
 CALL_LIMITS = CallLimits(max_calls=50_000, max_other_call_ids=20_000, max_steps=64)
 ROWS_LIMIT = 50_000
@@ -34,7 +47,7 @@ class SipIntake:
 
     def __init__(self, system: str, limits: CallLimits = CALL_LIMITS) -> None:
         self._system = system
-        self.calls = ReceivedCalls(limits)
+        self.calls = ReceivedSip(limits)
         self._rtcp = RtcpReports(self.calls.book, system)
         self._statistics = DeviceStatisticsBook(1)
         self._rows: list[Row] = []
@@ -54,51 +67,82 @@ class SipIntake:
 
     def take(self, messages: Sequence[ReceivedMessage]) -> None:
         """Take messages in the order of their arrival."""
-        sip = _in_order([each for each in messages if each.payload_type == SIP])
-        if sip:
-            self._take_sip(sip)
-        if len(sip) != len(messages):
-            for each in messages:
-                if each.payload_type == RTCP:
-                    self._take_rtcp(each)
-                elif each.payload_type in REPORTS:
-                    self._take_agents_report(each)
-                elif each.payload_type != SIP:
-                    name = PAYLOAD_NAMES.get(each.payload_type, "unknown")
-                    self.taken[name] += 1
-                    self.ignored += 1
-        self.last_at = messages[-1].at if messages else self.last_at
+        if isinstance(messages, ReceivedBatch):
+            batch, others, arrived = messages.sip(), messages.others(), messages.arrived
+        else:
+            numbered = dict(enumerate(messages))
+            nothing = Frames(np.zeros(0, np.uint8), np.zeros((len(messages), c.PENDING_COLUMNS), np.int64))
+            together = len({each.arrived for each in messages}) < 2 and len(messages) <= c.PENDING_ROWS
+            batch = with_messages(nothing, numbered) if together else None
+            others = [each for each in messages if each.payload_type != SIP]
+            arrived = messages[0].arrived if messages else 0
+        if batch is None:
+            self._take_one_by_one([each for each in messages if each.payload_type == SIP])
+        elif len(batch.rows):
+            self._take_sip(batch, arrived)
+        for each in others:
+            if each.payload_type == RTCP:
+                self._take_rtcp(each)
+            elif each.payload_type in REPORTS:
+                self._take_agents_report(each)
+            else:
+                name = PAYLOAD_NAMES.get(each.payload_type, "unknown")
+                self.taken[name] += 1
+                self.ignored += 1
+        if len(messages):
+            self.last_at = messages.last_at if isinstance(messages, ReceivedBatch) else messages[-1].at
 
-    def _take_sip(self, received: list[ReceivedMessage]) -> None:
-        self.taken["sip"] += len(received)
-        raws = [each.payload for each in received]
-        window = np.frombuffer(b"".join(raws), np.uint8)
-        lengths = np.array(list(map(len, raws)), np.int64)
-        offsets = np.cumsum(lengths) - lengths
-        messages = messages_at(window, offsets, lengths, index_batch(window, offsets, lengths), raws)
-        take = self.calls.take
-        for each, message in zip(received, messages, strict=True):
+    def _take_sip(self, batch: Frames, arrived: int) -> None:
+        window, rows = batch.window, _in_order(batch.rows)
+        self.taken["sip"] += len(rows)
+        index, others = self.calls.take_packets(window, rows, arrived)
+        for each in with_bye(window, rows[:, c.PAYLOAD], index).tolist():
+            begin = int(rows[each, c.PAYLOAD])
+            raw = window[begin : begin + int(rows[each, c.PAYLOAD_CAPTURED])].tobytes()
+            if any(name in raw for name in NAMES):
+                with suppress(SipError):  # counted below
+                    self._take_statistics(parse(raw), arrived, self._source(rows[each].tolist()))
+        for message, row in others:
             if isinstance(message, SipError):
                 self.refused[f"sip_{message.defect}"] += 1
-                continue
-            take(message, each.at, each.src, each.dst, each.transport, each.arrived)
-            if message.cseq_method == "BYE" or message.method == "PUBLISH":
-                self._take_report(message, each)
+            elif message.method == "PUBLISH":
+                self._take_publish(message, arrived, self._source(row))
 
-    def _take_report(self, message: SipMessage, received: ReceivedMessage) -> None:
-        """What a device says of a call in its BYE, in the answer to one, or in a PUBLISH that was captured."""
-        if message.cseq_method == "BYE":
-            if self._statistics.take(message, received.arrived, received.src):
-                self._keep(device_rows(self._statistics.fetch(), self._system))
-            return
-        identity = f"{message.cseq}|{message.method}|{message.from_tag}|{received.src.ip}"
+    def _source(self, row: Sequence[int]) -> Endpoint:
+        return self.calls.endpoint(row[c.SRC_HI], row[c.SRC_LO], row[c.SPORT])
+
+    def _take_one_by_one(self, received: list[ReceivedMessage]) -> None:
+        """Messages with addresses or transports that fit in no column, or that came at different times."""
+        times = [each.at for each in received]
+        if len(times) > 1 and max(times) - min(times) <= ONE_CLOCK:
+            received = sorted(received, key=_captured_at)
+        self.taken["sip"] += len(received)
+        for each in received:
+            try:
+                message = parse(each.payload)
+            except SipError as error:
+                self.refused[f"sip_{error.defect}"] += 1
+                continue
+            self.calls.take(message, each.at, each.src, each.dst, each.transport, each.arrived)
+            self._take_statistics(message, each.arrived, each.src)
+            if message.method == "PUBLISH":
+                self._take_publish(message, each.arrived, each.src)
+
+    def _take_statistics(self, message: SipMessage, arrived: int, src: Endpoint) -> None:
+        """What a device says of a call in its BYE or in the answer to one."""
+        if self._statistics.take(message, arrived, src):
+            self._keep(device_rows(self._statistics.fetch(), self._system))
+
+    def _take_publish(self, message: SipMessage, arrived: int, src: Endpoint) -> None:
+        """What a device says of a call in a PUBLISH that was captured."""
+        identity = f"{message.cseq}|{message.method}|{message.from_tag}|{src.ip}"
         if CONTENT_TYPE in message.content_type.lower():
             try:
                 report = parse_vq_report(message.raw[message.body_start :])
             except VqError as error:
                 self.refused[f"vq_{error.defect}"] += 1
                 return
-            self._keep(vq_rows(report, received.arrived, self._system, f"{message.call_id}|{identity}"))
+            self._keep(vq_rows(report, arrived, self._system, f"{message.call_id}|{identity}"))
 
     def _take_rtcp(self, received: ReceivedMessage) -> None:
         self.taken["rtcp"] += 1
@@ -133,26 +177,26 @@ class SipIntake:
         else:
             self._rows += rows
 
-    def harvest(self, now: int) -> tuple[list[Call], list[Row]]:
+    def harvest(self, now: int) -> tuple[Sequence[Call], list[Row]]:
         """Calls that are over and rows, at `now` [ns]."""
         rows, self._rows = self._rows, []
         return self.calls.harvest(now), rows + self._rtcp.harvest(now)
 
-    def rest(self, now: int) -> tuple[list[Call], list[Row]]:
+    def rest(self, now: int) -> tuple[Sequence[Call], list[Row]]:
         """Everything that is left, over or not."""
         rows, self._rows = self._rows, []
         return self.calls.rest(), rows + self._rtcp.harvest(now, silent=0)
 
 
-def _in_order(messages: list[ReceivedMessage]) -> list[ReceivedMessage]:
+def _in_order(rows: Integers) -> Integers:
     """Put what came together in the order of its capture: processes of one proxy send side by side.
 
     Times far apart are of different clocks, and say nothing of the order.
     """
-    times = [each.at for each in messages]
-    if len(times) < 2 or max(times) - min(times) > ONE_CLOCK:
-        return messages
-    return sorted(messages, key=_captured_at)
+    times = rows[:, c.PENDING_AT]
+    if (np.diff(times) >= 0).all() or times.max() - times.min() > ONE_CLOCK:
+        return rows
+    return rows[np.argsort(times, kind="stable")]
 
 
 _captured_at = attrgetter("at")
@@ -162,4 +206,10 @@ def warm_up() -> None:
     """Load the kernels, which takes a second, before anybody waits for an answer."""
     nobody = Endpoint("127.0.0.1", 5060)
     raw = b"OPTIONS sip:a SIP/2.0\r\nCall-ID: a\r\n\r\n"
-    SipIntake("").take([ReceivedMessage(0, 0, nobody, nobody, "udp", SIP, raw, None, None)])
+    for frames in FrameCutter().feed(serialize(HepPacket(3, SIP, 1, nobody, nobody, 17, raw))):
+        read_frames(frames, NO_KEY)
+        SipIntake("").take(ReceivedBatch(frames, 1, {}, _nothing))
+
+
+def _nothing(data: bytes) -> ReceivedMessage:
+    raise ValueError("nobody asks for it")
