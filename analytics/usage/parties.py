@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from analytics.attribution import Attribution, Attributor
 from analytics.cost.number_classes import UNKNOWN
-from analytics.cost.numbers import Destination, NumberReader
+from analytics.cost.numbers import Destination, Readers
 from analytics.sites import DialPlan, Estate
 from analytics.usage.records import MOST_DAYS, NEEDED
 
@@ -233,7 +233,9 @@ def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor, plac
     _fill(connection, "by_number", _columns(_NUMBER.names, kept), _NUMBER)
 
 
-def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, country: str) -> list[Destination]:
+def dialled(
+    connection: duckdb.DuckDBPyConnection, attributor: Attributor, country: str, readers: Readers
+) -> list[Destination]:
     """Fill `dialled` (text, plan, sent, number, inside) and `planned` (site, lday, plan); return the destinations.
 
     What the network was sent (outpulsed digits) is read without the access digit that the dialled digits have.
@@ -259,9 +261,9 @@ def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, count
     found: list[Destination] = []
     index: dict[Destination, int] = {}
     numbers = []
-    readers = [(NumberReader(plan, country), NumberReader(_without_access(plan), country)) for plan in plans]
+    of_plan = [(readers.of(plan, country), readers.of(_without_access(plan), country)) for plan in plans]
     for text, plan_id, sent in texts:
-        destination = readers[plan_id][sent].read(text)
+        destination = readers.read(of_plan[plan_id][sent], text)
         at = index.setdefault(destination, len(found))
         if at == len(found):
             found.append(destination)
