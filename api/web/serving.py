@@ -29,6 +29,7 @@ from api.web.context import Context
 from api.web.hub import LiveHub
 from api.web.looking import Look
 from api.web.masks import Masks
+from api.web.promptly import settle
 from collector.estate.folder import load_estate
 
 
@@ -76,6 +77,7 @@ async def calls_held(lake: Lake) -> None:
         await asyncio.to_thread(hold_calls, lake)
     except StoreError as error:
         event("serve", "calls_not_held", logging.WARNING, reason=str(error))
+    settle()
 
 
 def make_context(settings: Settings, lake: Lake) -> Context:
