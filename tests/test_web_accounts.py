@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from api.web.accounts import AccountError, Accounts
 from api.web.audit import AuditError, AuditLog
 from api.web.limits import Bucket
 from api.web.masks import Masks
-from api.web.rights import Right, Role
+from api.web.rights import Caller, Right, Role
 from api.web.sign_in import local
 
 HOUR = 3_600_000_000_000
@@ -89,11 +90,23 @@ def test_a_name_is_given_once(accounts: Accounts) -> None:
         accounts.add_person("amy", Role.ADMIN, 0, password=PASSWORD)
 
 
+def test_when_a_token_was_used_is_known_at_once_and_on_the_disk_in_the_end(tmp_path: Path) -> None:
+    with closing(Accounts(tmp_path)) as accounts:
+        token, secret = accounts.add_token("probe", Role.VIEWER, 1)
+        session = accounts.open_session(Caller(f"token:{token.id}", "probe", Role.VIEWER), 1)
+        assert accounts.by_token(secret, HOUR) is not None
+        assert accounts.by_session(session, HOUR, idle_hours=2, hours=9) is not None
+        assert [one.used for one in accounts.tokens()] == [HOUR]
+        assert accounts.by_session(session, 5 * HOUR // 2, idle_hours=2, hours=9) is not None
+    with closing(Accounts(tmp_path)) as again:
+        assert [one.used for one in again.tokens()] == [HOUR]
+        assert again.by_session(session, 4 * HOUR, idle_hours=2, hours=9) is not None
+
+
 def test_a_session_ends_when_it_is_idle_and_when_it_is_old(accounts: Accounts) -> None:
     accounts.add_person("amy", Role.VIEWER, 0, password=PASSWORD)
     caller = accounts.with_password("amy", PASSWORD)
     assert caller is not None
-    from api.web.rights import Caller
 
     secret = accounts.open_session(Caller("user:amy", "amy", Role.VIEWER), 0)
     for at in (HOUR, 2 * HOUR, 3 * HOUR):
@@ -105,7 +118,6 @@ def test_a_session_ends_when_it_is_idle_and_when_it_is_old(accounts: Accounts) -
 
 @pytest.mark.parametrize("change", ["password", "role", "remove"])
 def test_a_change_of_a_person_ends_what_is_open(accounts: Accounts, change: str) -> None:
-    from api.web.rights import Caller
 
     accounts.add_person("amy", Role.ADMIN, 0, password=PASSWORD)
     secret = accounts.open_session(Caller("user:amy", "amy", Role.ADMIN), 0)

@@ -6,13 +6,14 @@ as argon2id (RFC 9106), for people choose them.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -27,6 +28,8 @@ LONGEST_PASSWORD: Final = 1_024
 TOKEN_PREFIX: Final = "cg_"  # noqa: S105
 _NAME = re.compile(r"\w[\w .@+-]{0,63}")
 _SEEN_EVERY_NS: Final = 60_000_000_000
+SEEN_AFTER_S: Final = 10.0
+"""When a token or session was last used is written so much later, of all at once: requests wait for no disk."""
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS people (
   name TEXT PRIMARY KEY, role TEXT NOT NULL, numbers INTEGER NOT NULL, password TEXT, subject TEXT UNIQUE,
@@ -39,6 +42,9 @@ CREATE TABLE IF NOT EXISTS sessions (
   token TEXT REFERENCES tokens ON DELETE CASCADE, made INTEGER NOT NULL, seen INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
+
+
+_logger = logging.getLogger("callgauge.web")
 
 
 class AccountError(ValueError):
@@ -78,7 +84,10 @@ class Token:
 
 
 class Accounts:
-    """Who may come in. Every change is written at once; other processes see it with their next question."""
+    """Who may come in. Every change is written at once; other processes see it with their next question.
+
+    Only when tokens and sessions were last used is written some seconds later; this process knows it at once.
+    """
 
     def __init__(self, store: Path) -> None:
         folder = store / FOLDER
@@ -86,12 +95,22 @@ class Accounts:
         path = folder / "accounts.sqlite3"
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         self._lock = threading.Lock()
+        self._path = path.absolute()
+        self._noting = threading.Lock()
+        self._noted: dict[tuple[str, str], int] = {}
+        self._soon: threading.Timer | None = None
         self._connection = sqlite3.connect(path, timeout=10, check_same_thread=False, isolation_level=None)
         self._connection.executescript(f"PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON; {_TABLES}")
 
     def close(self) -> None:
         """Let go of the file."""
-        self._connection.close()
+        with self._noting:
+            if self._soon is not None:
+                self._soon.cancel()
+        try:
+            self._write_seen()
+        finally:
+            self._connection.close()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -107,6 +126,42 @@ class Accounts:
     def _rows(self, question: str, *values: object) -> list[Any]:
         with self._lock:
             return self._connection.execute(question, values).fetchall()
+
+    def _seen(self, table: str, key: str, written: int | None) -> int | None:
+        """Return when a token or session was last used, of which `written` is in the file."""
+        noted = self._noted.get((table, key))
+        return written if noted is None else max(noted, written or noted)
+
+    def _note_seen(self, table: str, key: str, now: int) -> None:
+        with self._noting:
+            self._noted[table, key] = now
+            if self._soon is None:
+                self._soon = threading.Timer(SEEN_AFTER_S, self._write_seen_soon)
+                self._soon.daemon = True
+                self._soon.start()
+
+    def _write_seen_soon(self) -> None:
+        try:
+            self._write_seen()
+        except sqlite3.Error as error:
+            # It is still noted, and written with what is noted next.
+            _logger.warning("when tokens and sessions were used cannot be written: %s", error)
+
+    def _write_seen(self) -> None:
+        """Write when tokens and sessions were used, by a connection of its own: others read meanwhile."""
+        with self._noting:
+            self._soon = None
+            noted = dict(self._noted)
+        if noted:
+            with closing(
+                sqlite3.connect(f"{self._path.as_uri()}?mode=rw", uri=True, timeout=10, isolation_level=None)
+            ) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                for (table, key), at in noted.items():
+                    connection.execute(_SEEN[table], (at, key))
+                connection.execute("COMMIT")
+        with self._noting:
+            self._noted = {one: at for one, at in self._noted.items() if noted.get(one) != at}
 
     def secret(self, name: str) -> bytes:
         """Return a secret of this store, made at the first time: 256 random bits."""
@@ -140,7 +195,10 @@ class Accounts:
     def tokens(self) -> list[Token]:
         """Return all tokens, the oldest first."""
         rows = self._rows("SELECT id, name, role, numbers, made, ends, used FROM tokens ORDER BY made, id")
-        return [Token(row[0], row[1], Role(row[2]), bool(row[3]), *row[4:]) for row in rows]
+        return [
+            Token(row[0], row[1], Role(row[2]), bool(row[3]), row[4], row[5], self._seen("tokens", row[0], row[6]))
+            for row in rows
+        ]
 
     def revoke(self, identity: str) -> bool:
         """Make a token worthless; whether there was one."""
@@ -155,9 +213,9 @@ class Accounts:
         identity, name, role, numbers, ends, used = rows[0]
         if ends is not None and now >= ends:
             return None
+        used = self._seen("tokens", identity, used)
         if used is None or now - used > _SEEN_EVERY_NS:
-            with self._writing() as connection:
-                connection.execute("UPDATE tokens SET used = ? WHERE id = ?", (now, identity))
+            self._note_seen("tokens", identity, now)
         return Caller(f"token:{identity}", name, Role(role), bool(numbers))
 
     # People
@@ -259,14 +317,14 @@ class Accounts:
         )
         if not rows:
             return None
-        key, name, role, numbers, made, seen, ends = rows[0]
+        key, name, role, numbers, made, written, ends = rows[0]
+        seen = self._seen("sessions", digest, written) or 0
         too_old = now - made >= hours * NS_PER_HOUR or now - seen >= idle_hours * NS_PER_HOUR
         if too_old or (ends is not None and now >= ends):
             self.close_session(digest)
             return None
         if now - seen > _SEEN_EVERY_NS:
-            with self._writing() as connection:
-                connection.execute("UPDATE sessions SET seen = ? WHERE digest = ?", (now, digest))
+            self._note_seen("sessions", digest, now)
         return Caller(key, name, Role(role), bool(numbers), digest)
 
     def still(self, caller: Caller, now: int, *, idle_hours: float, hours: float) -> bool:
@@ -283,6 +341,10 @@ class Accounts:
             connection.execute("DELETE FROM sessions WHERE digest = ?", (digest,))
 
 
+_SEEN: Final = {
+    "tokens": "UPDATE tokens SET used = max(coalesce(used, 0), ?) WHERE id = ?",
+    "sessions": "UPDATE sessions SET seen = max(seen, ?) WHERE digest = ?",
+}
 NOBODYS_PASSWORD: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$nrOPgh3jTTFly9/qZ2YNRA$aHZUMUIQ3kbfNb6lGHZ68S3p8gJBA26lmjddya53XCM"  # noqa: S105
 )
