@@ -5,10 +5,12 @@ No request may leave, nothing may be said in the console, and at 390 px nothing 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser
@@ -16,10 +18,10 @@ from web_app import served
 from web_browser import Watched, browser, sign_in, watched
 
 from analytics.store.lake import Lake
-from api.demo_past import ESTATE, STORE, DemoSize, make_past
+from api.demo_past import ESTATE, STORE, TRUTH, DemoSize, make_past
 from api.web.accounts import Accounts
 from api.web.rights import RIGHTS, Right, Role
-from collector.simulator.faults import CONGESTED_SITE
+from collector.simulator.faults import CONGESTED_SITE, FRAUD_SITE, MISMARKED_SITE, ONE_WAY_SITE, FaultKind
 from dashboards.pages import pages
 
 SENTENCES = {
@@ -50,6 +52,8 @@ class Site(NamedTuple):
     tokens: dict[Role, str]
     call: str
     """Key of a call with streams and a ladder."""
+    truth: dict[str, Any]
+    """What was simulated."""
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +78,7 @@ def site(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with served(folder / STORE, "--estate", str(folder / ESTATE), environment=limit) as server:
         with closing(Accounts(folder / STORE)) as accounts:
             tokens = {role: accounts.add_token(role.value, role, int(now.timestamp()) * 10**9)[1] for role in Role}
-        yield Site(server.url, tokens, f"{found[0] % (1 << 64):016x}")
+        yield Site(server.url, tokens, f"{found[0] % (1 << 64):016x}", json.loads((folder / TRUTH).read_text("ascii")))
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,68 @@ def test_one_site_and_one_call_say_what_is_known_of_them(site: Site, roles: dict
     found.page.wait_for_selector("#call-streams .main-svg")
     assert found.page.locator(".ladder .arrow").count() >= 4
     quiet(found, "site and call")
+
+
+def table(found: Watched, heading: str) -> list[list[str]]:
+    """Cells of the table that begins with the heading, opened where it is folded."""
+    found.page.wait_for_selector("#shell-main table.plain", state="attached")
+    rows: list[list[str]] = found.page.evaluate(
+        "heading => { const found = [...document.querySelectorAll('#shell-main table')]"
+        ".find(one => one.rows[0].innerText === '' ? one.rows[0].textContent.startsWith(heading)"
+        " : one.rows[0].innerText.startsWith(heading));"
+        "return [...found.rows].map(row => [...row.cells].map(cell => cell.textContent.trim())); }",
+        heading,
+    )
+    return rows
+
+
+def days(site: Site, ago: int) -> tuple[int, int, str]:
+    """Begin and end of the last whole days before the end of what was simulated, and how a page is asked for them."""
+    zone = ZoneInfo(site.truth["zone"])
+    until = datetime.fromtimestamp(site.truth["end"], zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    since = (until - timedelta(days=ago)).astimezone(UTC)
+    words = f"since={since:%Y-%m-%dT%H:%M:%SZ}&until={until.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return int(since.timestamp()), int(until.timestamp()), words
+
+
+@pytest.mark.parametrize("place", [CONGESTED_SITE, ONE_WAY_SITE, MISMARKED_SITE])
+def test_the_page_of_a_site_says_of_each_hour_what_was_simulated(
+    site: Site, roles: dict[Role, Watched], place: str
+) -> None:
+    found = roles[Role.ENGINEER]
+    since, until, words = days(site, 7)
+    shown(found, f"/site/{place}?{words}")
+    heading, *rows = table(found, "From")
+    at = {name.split(" ")[0]: number for number, name in enumerate(heading)}
+    zone = ZoneInfo(site.truth["zone"])
+    told = {row[0]: (row[at["Loss"]], row[at["Failed"]]) for row in rows if row[at["Loss"]] != "—"}
+    true = {
+        f"{datetime.fromtimestamp(int(hour), zone):%-d %b %H:%M}": (f"{100 * lost / expected:.2f}", f"{failed:.2f}")
+        for hour, (_, _, failed, _, expected, lost) in site.truth["hours"][place].items()
+        if since <= int(hour) < until and expected
+    }
+    assert told == true
+    assert len(true) > 20
+
+
+def test_lists_count_the_calls_and_streams_that_were_simulated(site: Site, roles: dict[Role, Watched]) -> None:
+    found = roles[Role.ENGINEER]
+    for ago in (1, 3, 7):
+        since, until, words = days(site, ago)
+        hours = [one for of_site in site.truth["hours"].values() for one in of_site.items()]
+        within = [counts for hour, counts in hours if since <= int(hour) < until]
+        for path, column in (("/calls", 0), ("/streams", 3)):
+            said = shown(found, f"{path}?{words}").split(" ")[0].replace(",", "")
+            assert said == str(sum(one[column] for one in within)), (path, ago)
+
+
+def test_costs_show_the_fraud_at_its_site_alone(site: Site, roles: dict[Role, Watched]) -> None:
+    fault = next(one for one in site.truth["faults"] if one["kind"] == FaultKind.TOLL_FRAUD)
+    month = datetime.fromtimestamp(fault["since"], ZoneInfo(site.truth["zone"]))
+    found = roles[Role.FINANCE]
+    shown(found, f"/costs?month={month:%Y-%m}")
+    premium = [row for row in table(found, "SiteClass") if row[1] == "premium_09"]
+    assert [(row[0], row[2]) for row in premium] == [(FRAUD_SITE, "120")]
 
 
 @pytest.mark.parametrize("path", DRAWN)
