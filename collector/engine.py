@@ -48,7 +48,7 @@ from collector.plain_calls import PlainLimits
 from collector.protocols.rtcp import RtcpError, parse_compound
 from collector.protocols.sip import SipError, parse
 from collector.reader import FOREVER, NOT_YET, CaptureReader
-from collector.signalling import Signalling
+from collector.signalling import Questions, Signalling
 from collector.untimed import untimed_call, untimed_stream, untimed_totals
 from collector.walk_numba_fns import walk
 
@@ -228,18 +228,29 @@ class Engine:
         count = int(arrays.context[c.PENDING_COUNT])
         arrays.context[c.PENDING_COUNT] = 0
         pending = arrays.pending[:count]
-        is_sip = pending[:, c.PENDING_KIND] == c.KIND_SIP
-        if is_sip.all():
-            self._signalling.take_packets(window, pending)
+        kinds = pending[:, c.PENDING_KIND]
+        asking = kinds == c.KIND_QUESTION
+        in_runs = asking | (kinds == c.KIND_SIP)
+        if in_runs.all():
+            self._take_run(window, pending, asking)
             return
         # Runs of SIP datagrams are taken as a whole, everything else one by one between them.
-        bounds = [0, *(np.flatnonzero(np.diff(is_sip)) + 1).tolist(), count]
+        bounds = [0, *(np.flatnonzero(np.diff(in_runs)) + 1).tolist(), count]
         for begin, end in pairwise(bounds):
-            if is_sip[begin]:
-                self._signalling.take_packets(window, pending[begin:end])
+            if in_runs[begin]:
+                self._take_run(window, pending[begin:end], asking[begin:end])
             else:
                 for row in pending[begin:end].tolist():
                     self._take_packet(window, row)
+
+    def _take_run(self, window: Octets, pending: Integers, asking: NDArray[np.bool_]) -> None:
+        """SIP datagrams, and questions that are answered by what was said before them."""
+        if not asking.any():
+            self._signalling.take_packets(window, pending)
+            return
+        places = np.flatnonzero(asking)
+        questions = Questions((places - np.arange(len(places))).tolist(), pending[places], self._table.answer)
+        self._signalling.take_packets(window, pending[~asking], questions)
 
     def _take_packet(self, window: Octets, row: list[int]) -> None:
         kind, start = row[c.PENDING_KIND], row[c.PAYLOAD]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -372,16 +372,20 @@ class PlainCalls:
             at += 8 * words
         return _told(entries, np.concatenate(texts) if texts else np.zeros(0, np.int64), np.array(offsets, np.int64))
 
-    def mentions(self, since: int) -> tuple[list[Mention], int]:
-        """What bears on media of journal entries from number `since` on, and how many entries there are now."""
-        used = self.entered
+    def mentions(self, since: int, until: int, leaving: Collection[int] = ()) -> list[Mention]:
+        """What bears on media of journal entries from number `since` to before `until`, of calls that are followed.
+
+        Rows that are `leaving` count as such.
+        """
         found = []
         calls = self._calls
-        for entry in self._journal[since:used].tolist():
+        for entry in self._journal[since:until].tolist():
             body, status, method = entry[k.J_BODY], entry[k.J_STATUS], entry[k.J_METHOD]
             of_response = method == k.INVITE and (body or status >= 200)
             bears = of_response if status else body or method != k.ACK
-            if not bears or entry[k.J_AGAIN] or calls[entry[k.J_CALL], k.OWNER] != k.PLAIN_CALL:
+            if not bears or entry[k.J_AGAIN]:
+                continue
+            if calls[entry[k.J_CALL], k.OWNER] != k.PLAIN_CALL and entry[k.J_CALL] not in leaving:
                 continue
             text, begin, end = entry[k.J_TEXT], body & 0xFFFF, body >> 16 & 0xFFFF
             first = begin // 8
@@ -392,7 +396,7 @@ class PlainCalls:
             src, dst = address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), address(entry[k.J_DST_HI], entry[k.J_DST_LO])
             hop = (src, dst) if src <= dst else (dst, src)
             found.append(Mention(entry[k.J_CALL], method, status, entry[k.J_AT], hop, bool(body >> 32), octets))
-        return found, used
+        return found
 
     def pack(self) -> bool:
         """Make room for more text; False when there is none left."""

@@ -6,7 +6,7 @@ A plain call has few messages that bear on media: its INVITE, answers to it, and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -51,11 +51,17 @@ class PlainMedia:
         self._told: dict[int, _Told] = {}
         self._heard = 0
 
-    def catch_up(self, plain: PlainCalls) -> list[int]:
-        """Tell what was said since the last time; rows of calls that are to be left to the assembler."""
-        if plain.entered == self._heard:
+    def catch_up(self, plain: PlainCalls, until: int | None = None, leaving: Collection[int] = ()) -> list[int]:
+        """Tell what was said since the last time up to a number of messages; rows that the assembler is to have.
+
+        Of the rows that are `leaving` what was said is told still.
+        """
+        if until is None:
+            until = plain.entered
+        if until <= self._heard:
             return []
-        mentions, self._heard = plain.mentions(self._heard)
+        mentions = plain.mentions(self._heard, until, leaving)
+        self._heard = until
         odd: dict[int, None] = {}
         for mention in mentions:
             if mention.row not in odd and not self._take(plain, mention):

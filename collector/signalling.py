@@ -8,8 +8,9 @@ told what the kernel's calls said of it (`plain_media`).
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +45,37 @@ Integers = NDArray[np.int64]
 EndpointOf = Callable[[int, int, int], Endpoint]
 
 
+class Questions:
+    """What the kernel asks between messages of a batch: each to be answered by what was said before it."""
+
+    def __init__(self, places: Sequence[int], asked: Integers, answer: Callable[[Integers], None]) -> None:
+        """`places` holds how many messages of the batch come before each of what is `asked`, in their order."""
+        self._places = places
+        self._asked = asked
+        self._next = 0
+        self.answer = answer
+
+    def before(self, number: int) -> Iterator[tuple[int, Integers]]:
+        """What is asked before this message and was not given yet, with how many messages come before it."""
+        while self._next < len(self._places) and self._places[self._next] <= number:
+            self._next += 1
+            yield self._places[self._next - 1], self._asked[self._next - 1]
+
+
+class _Left(NamedTuple):
+    """A message that the kernel did not take."""
+
+    number: int
+    message: SipMessage | SipError
+    row: list[int]
+    verdict: list[int]
+
+
+def no_questions() -> Questions:
+    """Nothing is asked."""
+    return Questions((), np.zeros((0, c.PENDING_COLUMNS), np.int64), lambda _: None)
+
+
 class Signalling:
     """Takes SIP in the order of the capture and gives calls."""
 
@@ -57,6 +89,10 @@ class Signalling:
         self.statistics = DeviceStatisticsBook(limits.max_reports) if limits.max_reports else None
         """What devices say of their calls, where somebody asks for it."""
         self._plain: PlainCalls | None = None
+        self._until: int | None = None
+        """How many messages of the journal the book may be told; None for all."""
+        self._leaving: set[int] = set()
+        """Rows of calls that the kernel has left, of which the assembler is going to be told."""
         self._media = PlainMedia(book, limits.max_media)
         if min(plain.calls, limits.max_calls) > 0:
             self._plain = PlainCalls(plain._replace(calls=min(plain.calls, limits.max_calls)), limits.max_media)
@@ -66,15 +102,15 @@ class Signalling:
 
     # --- messages ---------------------------------------------------------------------------------------------
 
-    def take_packets(self, window: Octets, packets: Integers) -> None:
-        """Take datagrams that lie in a window, rows of `capture.columns`."""
+    def take_packets(self, window: Octets, packets: Integers, questions: Questions | None = None) -> None:
+        """Take datagrams that lie in a window, rows of `capture.columns`, and answer what is asked between them."""
+        questions = questions or no_questions()
+        if not len(packets):
+            self._answer(questions, 0)
+            return
         offsets, lengths, index = self._index.index(window, packets[:, c.PAYLOAD], packets[:, c.PAYLOAD_CAPTURED])
         if self.statistics is not None:
             self.statistics.take_packets(window, packets, offsets, lengths, index, self._endpoint)
-        if self._plain is None:
-            for message, row in zip(messages_at(window, offsets, lengths, index), packets.tolist(), strict=True):
-                self._take(message, row)
-            return
 
         def messages(chosen: Integers) -> list[SipMessage | SipError]:
             return messages_at(window, offsets[chosen], lengths[chosen], index[chosen])
@@ -82,40 +118,56 @@ class Signalling:
         verdicts = self._verdicts
         number = 0
         while number < len(packets) and self._plain is not None:
-            known = self._plain.used
+            known, entered = self._plain.used, self._plain.entered
             stop = self._plain.follow(window, packets, index, number, verdicts)
-            if verdicts[number:stop, VERDICT].any():
-                left = number + np.flatnonzero(verdicts[number:stop, VERDICT])
-                self._take_left(self._plain, messages(left), packets[left].tolist(), verdicts[left].tolist())
+            left = number + np.flatnonzero(verdicts[number:stop, VERDICT])
+            if len(left):
+                columns = left.tolist(), messages(left), packets[left].tolist(), verdicts[left].tolist()
+                self._take_left(
+                    self._plain, [_Left(*each) for each in zip(*columns, strict=True)], questions, entered - number
+                )
+            self._answer(questions, stop, entered - number - len(left))
             self._assembler.last_begun = self._plain.last_begun
             self._yield_others(self._plain, known)
             number = stop
             if number < len(packets):
                 if self._plain.stopped_by == STOP_UNINDEXED:
                     one = np.array([number])
-                    self._take_all(messages(one), packets[one].tolist())
+                    self._take_all(messages(one), packets[one].tolist(), number, questions)
                     number += 1
                 elif self._plain.stopped_by != STOP_TEXT or not self._plain.pack():
                     self.settle()
         if number < len(packets):
             rest = np.arange(number, len(packets))
-            self._take_all(messages(rest), packets[rest].tolist())
+            self._take_all(messages(rest), packets[rest].tolist(), number, questions)
+        self._answer(questions, len(packets))
 
-    def _take_left(
-        self, plain: PlainCalls, messages: Sequence[SipMessage | SipError], rows: list[list[int]],
-        verdicts: list[list[int]],
-    ) -> None:  # fmt: skip
+    def _answer(self, questions: Questions, number: int, shift: int | None = None) -> None:
+        """Answer what was asked before this message; as many messages as came before it and `shift` more were heard."""
+        for place, question in questions.before(number):
+            self._until = None if shift is None else place + shift
+            questions.answer(question)
+        self._until = None
+
+    def _take_left(self, plain: PlainCalls, left: Sequence[_Left], questions: Questions, shift: int) -> None:
         """Messages that the kernel did not take."""
         assembler = self._assembler
-        for message, row, verdict in zip(messages, rows, verdicts, strict=True):
+        self._leaving = {each.verdict[VERDICT_CALL] for each in left if each.verdict[VERDICT] == LEAVING}
+        for passed, (number, message, row, verdict) in enumerate(left):
+            self._answer(questions, number, shift - passed)
             if verdict[VERDICT] == LEAVING:
+                self._leaving.discard(verdict[VERDICT_CALL])
                 self._media.forget(verdict[VERDICT_CALL])
                 self._tell(plain.entries([verdict[VERDICT_CALL]])[0])
             assembler.last_begun = verdict[VERDICT_BEGUN]
             self._take(message, row)
 
-    def _take_all(self, messages: Sequence[SipMessage | SipError], rows: list[list[int]]) -> None:
-        for message, row in zip(messages, rows, strict=True):
+    def _take_all(
+        self, messages: Sequence[SipMessage | SipError], rows: list[list[int]], number: int, questions: Questions
+    ) -> None:
+        """Messages from this number on, none of which the kernel follows."""
+        for place, (message, row) in enumerate(zip(messages, rows, strict=True), number):
+            self._answer(questions, place)
             if isinstance(message, SipMessage):
                 self._claim(message.call_id)
             self._take(message, row)
@@ -183,7 +235,7 @@ class Signalling:
         plain = self._plain
         if plain is None:
             return
-        for row in self._media.catch_up(plain):
+        for row in self._media.catch_up(plain, self._until, self._leaving):
             if plain.is_plain(row):
                 self._yield(plain, row)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collector.accelerate import njit, njit_inline
 from collector.capture.columns import (
+    AGAIN,
     AHEAD_BEGIN,
     AHEAD_END,
     DPORT,
@@ -22,6 +23,8 @@ from collector.capture.columns import (
     FORMAT_PCAP,
     FRAGMENTS,
     KIND_FRAGMENT,
+    KIND_OTHER,
+    KIND_QUESTION,
     KIND_SCTP,
     KIND_TCP,
     KIND_UDP,
@@ -43,6 +46,7 @@ from collector.capture.columns import (
     STOP_EVENTS,
     STOP_JOBS,
     STOP_PENDING,
+    STOP_ROW,
     STOP_TIME,
     STOP_VALUE,
     SWAPPED,
@@ -75,7 +79,7 @@ from collector.media.columns import (
     SETTING_WRITTEN,
 )
 from collector.media.plain_rtp_numba_fns import take_plain
-from collector.media.rtp_numba_fns import MIX_1, MIX_4, MIX_5, take_rtp
+from collector.media.rtp_numba_fns import MIX_1, MIX_4, MIX_5, QUESTION, take_rtp
 from collector.media.table import StreamArrays, WalkArrays
 
 Octets = NDArray[np.uint8]
@@ -148,33 +152,41 @@ def walk(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -
             return STOP_EVENTS
         if table.jobs[0, JOB_SAMPLES] > JOB_ROWS - 2:
             return STOP_JOBS
-        if plain:
-            take_plain(window, length, arrays, table)
-        status = next_record(window, length, context, arrays.interfaces, counters, record)
-        if status >= 0:
-            return status
-        context[POSITION] = record[NEXT]
-        context[PACKETS] += 1
-        if status == SKIP:
-            continue
-        at = record[AT]
-        if record[TIMED]:
-            context[FIRST] = min(context[FIRST], at)
-            context[LAST] = max(context[LAST], at)
-        kind = dissect(window, record[DATA], record[DATA_END], record[WIRE_END], record[LINK], packet, counters)
-        if kind == KIND_UDP:
-            kind = udp_kind(window, packet, counters)
+        if context[AGAIN]:
+            context[AGAIN] = 0
+            at, kind = record[AT], KIND_UDP
+        else:
+            if plain:
+                take_plain(window, length, arrays, table)
+            status = next_record(window, length, context, arrays.interfaces, counters, record)
+            if status >= 0:
+                return status
+            context[POSITION] = record[NEXT]
+            context[PACKETS] += 1
+            if status == SKIP:
+                continue
+            at = record[AT]
+            if record[TIMED]:
+                context[FIRST] = min(context[FIRST], at)
+                context[LAST] = max(context[LAST], at)
+            kind = dissect(window, record[DATA], record[DATA_END], record[WIRE_END], record[LINK], packet, counters)
             if kind == KIND_UDP:
-                stop = take_rtp(window, packet, at, context, counters, table)
-                if stop != NO_STOP:
-                    return stop
-            elif kind != 0:
-                let_wait(arrays.pending, context, packet, kind, at, 0)
+                kind = udp_kind(window, packet, counters)
+        flow = 0
+        if kind == KIND_UDP:
+            stop = take_rtp(window, packet, at, context, counters, table)
+            if stop == NO_STOP:
+                continue
+            if stop != QUESTION:
+                return stop
+            kind, flow = KIND_QUESTION, context[STOP_ROW]
         elif kind == KIND_TCP:
             take_tcp(packet, at, context, counters, arrays.pending, arrays.flows)
+            continue
         elif kind == KIND_FRAGMENT:
             counters[FRAGMENTS] += 1
-            let_wait(arrays.pending, context, packet, kind, at, 0)
         elif kind == KIND_SCTP:
             counters[SCTP_PACKETS] += 1
-            let_wait(arrays.pending, context, packet, kind, at, 0)
+        elif kind == KIND_OTHER:
+            continue
+        let_wait(arrays.pending, context, packet, kind, at, flow)

@@ -27,7 +27,7 @@ from collector.media.delay_numba_fns import work_out
 from collector.media.reports import StreamReport, burst_gap
 from collector.media.rtp_numba_fns import settle_rows
 from collector.media.streams import StreamLimits, StreamTable
-from collector.media.table import histograms, new_context, stream_arrays, walk_arrays
+from collector.media.table import WalkArrays, histograms, new_context, stream_arrays, walk_arrays
 from collector.walk_numba_fns import walk
 
 RAW_IP = 101
@@ -73,6 +73,7 @@ def walked(
         while True:
             status = walk(window, len(window), arrays, table.arrays)
             table.take_jobs()
+            answer_all(table, arrays)
             if status == c.STOP_FORMAT:
                 table.answer_format(int(arrays.context[c.STOP_ROW]))
             elif status == c.STOP_EVENTS:
@@ -83,6 +84,17 @@ def walked(
                 assert status == c.STOP_MORE
                 kept = arrays.context[[c.PACKETS, c.FIRST, c.LAST, c.PENDING_COUNT]]
                 return table.finish(arrays.context), [*arrays.counters.tolist(), *kept.tolist()]
+
+
+def answer_all(table: StreamTable, arrays: WalkArrays) -> None:
+    """Answer what rows asked while the kernel walked on; other packets that wait stay."""
+    waiting = arrays.pending[: arrays.context[c.PENDING_COUNT]]
+    asking = waiting[:, c.PENDING_KIND] == c.KIND_QUESTION
+    for question in waiting[asking]:
+        table.answer(question)
+    others = waiting[~asking]
+    arrays.pending[: len(others)] = others
+    arrays.context[c.PENDING_COUNT] = len(others)
 
 
 def only(arrivals: Sequence[Arrival]) -> StreamReport:

@@ -40,11 +40,12 @@ KIND_SCTP: Final = 3
 KIND_FRAGMENT: Final = 4
 KIND_SIP: Final = 5
 KIND_RTCP: Final = 6
+KIND_QUESTION: Final = 7  # no packet: a stream row asks for the clock of its payload type
 
 # --- a packet that waits for Python: the packet columns, then these ----------------------------------------------
 PENDING_KIND: Final = 20
 PENDING_AT: Final = 21  # arrival [ns]
-PENDING_FLOW: Final = 22  # slot of the flow in the table of TCP flows that are not SIP
+PENDING_FLOW: Final = 22  # slot of the flow in the table of TCP flows that are not SIP; of a question the row
 PENDING_COLUMNS: Final = 24
 PENDING_ROWS: Final = 4096
 
@@ -78,6 +79,7 @@ FREE_ROW: Final = 14  # head of the list of free rows, -1 when empty
 UNTIL: Final = 15  # packets later than this wait [ns]
 AHEAD_BEGIN: Final = 16  # rows of `ahead` that are in use, from here ...
 AHEAD_END: Final = 17  # ... to before this
+AGAIN: Final = 18  # 1: the packet in hand was not taken, its turn comes first
 CONTEXT_COLUMNS: Final = 24
 
 # --- packets that were looked at before their turn -----------------------------------------------------------------

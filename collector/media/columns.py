@@ -27,7 +27,7 @@ PACKETS: Final = 12  # mirror copies left out
 OCTETS: Final = 13
 PAYLOAD_TYPE: Final = 14  # of the last packet
 PAYLOAD_TYPE_RUN: Final = 15  # packets of it not yet added to the payload type table
-CLOCK: Final = 16  # of the last payload type [Hz]: 0 to be asked for, -1 not known yet, -2 never will be
+CLOCK: Final = 16  # of the last payload type [Hz]: 0 to be asked for, -1 not known yet, -2 never will be, -3 asked for
 DSCP_NOW: Final = 17
 DSCP_RUN: Final = 18
 SAMPLES: Final = 19  # packets waiting in `samples`
@@ -90,6 +90,8 @@ HOT_COLUMNS: Final = 32  # those in front, which every packet touches
 
 RUN_CLASS_LOWS: Final = (1, 2, 3, 4, 5, 11, 51, 101)
 """Least length of each class of loss runs [packets]."""
+
+CLOCK_ASKED: Final = -3
 
 STATE_FREE: Final = 0
 STATE_PROBATION: Final = 1
@@ -167,7 +169,8 @@ INTERVAL_FIRST: Final = 6  # first packet of the row [ns]
 INTERVAL_COLUMNS: Final = 8
 SETTING_INTERVAL: Final = 0  # length of an interval [ns], 0 none
 SETTING_WRITTEN: Final = 1  # rows of `intervals` in use
-SETTINGS: Final = 2
+SETTING_ASKED: Final = 2  # rows whose clock is asked for
+SETTINGS: Final = 3
 
 # --- RFC 3550 A.1 -------------------------------------------------------------------------------------------------
 MAX_DROPOUT: Final = 3000

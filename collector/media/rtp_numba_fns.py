@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from collector.accelerate import njit, njit_inline
 from collector.capture.columns import (
+    AGAIN,
     DPORT,
     DSCP,
     DST_HI,
@@ -51,6 +52,7 @@ from collector.loads import be16, be32
 from collector.media.columns import (
     AFTER_COMFORT_NOISE,
     CLOCK,
+    CLOCK_ASKED,
     COMFORT_NOISE,
     DSCP_NOW,
     DSCP_RUN,
@@ -81,6 +83,7 @@ from collector.media.columns import (
     SAMPLES,
     SAMPLES_PER_ROW,
     SERIAL,
+    SETTING_ASKED,
     SETTING_INTERVAL,
     SETTING_WRITTEN,
     SPURTS,
@@ -118,6 +121,11 @@ from collector.media.table import StreamArrays
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.int64]
 
+
+QUESTION = -3
+"""What `take_rtp` says beside the reasons to stop: the row in context[STOP_ROW] asks for its clock and goes on."""
+SURELY_VOICE = 16
+"""Octets that no telephone-event has (RFC 4733 2.3: four an event)."""
 
 MIX_1: Final = np.uint64(0x1E3779B97F4A7C15)
 MIX_2: Final = np.uint64(0x42B2AE3D27D4EB4F)
@@ -459,12 +467,40 @@ def wants_format(counts: Integers, row: int) -> bool:
 
 
 @njit_inline
+def may_wait(packet: Integers) -> bool:
+    """Whether the answer to a question changes nothing for packets like this one: a static type, and no event's size.
+
+    Until the answer comes packets are only kept, at most as many as a row has room for.
+    """
+    return bool(packet[RTP_TYPE] < 96 and packet[RTP_OCTETS] >= SURELY_VOICE)
+
+
+@njit_inline
+def needs_answer(table: StreamArrays, packet: Integers) -> int:
+    """The row whose question must be answered before this packet is taken; -1 where none must."""
+    counts = table.counts
+    row = table.slots[find_slot(table, packet, (packet[SPORT] << 16) | packet[DPORT])] - 1
+    if row < 0 or counts[row, CLOCK] != CLOCK_ASKED:
+        return -1
+    same = packet[RTP_TYPE] == counts[row, PAYLOAD_TYPE]
+    if same and may_wait(packet) and counts[row, SAMPLES] < table.samples.shape[1] // 2 - 2:
+        return -1
+    return row
+
+
+@njit_inline
 def take_rtp(
     window: Octets, packet: Integers, at: int, context: Integers, counters: Integers, table: StreamArrays
 ) -> int:
-    """Measure one RTP packet; returns a stop code or NO_STOP."""
+    """Measure one RTP packet; returns a stop code, NO_STOP or QUESTION."""
     if not read_rtp(window, packet, counters):
         return NO_STOP
+    if table.settings[SETTING_ASKED] > 0:
+        asking = needs_answer(table, packet)
+        if asking >= 0:
+            context[STOP_ROW] = asking
+            context[AGAIN] = 1
+            return STOP_FORMAT
     counters[RTP_PACKETS] += 1
     row = place(table, context, counters, packet, at)
     if row >= 0:
@@ -482,7 +518,11 @@ def take_rtp(
             end_interval(table, row)
         if wants_format(counts, row):
             context[STOP_ROW] = row
-            return STOP_FORMAT
+            if counts[row, CLOCK] < 0 or not may_wait(packet):
+                return STOP_FORMAT
+            counts[row, CLOCK] = CLOCK_ASKED
+            table.settings[SETTING_ASKED] += 1
+            return QUESTION
     if context[FREE_ROW] < 0 and context[ROWS_USED] >= table.counts.shape[0]:
         return STOP_ROWS
     return NO_STOP

@@ -176,12 +176,27 @@ class StreamTable:
             for src_hi, src_lo, dst_hi, dst_lo, ports in self.arrays.counts[rows, :5].tolist()
         ]
 
+    def answer(self, question: Integers) -> None:
+        """Answer what a row asked while the kernel walked on: by what was known then, if nobody did since."""
+        row = int(question[capture.PENDING_FLOW])
+        if self.arrays.counts[row, m.CLOCK] == m.CLOCK_ASKED:
+            self.arrays.settings[m.SETTING_ASKED] -= 1
+            self._answer(row, int(question[capture.PENDING_AT]))
+
     def answer_format(self, row: int) -> None:
-        """Tell the kernel the clock of the row's payload type, and which types are telephone-events."""
+        """Tell the kernel what it stopped for: the clock of the row's payload type, and which are telephone-events."""
+        counts = self.arrays.counts[row]
+        clock = int(counts[m.CLOCK])
+        if clock == m.CLOCK_ASKED:
+            self.arrays.settings[m.SETTING_ASKED] -= 1
+        elif clock and (clock != -1 or counts[m.SAMPLES] < m.SAMPLES_PER_ROW):
+            return  # its question was answered among those that waited
+        self._answer(row, int(counts[m.LAST_AT]))
+
+    def _answer(self, row: int, last: int) -> None:
         counts = self.arrays.counts[row]
         payload_type = int(counts[m.PAYLOAD_TYPE])
         src, dst = self.ends(row)
-        last = int(counts[m.LAST_AT])
         negotiated = self._book.lookup(src, dst, last, last)
         formats: Mapping[int, CodecFormat] = negotiated.formats if negotiated else {}
         if formats:

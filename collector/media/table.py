@@ -144,10 +144,15 @@ def walk_arrays() -> WalkArrays:
 
 
 def another_walk(arrays: WalkArrays) -> WalkArrays:
-    """Arrays for a walk over other bytes into the same counters and the same stream table."""
+    """Arrays for a walk over other bytes, with other packets in hand, into the same counters and stream table."""
     context = new_context()
     hand_over(arrays.context, context)
-    return arrays._replace(context=context, interfaces=np.zeros_like(arrays.interfaces))
+    return arrays._replace(
+        context=context,
+        interfaces=np.zeros_like(arrays.interfaces),
+        packet=np.zeros_like(arrays.packet),
+        record=np.zeros_like(arrays.record),
+    )
 
 
 TABLE_STATE = (capture.EVENT_COUNT, capture.NEXT_SERIAL, capture.ROWS_USED, capture.FREE_ROW)
