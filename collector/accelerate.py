@@ -32,6 +32,8 @@ Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 COMPILED_PARTS = ("columns.py", "table.py", "loads.py", "accelerate.py")
 """Names of files whose text, with that of the kernels, decides what the machine code is."""
+TUPLES_KEPT = 4
+"""Tuples of arrays whose words a kernel keeps."""
 IS_PLAIN = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 
 KERNEL_OPTIONS = {
@@ -119,6 +121,7 @@ class CompiledKernel:
         self._call: Callable[[int], int] | None = None
         self._engine: Any = None
         self._known: list[object] = []
+        self._laid_out: dict[int, tuple[object, tuple[int, ...]]] = {}
         self._places: list[int] = []
         self._words = np.zeros(0, np.int64)
         self._address = 0
@@ -128,12 +131,16 @@ class CompiledKernel:
         """Run the kernel. Not for several threads at a time."""
         if self._call is None:
             self._prepare(arguments)
-        known = self._known
+        known, words = self._known, self._words
         for k, argument in enumerate(arguments):
             if known[k] is not argument:
                 known[k] = argument
-                parts = _parts(argument)
-                self._words[self._places[k] : self._places[k] + len(parts)] = parts
+                at = self._places[k]
+                if isinstance(argument, int):
+                    words[at] = argument
+                    continue
+                parts = self._laid(argument) if isinstance(argument, tuple) else _parts(argument)
+                words[at : at + len(parts)] = parts
         assert self._call is not None
         status = self._call(self._address)
         if status not in (0, -2):  # numba's codes for a return with and without a value
@@ -143,6 +150,16 @@ class CompiledKernel:
     def forget(self) -> None:
         """Let go of the arrays of the last call."""
         self._known = [None] * len(self._known)
+        self._laid_out.clear()
+
+    def _laid(self, argument: tuple[Any, ...]) -> tuple[int, ...]:
+        """The words of a tuple; those of a few are kept, for the same take turns."""
+        kept = self._laid_out.get(id(argument))
+        if kept is None:
+            if len(self._laid_out) >= TUPLES_KEPT:
+                self._laid_out.clear()
+            kept = self._laid_out[id(argument)] = argument, _parts(argument)
+        return kept[1]
 
     def _prepare(self, arguments: tuple[Any, ...]) -> None:
         """Load the machine code and lay out the words that it takes."""

@@ -28,6 +28,8 @@ class Endpoint(NamedTuple):
         """Whether this is a group (RFC 5771, RFC 4291 2.7), read from the text: it is asked for every stream."""
         if ":" in self.ip:
             return self.ip[:2] in ("ff", "FF")
+        if self.ip[:2] not in ("22", "23"):
+            return False
         first = self.ip.partition(".")[0]
         return first.isdigit() and 224 <= int(first) <= 239
 

@@ -50,8 +50,18 @@ class FormatTable:
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[int, CodecFormat], ...], Mapping[int, CodecFormat]] = {}
+        self._same: dict[int, tuple[Mapping[int, CodecFormat], Mapping[int, CodecFormat]]] = {}
+        """By identity what was given last and what it became: the parser gives the same again and again."""
 
     def intern(self, formats: Mapping[int, CodecFormat]) -> Mapping[int, CodecFormat]:
+        same = self._same.get(id(formats))
+        if same is None:
+            if len(self._same) >= _FORMAT_SETS:
+                self._same.clear()
+            same = self._same[id(formats)] = formats, self._interned(formats)
+        return same[1]
+
+    def _interned(self, formats: Mapping[int, CodecFormat]) -> Mapping[int, CodecFormat]:
         key = tuple(formats.items())
         known = self._known.get(key)
         if known is None:
@@ -202,7 +212,7 @@ class Negotiation:
         old = list(known.media) if known is not None else []
         kept: list[NegotiatedMedia] = []
         for line in lines:
-            same = next((media for media in old if media[:_COMPARED] == line[:_COMPARED]), None)
+            same = next((media for media in old if media[:_COMPARED] == line[:_COMPARED]), None) if old else None
             if same is not None:
                 old.remove(same)
                 kept.append(same)

@@ -73,6 +73,7 @@ class Mention(NamedTuple):
     """0 for a request."""
     at: int
     hop: tuple[str, str]
+    """Of a message with a body: the addresses between which it went."""
     tagged: bool
     """Whether To has a tag: a plain call has but one."""
     body: bytes
@@ -389,12 +390,12 @@ class PlainCalls:
                 continue
             text, begin, end = entry[k.J_TEXT], body & 0xFFFF, body >> 16 & 0xFFFF
             first = begin // 8
-            octets = b""
+            octets, hop = b"", ("", "")
             if body:
+                src, dst = address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), address(entry[k.J_DST_HI], entry[k.J_DST_LO])
+                hop = (src, dst) if src <= dst else (dst, src)
                 octets = self._words(text + first, text + (end + 7) // 8).astype(_BIG_ENDIAN).tobytes()
                 octets = octets[begin - 8 * first : end - 8 * first]
-            src, dst = address(entry[k.J_SRC_HI], entry[k.J_SRC_LO]), address(entry[k.J_DST_HI], entry[k.J_DST_LO])
-            hop = (src, dst) if src <= dst else (dst, src)
             found.append(Mention(entry[k.J_CALL], method, status, entry[k.J_AT], hop, bool(body >> 32), octets))
         return found
 

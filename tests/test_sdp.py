@@ -343,3 +343,38 @@ def test_a_changed_octet_never_stops_the_reader(position: int, value: int) -> No
     body = bytearray(("\r\n".join([*HEAD, "m=audio 4000 RTP/AVP 0 101", "a=rtpmap:101 telephone-event/8000"])).encode())
     body[position % len(body)] = value
     parse_sdp(bytes(body))
+
+
+PARTS = st.sampled_from(
+    (
+        "m=audio 49170 RTP/AVP 8 0 101",
+        "m=audio 0 RTP/AVP 8",
+        "m=audio 70000 RTP/AVP 8",
+        "m=image 5004 udptl t38",
+        "m=audio 49170/2 RTP/AVP 0 ",
+        "m=audio  49170 RTP/AVP 0",
+        "m=audio 49170 RTP/SAVP 111",
+        "a=rtpmap:101 telephone-event/8000",
+        "a=rtpmap:111 opus/48000/2",
+        "a=rtpmap:8",
+        "a=ptime:20",
+        "a=sendonly",
+        "a=rtcp:53020",
+        "a=rtcp-mux",
+        "c=IN IP4 192.0.2.77/127",
+        "x",
+        "",
+        "a=label:\N{LATIN SMALL LETTER E WITH ACUTE}",
+    )
+)
+
+
+@given(st.lists(PARTS, max_size=6), st.sampled_from(("\r\n", "\n")), st.booleans())
+def test_the_usual_form_is_read_as_any_other(lines: list[str], end: str, closed: bool) -> None:
+    # Bandwidth (RFC 8866 5.8) says nothing that is read here, but a session with it is not in the usual form.
+    def read(head: Sequence[str]) -> SessionDescription:
+        text = end.join((*head, "m=audio 16384 RTP/AVP 0", *lines)) + (end if closed else "")
+        return parse_sdp(text.encode())
+
+    assert read(HEAD) == read((*HEAD[:4], "b=AS:64", *HEAD[4:]))
+    assert read((*HEAD[:2], "s= ", "c=IN IP4 /24", HEAD[4])).address == ""

@@ -225,9 +225,9 @@ class StreamTable:
     def _set_clock(self, row: int, payload_type: int, clock: int) -> None:
         counts, types = self.arrays.counts[row], self.arrays.types[row]
         counts[m.CLOCK] = clock
-        for slot in range(0, m.TYPE_COLUMNS, 3):
-            if types[slot] == payload_type + 1:
-                types[slot + m.TYPE_CLOCK] = clock
+        for slot, number in enumerate(types[m.TYPE_NUMBER :: 3].tolist()):
+            if number == payload_type + 1:
+                types[3 * slot + m.TYPE_CLOCK] = clock
         if clock > 0 and counts[m.SAMPLES] == m.SAMPLES_PER_ROW:
             self.finish_jobs()
             work_out(self.arrays, row)

@@ -22,6 +22,13 @@ _ORDINARY_SESSION = re.compile(
     r"\nv=0\no=(\S+) (\S+) (\S+) IN IP[46] (\S+)\ns=([^\n]*)\nc=IN IP[46] (\S+)\n(t=)[0-9]+ [0-9]+", re.ASCII
 )
 
+_ORDINARY = re.compile(
+    r"v=0\r?\no=([!-~]+) ([!-~]+) ([!-~]+) IN IP[46] ([!-~]+)\r?\ns=([ -~]*)\r?\n"
+    r"c=IN IP[46] ([!-.0-~][!-~]*)\r?\nt=[0-9]+ [0-9]+\r?\nm=([!-~]+) ([0-9]{1,5}) ([!-~][ -~]*)\r?(?:\n(.*))?",
+    re.ASCII | re.DOTALL,
+)
+"""A session without attributes of its own and, if nothing below begins with m=, one medium: what phones write."""
+
 _DIRECTIONS = frozenset({"sendrecv", "sendonly", "recvonly", "inactive"})
 _NOWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an address in a message, nothing binds to it
 _DISCARD_PORT = 9  # RFC 8840 4.1.1: 0.0.0.0 with port 9 means that ICE will tell, not that the call is on hold
@@ -182,6 +189,10 @@ class _Media(NamedTuple):
     label: str
     defects: tuple[str, ...]
 
+    @property
+    def is_rtp(self) -> bool:
+        return "RTP/" in self.protocol
+
 
 def _digits(text: str, limit: int) -> int:
     """The number, -1 when it is none or at `limit` or above."""
@@ -274,6 +285,9 @@ def parse_sdp(body: bytes) -> SessionDescription:
 
     Raises SdpError when there is no line that could be SDP; everything else is tolerated and named in `defects`.
     """
+    ordinary = _read_ordinary(body) if body.isascii() else None
+    if ordinary is not None:
+        return ordinary
     text = "\n" + body.decode("utf-8", "backslashreplace").replace("\r\n", "\n")
     session_part, *media_parts = text.split("\nm=", MEDIA_LIMIT + 1)
     origin, session = _read_session(session_part)
@@ -290,6 +304,43 @@ def parse_sdp(body: bytes) -> SessionDescription:
         session.direction or "sendrecv",
         tuple(media),
         tuple(dict.fromkeys(defects)) if defects else (),
+    )
+
+
+def _read_ordinary(body: bytes) -> SessionDescription | None:
+    """What `parse_sdp` gives for a description in the usual form; None for all others."""
+    if len(body) > _REMEMBERED_LENGTH:
+        return None
+    found = _ORDINARY.fullmatch(body.decode("ascii"))
+    if found is None:
+        return None
+    username, session_id, version, origin_address, name, address, kind, port_text, formats, attributes = found.groups()
+    port = int(port_text)
+    if port > 65535 or (attributes and (attributes.startswith("m=") or "\nm=" in attributes)):
+        return None
+    media = _remembered_media(formats, attributes.replace("\r\n", "\n") if attributes else "")
+    session_address = address.partition("/")[0]
+    line = MediaLine(
+        kind,
+        port,
+        1,
+        media.protocol,
+        media.address or session_address,
+        media.direction or "sendrecv",
+        media.formats,
+        media.names,
+        media.ptime_ms,
+        media.maxptime_ms,
+        _rtcp(media.rtcp, media.address or session_address, port, media.mux) if port and media.is_rtp else None,
+        media.mux,
+        media.secure,
+        media.candidates,
+        media.mid,
+        media.label,
+    )
+    origin = Origin(username, session_id, version, origin_address)
+    return SessionDescription(
+        origin, name.strip(), session_address, "sendrecv", (line,), tuple(dict.fromkeys(media.defects))
     )
 
 
@@ -397,7 +448,7 @@ def _media_line(part: str, session: _Section) -> MediaLine | None:
         media.names,
         session.ptime_ms if media.ptime_ms is None else media.ptime_ms,
         session.maxptime_ms if media.maxptime_ms is None else media.maxptime_ms,
-        _rtcp(media.rtcp, address, port, mux) if port and "RTP/" in media.protocol else None,
+        _rtcp(media.rtcp, address, port, mux) if port and media.is_rtp else None,
         mux,
         media.secure or session.secure,
         media.candidates or tuple(session.candidates),
