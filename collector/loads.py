@@ -86,7 +86,7 @@ def put(array: Integers, row: int, column: int, value: int) -> None:
     array[row, column] = value
 
 
-def prefetch(array: Integers, place: int) -> None:
+def prefetch(array: NDArray[Any], place: int) -> None:
     """Ask for the memory at a place of an array, counted through all its dimensions; it need not lie in the array."""
 
 

@@ -84,7 +84,7 @@ CONTEXT_COLUMNS: Final = 24
 
 # --- packets that were looked at before their turn -----------------------------------------------------------------
 AHEAD_POSITION: Final = 0  # of the record in the window
-AHEAD_SLOT: Final = 1  # where the stream's key is looked for first
+AHEAD_ROW: Final = 1  # of the stream, as far as could be told without comparing keys; -1 none
 AHEAD_COLUMNS: Final = 2
 AHEAD_PACKETS: Final = 32
 

@@ -18,7 +18,7 @@ from collector.capture.columns import (
     AHEAD_END,
     AHEAD_PACKETS,
     AHEAD_POSITION,
-    AHEAD_SLOT,
+    AHEAD_ROW,
     FIRST,
     LAST,
     LINK_TYPE,
@@ -81,6 +81,9 @@ HEADERS = 14 + 20 + 8 + 12
 LARGEST = 14 + 65535
 LINE_WORDS = 8
 """Words of a cache line."""
+LINE = 64
+RECORDS_ON = 8
+"""How many packets on the capture itself is asked for, should they be as long as the one in hand."""
 
 
 @njit_inline
@@ -109,25 +112,38 @@ def plain_length(window: Octets, length: int, at: int) -> int:
 
 @njit_inline
 def look_ahead(window: Octets, length: int, context: Integers, ahead: Integers, table: StreamArrays) -> None:
-    """Note some plain packets from context[POSITION] on, and ask for the memory of their rows."""
-    slots = table.slots
+    """Note some plain packets from context[POSITION] on, and ask for the memory of their rows.
+
+    Each turn asks for what the next one reads: slots, then rows, then where their samples are written.
+    """
+    slots, counts, samples = table.slots, table.counts, table.samples
     at = context[POSITION]
     found = 0
     while found < AHEAD_PACKETS:
         captured = plain_length(window, length, at)
         if captured == 0:
             break
+        prefetch(window, at + RECORDS_ON * (RECORD + captured))
+        prefetch(window, at + RECORDS_ON * (RECORD + captured) + LINE)
         src, dst = MAPPED | inside_be32(window, at + 42), MAPPED | inside_be32(window, at + 46)
         ports, ssrc = inside_be32(window, at + 50), inside_be32(window, at + 66)
         slot = mixed_key(0, src, 0, dst, ports, ssrc, slots.shape[0] - 1)
         ahead[found, AHEAD_POSITION] = at
-        ahead[found, AHEAD_SLOT] = slot
-        begin = (slots[slot] - 1) * COUNT_COLUMNS
-        for column in range(0, HOT_COLUMNS, LINE_WORDS):
-            prefetch(table.counts, begin + column)
-        prefetch(table.counts, begin + HOT_COLUMNS - 1)
+        ahead[found, AHEAD_ROW] = slot
+        prefetch(slots, slot)
         at += RECORD + captured
         found += 1
+    for place in range(found):
+        row = slots[ahead[place, AHEAD_ROW]] - 1
+        ahead[place, AHEAD_ROW] = row
+        begin = row * COUNT_COLUMNS
+        for column in range(0, HOT_COLUMNS, LINE_WORDS):
+            prefetch(counts, begin + column)
+        prefetch(counts, begin + HOT_COLUMNS - 1)
+    for place in range(found):
+        row = ahead[place, AHEAD_ROW]
+        if 0 <= row < counts.shape[0]:
+            prefetch(samples, row * samples.shape[1] + 2 * word(counts, row, SAMPLES))
     context[AHEAD_BEGIN] = 0
     context[AHEAD_END] = found
 
@@ -211,7 +227,7 @@ def take_next(window: Octets, at: int, captured_at: int, table: StreamArrays, ro
 def take_plain(window: Octets, length: int, arrays: WalkArrays, table: StreamArrays) -> None:
     """Take plain packets of a little-endian pcap file from context[POSITION] on, up to the first that is not plain."""
     context, interfaces, ahead = arrays.context, arrays.interfaces, arrays.ahead
-    counts, slots, waiting = table.counts, table.slots, table.samples.shape[1] // 2
+    counts, waiting = table.counts, table.samples.shape[1] // 2
     if counts.shape[1] < HOT_COLUMNS or interfaces[0, LINK_TYPE] != 1:
         return
     unit = 1000 if interfaces[0, TICKS_PER_SECOND] == 1_000_000 else 1
@@ -226,7 +242,7 @@ def take_plain(window: Octets, length: int, arrays: WalkArrays, table: StreamArr
             place, end = 0, context[AHEAD_END]
             if end == 0:
                 break
-        row = slots[ahead[place, AHEAD_SLOT]] - 1
+        row = ahead[place, AHEAD_ROW]
         place += 1
         seconds, fraction = inside_le32(window, position), inside_le32(window, position + 4)
         at = seconds * 1_000_000_000 + fraction * unit + offset
