@@ -118,6 +118,7 @@ class RatedCalls(Sequence[RatedCall]):
     def __init__(self, calls: Sequence[Call], streams: RatedStreams | None = None) -> None:
         self._calls = calls
         self._streams = streams
+        self._ranks: list[tuple[bool, float, bool, int]] | None = None
         self._by_call_id: dict[str, list[int]] = {}
         for place, sketch in enumerate(streams.sketches if streams else ()):
             if sketch.call_id is not None:
@@ -169,8 +170,10 @@ class RatedCalls(Sequence[RatedCall]):
         """Enough of them to hold the `most` that come first in any order by failure, MOS and findings, then time."""
         if isinstance(self._calls, CallList) and self._streams is None:
             return tuple(self[place] for place in self._calls.places_of_first(most))
-        calls = self._calls.outlines() if isinstance(self._calls, CallList) else self._calls
-        ranks = list(map(self._rank, calls))
+        if self._ranks is None:
+            calls = self._calls.outlines() if isinstance(self._calls, CallList) else self._calls
+            self._ranks = list(map(self._rank, calls))
+        ranks = self._ranks
         return tuple(self[place] for place in sorted(nsmallest(most, range(len(ranks)), key=ranks.__getitem__)))
 
     def _rank(self, call: Call | Outline) -> tuple[bool, float, bool, int]:
