@@ -75,9 +75,11 @@ class EventLog:
     """Events by stream; they stay in an array until somebody asks for a stream's."""
 
     def __init__(self, log: Integers) -> None:
-        self._log = log[np.argsort(log[:, m.LOG_SERIAL], kind="stable")]
-        serials, starts = np.unique(self._log[:, m.LOG_SERIAL], return_index=True)
-        ends = [*starts.tolist(), len(self._log)][1:]
+        # Few are asked for: to put all in order would take as much memory once more.
+        self._log = log
+        self._order = np.argsort(log[:, m.LOG_SERIAL], kind="stable")
+        serials, starts = np.unique(log[self._order, m.LOG_SERIAL], return_index=True)
+        ends = [*starts.tolist(), len(log)][1:]
         self._places = dict(zip(serials.tolist(), zip(starts.tolist(), ends, strict=True), strict=True))
 
     def of(self, serials: Iterable[int]) -> list[LoggedEvent]:
@@ -85,7 +87,8 @@ class EventLog:
         found = []
         for serial in serials:
             start, end = self._places.get(serial, (0, 0))
-            found += [LoggedEvent(*row) for row in self._log[start:end, m.LOG_KIND : m.LOG_D + 1].tolist()]
+            rows = self._log[self._order[start:end], m.LOG_KIND : m.LOG_D + 1]
+            found += [LoggedEvent(*row) for row in rows.tolist()]
         return found
 
 
@@ -420,7 +423,11 @@ class StreamTable:
 
     def log(self) -> Integers:
         """The same as the kernel wrote it."""
-        return np.concatenate(self._log) if self._log else np.zeros((0, m.LOG_COLUMNS), np.int64)
+        if not self._log:
+            return np.zeros((0, m.LOG_COLUMNS), np.int64)
+        if len(self._log) > 1:
+            self._log = [np.concatenate(self._log)]
+        return self._log[0]
 
 
 def event_types(formats: Mapping[int, CodecFormat]) -> int:
