@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 UNUSABLE = 2
 PARTLY = 1
 NOTHING = (
-    "nothing to collect from: name an interface with -i, a pipe with --read, an address with --hep or --publish, "
-    "or a folder with --cdr"
+    "nothing to collect from: name an interface with -i, a pipe with --read, an address with --mirror, --hep or "
+    "--publish, or a folder with --cdr"
 )
 
 
@@ -37,6 +37,14 @@ def collect(
     read: Annotated[
         str | None,
         typer.Option("--read", metavar="PIPE", help="Read a capture that is being written; - is standard input."),
+    ] = None,
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mirror",
+            metavar="ADDRESS",
+            help="Receive a mirror here: udp:HOST:PORT for VXLAN, gre:HOST for ERSPAN; may be given again.",
+        ),
     ] = None,
     bpf: Annotated[str | None, typer.Option("--bpf", metavar="EXPR", help="Capture filter, as tcpdump has it.")] = None,
     hep: Annotated[
@@ -157,6 +165,8 @@ def collect(
         sources = _packet_sources(packets, settings.live)
         if read is not None:
             sources.append(_piped_source(read, settings.live))
+        if mirror:
+            sources.append(_mirror_source(mirror, packets, settings.live))
         if hep or settings.wants("hep"):
             received = with_given(settings.hep, auth_key=hep_key.encode() if hep_key else None, **keys)
             sources.append(_hep_source(hep, received, agent))
@@ -210,6 +220,13 @@ def _piped_source(path: str, live: LiveSettings) -> Source:
     from collector.live.piped import PipedSource
 
     return PipedSource(path, live)
+
+
+def _mirror_source(addresses: list[str], packets: PacketSettings, live: LiveSettings) -> Source:
+    """A source that receives mirrors; ListenError where an address is none."""
+    from collector.live.mirror import MirrorSource, mirror_address
+
+    return MirrorSource([mirror_address(each) for each in addresses], packets, live)
 
 
 def _hep_source(addresses: list[str] | None, settings: HepSettings, agent: str) -> Source:

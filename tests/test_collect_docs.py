@@ -15,11 +15,15 @@ from api.main import app
 from collector.live import calls, child, engine, outbox, packets, streams
 from collector.live.child import PacketSettings
 from collector.live.engine import LiveSettings
+from collector.live.mirror import VXLAN_PORT
+from collector.live.mirror_headers import DEFECTS
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "collect.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("option", ["--bpf", "--store", "--estate", "--name", "--snaplen", "--buffer-mb", "--program"])
+@pytest.mark.parametrize(
+    "option", ["--mirror", "--bpf", "--store", "--estate", "--name", "--snaplen", "--buffer-mb", "--program"]
+)
 def test_options_of_packets_are_those_of_the_command(option: str) -> None:
     command = typer.main.get_command(app).commands["collect"]  # type: ignore[attr-defined]
     assert option in {name for parameter in command.params for name in parameter.opts}
@@ -59,3 +63,9 @@ def test_every_name_of_a_loss_is_told() -> None:
     assert named
     for name in named:
         assert f"`{name}`" in PAGE, name
+
+
+def test_every_defect_of_a_mirror_is_told() -> None:
+    for name in DEFECTS:
+        assert f"`packets_{name}`" in PAGE, name
+    assert f"the port is {VXLAN_PORT} unless given" in PAGE
