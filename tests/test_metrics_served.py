@@ -19,6 +19,7 @@ if __name__ == "__main__":
 from analytics.feeds import FeedState  # noqa: E402
 from analytics.health import STEPS, ProcessHealth, StepCounts  # noqa: E402
 from api.metrics import METRICS, MetricsServer, exposition, metrics_address, samples  # noqa: E402
+from api.web.metrics import SERVED  # noqa: E402
 
 PAGE = ROOT / "docs" / "metrics.md"
 LINE = re.compile(r'^(callgauge_\w+)(?:\{((?:\w+="(?:[^"\\\n]|\\["\\n])*",?)+)\})? (-?\d+(?:\.\d+)?(?:e[+-]\d+)?|NaN)$')
@@ -172,6 +173,14 @@ def metrics_told() -> str:
     return "\n".join(["| metric | type | labels | what it is |", "|---|---|---|---|", *rows])
 
 
+def served_told() -> str:
+    rows = [
+        f"| `{name}` | {kind} | {' '.join(f'`{label}`' for label in labels)} | {doc} |"
+        for name, kind, labels, doc in SERVED
+    ]
+    return "\n".join(["| metric | type | labels | what it is |", "|---|---|---|---|", *rows])
+
+
 def part(name: str) -> str:
     found = re.search(rf"<!-- {name}: begin -->\n(.*?)\n?<!-- {name}: end -->", PAGE.read_text("utf-8"), re.DOTALL)
     assert found is not None
@@ -186,14 +195,18 @@ def test_every_metric_is_documented() -> None:
     assert part("metrics") == metrics_told(), "run: python tests/test_metrics_served.py"
 
 
+def test_every_metric_of_the_server_is_documented() -> None:
+    assert part("served") == served_told(), "run: python tests/test_metrics_served.py"
+
+
 def test_metrics_that_are_worth_an_alert_exist() -> None:
-    known = {metric.name for metric in METRICS}
+    known = {metric.name for metric in METRICS} | {name for name, _, _, _ in SERVED}
     assert set(re.findall(r"callgauge_\w+", PAGE.read_text(encoding="utf-8"))) <= known
 
 
 if __name__ == "__main__":
     page = PAGE.read_text(encoding="utf-8")
-    for name, told in (("steps", steps_told()), ("metrics", metrics_told())):
+    for name, told in (("steps", steps_told()), ("metrics", metrics_told()), ("served", served_told())):
         begin, end = (f"<!-- {name}: {where} -->" for where in ("begin", "end"))
         page = page.partition(begin)[0] + f"{begin}\n{told}\n{end}" + page.partition(end)[2]
     PAGE.write_text(page, encoding="utf-8")

@@ -6,7 +6,6 @@ neither. Several processes may read and write: the loop, the API, the commands.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from analytics.store.settings import StoreError
+from api.private_file import make_private
 
 FOLDER: Final = "_alerts"
 FILE: Final = "alerts.sqlite3"
@@ -83,8 +83,7 @@ class Book:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             path = folder / FILE
-            # It holds the secrets of endpoints.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            make_private(path)  # it holds the secrets of endpoints
             connection = sqlite3.connect(path, timeout=20, isolation_level=None, check_same_thread=False)
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA journal_mode = WAL")

@@ -6,6 +6,7 @@ import base64
 import secrets
 import sqlite3
 import uuid
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -83,6 +84,12 @@ class Attempt(NamedTuple):
     outcome: str
     """`delivered`, `failed`, `refused` or `disabled`."""
     note: str
+
+
+OUTCOMES: Final = ("delivered", "failed", "refused", "disabled")
+"""What an attempt may come to."""
+ATTEMPTS: Final = "attempts."
+DEAD: Final = "messages.given_up"
 
 
 def new_secret() -> str:
@@ -201,11 +208,13 @@ def put_message(
         "VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting', ?)",
         (key, endpoint_name, group, number, now, event, body, now),
     )
-    connection.execute(
+    dropped = connection.execute(
         "UPDATE messages SET state = 'dropped', done_at = ? WHERE endpoint = ? AND state = 'waiting' AND number <= "
         "(SELECT number FROM messages WHERE endpoint = ? AND state = 'waiting' ORDER BY number DESC LIMIT 1 OFFSET ?)",
         (now, endpoint_name, endpoint_name, MOST_WAITING),
     )
+    if dropped.rowcount:
+        _count(connection, DEAD, dropped.rowcount)
     return key
 
 
@@ -289,6 +298,8 @@ def note_failed(book: Book, attempt: Attempt, next_at: int | None, not_before: i
             "done_at = CASE WHEN ? IS NULL THEN ? ELSE NULL END WHERE id = ?",
             (next_at, next_at, next_at, now, attempt.message),
         )
+        if next_at is None:
+            _count(connection, DEAD)
         if not_before is not None:
             connection.execute("UPDATE endpoints SET not_before = ? WHERE name = ?", (not_before, attempt.endpoint))
 
@@ -307,6 +318,15 @@ def _note(connection: sqlite3.Connection, one: Attempt) -> None:
     connection.execute(
         "INSERT INTO attempts (message, endpoint, at, took_ms, status, outcome, note) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (one.message, one.endpoint, one.at, one.took_ms, one.status, one.outcome, one.note),
+    )
+    _count(connection, ATTEMPTS + one.outcome)
+
+
+def _count(connection: sqlite3.Connection, name: str, number: int = 1) -> None:
+    """Count on, for ever: the rows themselves are forgotten after a while."""
+    connection.execute(
+        "INSERT INTO notes (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        (name, number),
     )
 
 
@@ -328,9 +348,11 @@ def hold(connection: sqlite3.Connection, key: str, until: int) -> None:
 def give_up(book: Book, key: str, now: int) -> None:
     """Try a message no more that was not delivered."""
     with book.writing() as connection:
-        connection.execute(
+        changed = connection.execute(
             "UPDATE messages SET state = 'given_up', done_at = ? WHERE id = ? AND state = 'waiting'", (now, key)
         )
+        if changed.rowcount:
+            _count(connection, DEAD, changed.rowcount)
 
 
 class Backlog(NamedTuple):
@@ -352,6 +374,22 @@ def backlog(book: Book, name: str) -> Backlog:
             (name,),
         ).fetchone()
     return Backlog(*row)
+
+
+class DeliveryCounts(NamedTuple):
+    """What became of messages, ever since the book was begun."""
+
+    attempts: Mapping[str, int]
+    """By their outcome, as `OUTCOMES` has them."""
+    dead: int
+    """Messages that are tried no more, and were not delivered."""
+
+
+def delivery_counts(book: Book) -> DeliveryCounts:
+    """Return what was tried so far; counts only go up, also where messages are forgotten."""
+    with book.reading() as connection:
+        found = dict(connection.execute("SELECT name, value FROM notes").fetchall())
+    return DeliveryCounts({name: found.get(ATTEMPTS + name, 0) for name in OUTCOMES}, found.get(DEAD, 0))
 
 
 def forget_done(book: Book, before: int) -> None:

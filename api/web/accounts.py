@@ -7,7 +7,6 @@ as argon2id (RFC 9106), for people choose them.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import secrets
 import sqlite3
@@ -19,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from api.private_file import make_private
 from api.web.rights import Caller, Role
 
 FOLDER: Final = "access"
@@ -93,7 +93,7 @@ class Accounts:
         folder = store / FOLDER
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / "accounts.sqlite3"
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        make_private(path)
         self._lock = threading.Lock()
         self._path = path.absolute()
         self._noting = threading.Lock()

@@ -35,6 +35,8 @@ class Context:
     """Sites over time, from the store that is set: the lake or InfluxDB."""
     estate: Callable[[], Estate]
     """The estate as last read, empty where none is set. Called anew each time, for it may be read again."""
+    reload: Callable[[], str]
+    """Reads the estate anew; what to say of it. EstateError where it has a fault: the one before stays."""
     clock: Clock
     accounts: Accounts
     audit: AuditLog
