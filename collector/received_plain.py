@@ -1,8 +1,8 @@
 """SIP that arrives without end: plain calls stay in columns until they are told, everything else is the assembler's.
 
 As in a capture (`signalling`) each Call-ID has one owner at a time. The tables of plain calls are emptied as they fill:
-of calls that were told nothing is kept, those that ended longest ago are told at once, and those that go on longest
-are left to the assembler.
+of calls that were told nothing is kept, of those that ended the longest silent are told at once, and of those that go
+on they are left to the assembler.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class ReceivedSip(ReceivedCalls):
             stop = self._plain.follow(window, packets, index, number, self._verdicts)
             verdicts = self._verdicts[number:stop]
             self._note(verdicts[:, k.VERDICT_CALL], packets[number:stop, c.IP_PROTOCOL], known, arrived)
-            left = np.flatnonzero(verdicts[:, k.VERDICT])
+            taken = verdicts[:, k.VERDICT] == k.TAKEN
+            self._now = int(packets[number:stop, c.PENDING_AT].max(initial=self._now, where=taken))
+            left = np.flatnonzero(~taken)
             if len(left):
                 passed = indexed(number + left)
                 self._take_left(passed, verdicts[left].tolist(), arrived)
@@ -116,8 +118,6 @@ class ReceivedSip(ReceivedCalls):
                     number += 1
                 else:
                     self._make_room()
-        if len(packets):
-            self._now = max(self._now, int(packets[:, c.PENDING_AT].max()))
         return index, others
 
     def take(
@@ -290,8 +290,8 @@ class ReceivedSip(ReceivedCalls):
         rows = plain.plain_rows()
         calls = plain.calls(rows)
         ended, told = calls[:, k.ENDED] > 0, self._plain_told[rows]
-        # Those that go on come first, the latest of them; then those that wait to be told.
-        order = np.lexsort((-np.where(ended, calls[:, k.ENDED], calls[:, k.START]), told, ended))
+        # Those that go on come first; then those that wait to be told; of each those that were heard of last.
+        order = np.lexsort((-rows, -self._plain_heard[rows], told, ended))
         entries, words = plain.sizes(rows)
         most_calls, most_entries, most_words = plain.room
         fits = (

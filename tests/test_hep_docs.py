@@ -13,7 +13,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 from api.collect import collect  # noqa: E402
-from collector import received_calls  # noqa: E402
+from collector import received_calls, received_plain  # noqa: E402
 from collector.protocols import hep, hep_reports, sip_publish  # noqa: E402
 from collector.receivers import hep as receiver  # noqa: E402
 from collector.receivers import hep_source, rtcp_reports, sip_intake  # noqa: E402
@@ -113,6 +113,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         f"after {received_calls.IDLE // (3600 * NS)} h",
         f"{limits.receive_buffer >> 20} MiB if `net.core.rmem_max` allows",
         f"{sip_intake.CALL_LIMITS.max_calls:,} calls at once",
+        f"beyond {received_plain.TEXT >> 20} MiB of messages",
         f"{limits.connections} connections; a further one",
         f"more than {limits.message_seconds:.0f} s, after {limits.idle_seconds:.0f} s of silence, "
         f"and after {limits.garbage_octets >> 20} MiB",

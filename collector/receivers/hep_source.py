@@ -15,7 +15,7 @@ from collector.receivers.sip_intake import CALL_LIMITS, SipIntake, warm_up
 
 FLUSH_SECONDS = 5.0
 """How often what is over is delivered [s]: a call ends, is silent for five seconds, and waits at most as long again."""
-LOOK_SECONDS = 0.25
+LOOK_SECONDS = 0.05
 """How often it is seen whether so much is over that it cannot wait [s]."""
 PATIENCE_SECONDS = 2.0
 """How long a stop waits for messages that are half received [s]."""
