@@ -145,10 +145,11 @@ class LiveRows:
         plain: Sequence[PlainTold] = ()
         minutes = Minutes()
         if isinstance(found.calls, ReceivedCallList) and not found.streams:
+            # Who sends signalling alone has no streams that come later: nothing is remembered of such calls.
             rated, plain = rate_found((), found.calls.made), found.calls.plain
         else:
             rated = rate_found(found.streams, found.calls)
-        self._remember_calls(rated.calls)
+            self._remember_calls(rated.calls)
         made: dict[str, Iterable[Mapping[str, Any]]] = {
             CALLS.name: call_rows(rated, self.source, self._places, minutes),
             STREAMS.name: self._stream_rows(rated, minutes),
@@ -161,9 +162,6 @@ class LiveRows:
         tables = {name: gathered(name, rows) for name, rows in made.items()}
         for told in plain:
             of_calls, of_messages = plain_tables(told, self.source, self._places, minutes)
-            ids, keys = of_calls["call_id"].to_pylist(), of_calls["call_key"].to_pylist()
-            for call_id, key in zip(ids[-REMEMBERED:], keys[-REMEMBERED:], strict=True):
-                _remember(self._calls, call_id, key)
             for name, rows in ((CALLS.name, of_calls), (MESSAGES.name, of_messages)):
                 tables[name] = pa.concat_tables([tables[name], rows])
         if self._places is not None:

@@ -10,6 +10,8 @@ import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
+from math import prod
+from mmap import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -135,9 +137,15 @@ def gathered_text(text: Integers, entries: Integers) -> Integers:
 
 def _with(table: Integers, rows: Integers) -> Integers:
     """A table of the same size that begins with these rows."""
-    made = np.zeros(table.shape, np.int64)
+    made = _pages(table.shape)
     made[: len(rows)] = rows
     return made
+
+
+def _pages(shape: tuple[int, ...]) -> Integers:
+    """Zeros that take memory only as they are used: what malloc has had before it fills with zeros all at once."""
+    size = 8 * prod(shape)
+    return np.frombuffer(mmap(-1, size), np.int64).reshape(shape) if size else np.zeros(shape, np.int64)
 
 
 def _told(entries: Integers, text: Integers, offsets: Integers) -> list[Entry]:
@@ -298,11 +306,10 @@ class PlainCalls:
         entries[:, k.J_TEXT] = np.cumsum(sizes) - sizes
         calls, ids, seen = self._calls[rows], self._ids[rows], self._seen[rows]
         calls[:, k.LAST_ENTRY] = number_of[calls[:, k.LAST_ENTRY]]
-        # Zeros of the system, which cost memory as they are used.
         self._journal = _with(self._journal, entries)
         self._text = _with(self._text, words)
         self._calls, self._ids, self._seen = _with(self._calls, calls), _with(self._ids, ids), _with(self._seen, seen)
-        self._slots = np.zeros(len(self._slots), np.int64)
+        self._slots = _pages(self._slots.shape)
         self._context[[k.CALLS_USED, k.JOURNAL_USED, k.TEXT_USED]] = count, len(kept), len(words)
         k.place_calls(count, self._slots, self._calls)
         return row_of
