@@ -423,20 +423,6 @@ def _designation(national: str, is_valid: bool) -> str:
     return UNKNOWN
 
 
-REMEMBERED = 100_000
-"""Numbers that are not read again."""
-
-
-class Readers:
-    """Readers of numbers, and what they read lately: from day to day people dial the same. Threads may share it."""
-
-    def __init__(self) -> None:
-        self.of = lru_cache(maxsize=256)(NumberReader)
-        """The reader of a dial plan and a country."""
-        self.read = lru_cache(maxsize=REMEMBERED)(NumberReader.read)
-        """What a reader reads a text as."""
-
-
 @lru_cache(maxsize=1024)
 def _reader(plan: DialPlan | None, country: str) -> NumberReader:
     return NumberReader(plan, country)

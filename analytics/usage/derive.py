@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from analytics.attribution import Attributor
-from analytics.cost.numbers import Destination, Readers
+from analytics.cost.numbers import Destination
 from analytics.sites import Estate
 from analytics.store.lake import Lake
 from analytics.usage import lines, parties, records
@@ -60,8 +60,6 @@ class Book:
     """The tariff of the system that was replaced; None where there is none."""
     tariffs: str | None
     """SHA-256 of the tariffs' files."""
-    readers: Readers = field(default_factory=Readers, repr=False, compare=False)
-    """What reads numbers that were dialled in the estate."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -349,7 +347,7 @@ def prepare(lake: Lake, connection: duckdb.DuckDBPyConnection, book: Book, days:
     copies = records.select(connection, view, days[0], days[-1])
     parties.sides(connection, attributor, book.zone, first, last)
     joined = records.join(connection)
-    destinations = parties.dialled(connection, attributor, book.estate.settings.country, book.readers)
+    destinations = parties.dialled(connection, attributor, book.estate.settings.country)
     lines.mark(connection)
     lines.talks(connection)
     parties.redirected(connection, attributor)

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from analytics.attribution import Attribution, Attributor
 from analytics.cost.number_classes import UNKNOWN
-from analytics.cost.numbers import Destination, Readers
+from analytics.cost.numbers import Destination, NumberReader
 from analytics.sites import DialPlan, Estate
 from analytics.usage.records import MOST_DAYS, NEEDED
 
@@ -233,9 +233,7 @@ def _numbers(connection: duckdb.DuckDBPyConnection, attributor: Attributor, plac
     _fill(connection, "by_number", _columns(_NUMBER.names, kept), _NUMBER)
 
 
-def dialled(
-    connection: duckdb.DuckDBPyConnection, attributor: Attributor, country: str, readers: Readers
-) -> list[Destination]:
+def dialled(connection: duckdb.DuckDBPyConnection, attributor: Attributor, country: str) -> list[Destination]:
     """Fill `dialled` (text, plan, sent, number, inside) and `planned` (site, lday, plan); return the destinations.
 
     What the network was sent (outpulsed digits) is read without the access digit that the dialled digits have.
@@ -261,9 +259,9 @@ def dialled(
     found: list[Destination] = []
     index: dict[Destination, int] = {}
     numbers = []
-    of_plan = [(readers.of(plan, country), readers.of(_without_access(plan), country)) for plan in plans]
+    readers = [(NumberReader(plan, country), NumberReader(_without_access(plan), country)) for plan in plans]
     for text, plan_id, sent in texts:
-        destination = readers.read(of_plan[plan_id][sent], text)
+        destination = readers[plan_id][sent].read(text)
         at = index.setdefault(destination, len(found))
         if at == len(found):
             found.append(destination)
