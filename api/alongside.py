@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from analytics.usage.derive import Book, Derived
 
 
-_ALL = date.max - timedelta(days=1)
-"""The limit of an import that is over."""
-
-
 class _LeftOffError(Exception):
     """The import broke off: what is not rated yet is not wanted any more."""
 
@@ -70,16 +66,8 @@ class Alongside:
                 now = self._clock()
                 found = waiting(self._lake, connection)
                 days = [day for day in found.days if day <= limit]
-                made += derive(self._lake, connection, self._book, days, now, self._go_on, found, self._hands)
+                made += derive(self._lake, connection, self._book, days, now, self._go_on, found)
         return made
-
-    def _hands(self) -> int:
-        """Runs of days to rate at once: an import keeps one core busy, and when it is over that one rates too."""
-        from analytics.usage.derive import HANDS
-
-        if self._is_left_off:
-            raise _LeftOffError
-        return HANDS if self._limit >= _ALL else 1
 
     def _next(self) -> date | None:
         """The limit to rate up to; None, and the run is over, where all of it is rated."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, date, datetime
@@ -15,8 +14,7 @@ from cucm_records import line, table
 from test_usage_lines import ESTATE
 
 from analytics.store.lake import Lake
-from analytics.store.settings import StoreError
-from analytics.usage.derive import HANDS, Book, Derived, derive, waiting
+from analytics.usage.derive import Book, Derived, derive, waiting
 from api.alongside import Alongside
 from collector.cdr.files import discover
 from collector.cdr.importing import Import, ImportSettings, whole_until
@@ -133,41 +131,6 @@ def test_what_goes_wrong_alongside_is_raised_and_leaves_nothing_behind(tmp_path:
     # The files are imported; the days wait.
     _, after = imported(tmp_path / "store", tmp_path / "in", None)
     assert len(after.made) == DAYS
-
-
-def apart(store: Path, folder: Path) -> list[date]:
-    """Import three days that are not next to each other, so that each is made by itself; return them."""
-    folder.mkdir()
-    for day in (0, 3, 6):
-        (folder / f"cdr_Cluster1_01_202510{day + 1:02d}2359_{day + 1}").write_bytes(table(day_of_calls(day)))
-    run = Import(ImportSettings(), Rejects())
-    with closing(Lake.open(store, create=True)) as lake, sole_import(lake.root, print) as journal:
-        run.into(lake, journal, run.identify(discover([folder], 2**62)), datetime.now(UTC))
-    return [date(2025, 10, 1 + day) for day in (0, 3, 6)]
-
-
-def test_days_made_beside_each_other_are_as_those_made_one_after_another(tmp_path: Path) -> None:
-    found = []
-    for count in (1, HANDS):
-        store = tmp_path / f"store{count}"
-        days = apart(store, tmp_path / f"in{count}")
-        with closing(Lake.open(store)) as lake, closing(lake.connect()) as connection:
-            made = derive(lake, connection, BOOK, days, datetime.now(UTC), hands=partial(int, count))
-        assert made.made == set(days)
-        found.append(kept(store, LINES))
-    assert found[0] == found[1]
-    assert len(found[0]) == 9
-
-
-def test_a_day_that_cannot_be_made_ends_those_beside_it_with_its_error(tmp_path: Path) -> None:
-    days = apart(tmp_path / "store", tmp_path / "in")
-    for part in (tmp_path / "store" / "cdr_rows" / "day=2025-10-04").iterdir():
-        part.unlink()
-    with closing(Lake.open(tmp_path / "store")) as lake, closing(lake.connect()) as connection:
-        rate = partial(derive, lake, connection, BOOK, days, datetime.now(UTC))
-        with pytest.raises(StoreError, match="2025-10-04"):
-            rate()
-    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("usage-")]
 
 
 def test_days_are_whole_before_the_last_file_that_came_and_the_first_that_is_to_come(tmp_path: Path) -> None:

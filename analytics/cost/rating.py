@@ -12,7 +12,6 @@ The rules, for one call (docs/tariffs.md says them in full):
 
 from __future__ import annotations
 
-import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
@@ -128,7 +127,7 @@ class _Calls(NamedTuple):
 
 
 class Rater:
-    """Rates calls under all versions of one tariff; threads take turns, for what it looked up is kept."""
+    """Rates calls under all versions of one tariff."""
 
     def __init__(self, versions: Sequence[TariffVersion], zone: str, holidays: Collection[date] = ()) -> None:
         """`versions` are of one tariff in any order; `holidays` are local days. TariffError where none can rate."""
@@ -140,7 +139,6 @@ class Rater:
         self.versions = tuple(version.label for version in ordered)
         self.reasons = REASONS
         self.local = LocalTime(zone)
-        self._turns = threading.RLock()
         rows = [row for version in ordered for row in version.rows]
         _check_range(rows)
         self._row_index = {id(row): index for index, row in enumerate(rows)}
@@ -170,8 +168,7 @@ class Rater:
 
         `number` is E.164 with its +, or the digits of a short code. Groups stay the same for the life of the rater.
         """
-        with self._turns:
-            return np.array([self.group(number_class, number) for number_class, number in destinations], np.int32)
+        return np.array([self.group(number_class, number) for number_class, number in destinations], np.int32)
 
     def group(self, number_class: str, number: str) -> int:
         """Return the group of one destination."""
@@ -203,10 +200,6 @@ class Rater:
         """Rate calls: start [s since the epoch, UTC], talk time [s], group of the destination, each a column."""
         if not len(start) == len(seconds) == len(group):
             raise ValueError("columns of calls must have one length")
-        with self._turns:
-            return self._rate(start, seconds, group)
-
-    def _rate(self, start: NDArray[np.int64], seconds: NDArray[np.int32], group: NDArray[np.int32]) -> RatedColumns:
         if len(self._table) != len(self._groups):
             self._table = np.array(list(self._groups), np.int64).reshape(-1, len(self.tariff), self._most_bands)
         count = len(start)
@@ -265,16 +258,15 @@ class Rater:
         """
         credit = np.zeros(len(start), np.int64)
         concerned = np.flatnonzero(covered > 0)
-        with self._turns:
-            for first in range(0, len(concerned), BLOCK):
-                which = concerned[first : first + BLOCK]
-                calls = self._begin(start[which].astype(np.int64), seconds[which].astype(np.int64), group[which])
-                why = np.zeros(len(which), np.int8)
-                row, prices = calls.row, self._prices
-                full = self._sums(calls, prices.per_second, why)[0] + prices.per_call[row]
-                begun = calls._replace(charged=np.minimum(covered[which], calls.charged))
-                free = self._sums(begun, prices.without_service, why)[0]
-                credit[which] = np.minimum(full, prices.cap[row]) - np.minimum(full - free, prices.cap[row])
+        for first in range(0, len(concerned), BLOCK):
+            which = concerned[first : first + BLOCK]
+            calls = self._begin(start[which].astype(np.int64), seconds[which].astype(np.int64), group[which])
+            why = np.zeros(len(which), np.int8)
+            row, prices = calls.row, self._prices
+            full = self._sums(calls, prices.per_second, why)[0] + prices.per_call[row]
+            begun = calls._replace(charged=np.minimum(covered[which], calls.charged))
+            free = self._sums(begun, prices.without_service, why)[0]
+            credit[which] = np.minimum(full, prices.cap[row]) - np.minimum(full - free, prices.cap[row])
         return credit
 
     def _begin(self, start: Seconds, seconds: Seconds, group: NDArray[np.int32]) -> _Calls:

@@ -7,12 +7,11 @@ and does not depend on how the records were split into files or in which order t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -31,15 +30,7 @@ if TYPE_CHECKING:
     from analytics.cost.rating import Rater
 
 ROWS_AT_ONCE = 1_500_000
-"""Records that are joined in memory at once, by whole days, or one day where it has more [records]."""
-RECORDS_BESIDE = 1_800_000
-"""The same of runs of days that are made beside each other [records]."""
-HANDS = 2
-"""Runs of days that are made at once where nothing else works: one alone lets a core wait half of the time."""
-WORTH_A_HAND = 100_000
-"""Records from which a run of days of its own is worth what it costs [records]."""
-PATIENCE = 0.5
-"""How long a run of days is waited for until `hands` is asked again [s]."""
+"""Records that are joined in memory at once, by whole days [records]."""
 KEPT_DIGITS = 6
 """Last digits of a far number that a line does not hold: they would name a person."""
 
@@ -164,12 +155,10 @@ def derive(
     now: datetime,
     progress: Progress | None = None,
     known: Waiting | None = None,
-    hands: Callable[[], int] = lambda: HANDS,
 ) -> Derived:
     """Make the usage of these days anew, and of all days that calls of theirs go on into or come from.
 
     Of those others, with what is `known`, only the ones that no later run makes and that were not made since.
-    `hands` is asked again and again how many runs of days may be made at once.
     """
     held = held_days(lake)
     asked = set(days)
@@ -178,81 +167,26 @@ def derive(
         return {day for by, day in pairs if day in held and (known is None or known.is_touched(day, by))}
 
     seen = (asked & held.keys()) | touched((day, day + step) for day in days for step in (-_DAY, _DAY))
-    count = hands()
-    queue = chunks(sorted(seen), held, count)
+    queue = chunks(sorted(seen), held)
     done = Derived()
-    running: dict[_Making, _Run] = {}
-    with _hands(connection) as free, ThreadPoolExecutor(HANDS, "usage-days") as pool, _ended_by_errors(running):
-        while queue or running:
-            if count != (count := hands()):
-                queue = chunks(sorted(chain.from_iterable(queue)), held, count)
-            while queue and len(running) < count and _fits(queue[0], held, running.values()):
-                run = _Run(free.pop(), queue.pop(0))
-                running[pool.submit(derive_chunk, lake, run.hand, book, run.days, asked, now)] = run
-            for ended in wait(running, PATIENCE, FIRST_COMPLETED).done:
-                free.append(running.pop(ended).hand)
-                made, further = ended.result()
-                done += made
-                # A call that was up for days has its lines on other days than those around it.
-                new = touched(further) - seen
-                seen |= new
-                queue += chunks(sorted(new), held, count)
-                if progress is not None:
-                    progress(done.days, len(seen))
+    while queue:
+        made, further = derive_chunk(lake, connection, book, queue.pop(0), asked, now)
+        done += made
+        # A call that was up for days has its lines on other days than those around it.
+        new = touched(further) - seen
+        seen |= new
+        queue += chunks(sorted(new), held)
+        if progress is not None:
+            progress(done.days, len(seen))
     return done
 
 
-_Making = Future[tuple[Derived, set[tuple[date, date]]]]
-
-
-class _Run(NamedTuple):
-    """Consecutive days that are being made."""
-
-    hand: duckdb.DuckDBPyConnection
-    days: list[date]
-
-
-def _fits(days: Sequence[date], held: Mapping[date, int], running: Collection[_Run]) -> bool:
-    """Whether the memory for the records of days is free."""
-    beside = sum(held[day] for run in running for day in run.days)
-    return not running or beside + sum(held[day] for day in days) <= RECORDS_BESIDE
-
-
-@contextmanager
-def _ended_by_errors(running: Mapping[_Making, _Run]) -> Iterator[None]:
-    """End the runs of days beside the one that failed, for nobody waits for their lines any more."""
-    try:
-        yield
-    except BaseException:
-        for run in running.values():
-            run.hand.interrupt()
-        raise
-
-
-@contextmanager
-def _hands(connection: duckdb.DuckDBPyConnection) -> Iterator[list[duckdb.DuckDBPyConnection]]:
-    """Lend connections that share the memory of one, each with views of its own; tables are temporary anyway."""
-    with ExitStack() as opened:
-        hands = [connection]
-        for number in range(1, HANDS):
-            hand = opened.enter_context(closing(connection.cursor()))
-            hand.execute("SET TimeZone = 'UTC'")
-            hand.execute(f"CREATE SCHEMA IF NOT EXISTS hand_{number}")
-            hand.execute(f"SET schema = 'hand_{number}'")
-            hands.append(hand)
-        yield hands
-
-
-def chunks(days: Sequence[date], held: Mapping[date, int], hands: int = 1) -> list[list[date]]:
-    """Cut days into runs of consecutive ones, at least one a hand, that fit into memory together or are one day."""
+def chunks(days: Sequence[date], held: dict[date, int]) -> list[list[date]]:
+    """Cut days into runs of consecutive ones that hold ROWS_AT_ONCE records or are one day."""
     runs: list[list[date]] = []
     total = 0
-    records = [held[day] for day in days]
-    # Whole days seldom make equal shares: one run more than hands would take longer than a run that is a bit longer.
-    share = sum(records) // hands + max(records, default=0) // 2
-    most = max(WORTH_A_HAND, min(share, ROWS_AT_ONCE // hands))
     for day in days:
-        if runs and day - runs[-1][-1] == _DAY and total + held[day] <= most:
+        if runs and day - runs[-1][-1] == _DAY and total + held[day] <= ROWS_AT_ONCE:
             runs[-1].append(day)
             total += held[day]
         else:

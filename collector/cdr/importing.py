@@ -171,9 +171,8 @@ class Import:
     ) -> None:
         """Bring files into the lake that are not there, group by group.
 
-        `landed` is told, after each group, up to which UTC day the records should all be there, and of the last that
-        all are: it may rate them. Then `now` must be a clock, for only what was rated after a file came has seen its
-        records.
+        `landed` is told, after each group but the last, up to which UTC day the records should all be there: it may
+        rate them. Then `now` must be a clock, for only what was rated after a file came has seen its records.
         """
         known = imported_keys(lake, [file.file_key for file in files])
         self.in_lake.update(file.sha256 for file in files if file.file_key in known)
@@ -194,7 +193,6 @@ class Import:
             whole = whole_until(group, [file for other in groups[number:] for file in other])
             if whole is not None:
                 landed(whole)
-        landed(date.max)
         self._look_back(lake, wanted)
 
     def _unread(self, lake: Lake, journal: Journal, files: Sequence[CdrFile]) -> list[CdrFile]:
