@@ -6,15 +6,17 @@ measures. So every page shows what it would of a real estate, and `truth.json` s
 
 from __future__ import annotations
 
+import errno
 import json
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, Final
@@ -58,15 +60,45 @@ def demo(
     began = time.monotonic()
     size = DemoSize(months=months, calls_a_day=calls_a_day)
     try:
-        _prepare(folder, size, fresh)
-        if only_past:
-            say(f"{folder}: the past is there after {time.monotonic() - began:.0f} s")
-            return 0
-        people = _people(folder)
+        # A past takes its time: whoever waits for it hears at once that it could not be shown.
+        with nullcontext() if only_past else _held(listen) as place:
+            _prepare(folder, size, fresh)
+            if place is None:
+                say(f"{folder}: the past is there after {time.monotonic() - began:.0f} s")
+                return 0
+            people = _people(folder)
         return _show(folder, listen, people, began)
     except DemoError as error:
         say(str(error))
         return UNUSABLE
+
+
+def _held(listen: str) -> socket.socket:
+    """Take the address that is to be served at, so that nobody else does meanwhile. DemoError where it is not free."""
+    from api.demo_past import DemoError
+    from api.metrics import metrics_address
+
+    try:
+        host, port = metrics_address(listen)
+        if not port:
+            raise DemoError(f"{listen}: name the port that the demonstration is to be served at")
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except ValueError as error:
+        raise DemoError(str(error)) from error
+    except OSError as error:
+        raise DemoError(f"{listen}: there is no such address here: {error.strerror}") from error
+    taken = socket.socket(found[0], socket.SOCK_STREAM)
+    # As the server sets it: connections that ended a short while ago do not keep an address.
+    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        taken.bind(found[4])
+        # Bound alone, another that sets the same option could bind it as well.
+        taken.listen(1)
+    except OSError as error:
+        taken.close()
+        why = "something else is served there" if error.errno == errno.EADDRINUSE else error.strerror
+        raise DemoError(f"{listen} cannot be served at: {why}; name another address by --listen HOST:PORT") from error
+    return taken
 
 
 def _prepare(folder: Path, size: DemoSize, fresh: bool) -> None:

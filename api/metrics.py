@@ -190,7 +190,7 @@ def metrics_address(text: str) -> tuple[str, int]:
     host, colon, port = text.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not bare or not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
-        raise ValueError(f"{text}: the address of the metrics is HOST:PORT")
+        raise ValueError(f"{text}: an address is HOST:PORT, its port at most 65535")
     if ":" in bare and not (host.startswith("[") and host.endswith("]")):
         raise ValueError(f"{text}: an IPv6 address stands in brackets")
     return bare, int(port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -213,6 +214,34 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, capsys: pytest.C
     assert shell(["demo", str(tmp_path), "--only-past"]) == 2
     assert "holds something that is no demonstration" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["letter.txt"]  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    "listen", ["nonsense", "127.0.0.1:99999", "127.0.0.1:0", "127.0.0.1:", "no.such.host.invalid:80"]
+)
+def test_an_address_that_cannot_be_is_refused_before_anything_is_made(
+    listen: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    assert shell(["demo", str(folder), "--listen", listen]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert listen in said[0]
+    assert "metrics" not in said[0]
+    assert not folder.exists()
+
+
+def test_an_address_that_is_taken_is_refused_before_anything_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "made"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        assert shell(["demo", str(folder), "--listen", taken]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert f"{taken} cannot be served at: something else is served there" in said[0]
+    assert not folder.exists()
 
 
 def test_the_page_of_documentation_names_the_faults_and_options_there_are() -> None:
