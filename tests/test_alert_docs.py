@@ -18,6 +18,7 @@ from analytics.alerts.grouping import Timing  # noqa: E402
 from analytics.alerts.muting import maintenance_of  # noqa: E402
 from analytics.alerts.rules import DEFAULTS, SETTABLE, rules_of  # noqa: E402
 from analytics.alerts.sampling import LEAST_WEEKS  # noqa: E402
+from analytics.alerts.wording import length  # noqa: E402
 from analytics.cost.outliers import HIGHEST_Z  # noqa: E402
 from analytics.questions.asking import POOR_MOS  # noqa: E402
 from analytics.questions.watching import LEAST_TALK_S, USER_CHOICES, WEEKS  # noqa: E402
@@ -27,7 +28,7 @@ from api.alerts.loop import GAP_S, OVERDUE_ATTEMPTS  # noqa: E402
 from api.alerts.outbox import ROTATION_S, SHAPES, new_secret  # noqa: E402
 from api.alerts.retrying import JITTER, SCHEDULE_S  # noqa: E402
 from api.alerts.settings import AlertSettings  # noqa: E402
-from api.alerts.shown import length, rule_cells  # noqa: E402
+from api.alerts.shown import rule_cells  # noqa: E402
 from api.alerts.webhook_commands import app as webhook_app  # noqa: E402
 
 PAGE = ROOT / "docs" / "alerts.md"

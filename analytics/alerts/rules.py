@@ -72,6 +72,7 @@ DEFAULTS: Final = (
         counted="answered calls",
         window_s=3600,
         minimum=40,
+        severity="critical",
         of_capture=True,
     ),
     Rule(

@@ -33,6 +33,16 @@ def number(value: float) -> str:
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3g}"
 
 
+def length(seconds: float) -> str:
+    """Return a length of time in its largest whole unit."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds == size == 86_400:
+            return "1 day"
+        if seconds >= size and not seconds % size:
+            return f"{number(seconds / size)} {unit}"
+    return f"{number(seconds)} s"
+
+
 def measured(rule: Rule, sample: Sample) -> str:
     """Say what was measured: always of how many."""
     numerator, denominator = sample.numerator or 0.0, sample.denominator or 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from analytics.alerts.of_sites import SiteAlert
 from analytics.questions.asking import QuestionError, Share, check_span, share
 from analytics.store.series import summed
 
@@ -33,7 +34,7 @@ STEP_SECONDS: Final[Mapping[str, int]] = {"minute": 60, "hour": 3_600, "day": 86
 
 
 class SiteState(StrEnum):
-    """How a site is, by the quality of its streams alone."""
+    """How a site is: by the quality of its streams, or worse where an alert of it holds."""
 
     NORMAL = "normal"
     DEGRADED = "degraded"
@@ -41,6 +42,13 @@ class SiteState(StrEnum):
     FEW = "few"
     """Too few streams to judge."""
     NO_DATA = "no_data"
+    CAPTURE = "capture"
+    """The capture is unhealthy: what it measures is in doubt, and nothing is judged by it."""
+
+
+ATTENTION: Final = (SiteState.BAD, SiteState.DEGRADED, SiteState.CAPTURE)
+"""States in which somebody should look, the worst first."""
+_RANK: Final = {SiteState.DEGRADED: 1, SiteState.BAD: 2, SiteState.CAPTURE: 3}
 
 
 class Levels(NamedTuple):
@@ -102,6 +110,13 @@ class SiteNow(NamedTuple):
     """Begin of its newest minute within the last 24 hours."""
     trend: tuple[TrendPoint, ...]
     """The last 24 hours by the hour, those without any stream or call left out."""
+    alert: SiteAlert | None = None
+    """The worst alert of it that holds; None where none does."""
+
+    @property
+    def by_alert(self) -> bool:
+        """Whether it is the alert that says how the site is: then the reason is what the alert says."""
+        return self.alert is not None and self.reason == self.alert.said
 
 
 class TrendPoint(NamedTuple):
@@ -224,6 +239,20 @@ def sites_now(
             )
         )
     return tuple(found)
+
+
+def with_alerts(sites: Iterable[SiteNow], worst: Mapping[str, SiteAlert]) -> tuple[SiteNow, ...]:
+    """Return sites with the worst alert of each: where that is worse than what the streams say, it is the state."""
+    return tuple(_with_alert(one, worst.get(one.site)) for one in sites)
+
+
+def _with_alert(one: SiteNow, alert: SiteAlert | None) -> SiteNow:
+    if alert is None:
+        return one
+    state = SiteState(alert.state)
+    if _RANK[state] > _RANK.get(one.state, 0):
+        return one._replace(state=state, reason=alert.said, alert=alert)
+    return one._replace(alert=alert)
 
 
 def _sites_on(estate: Estate, now: datetime) -> list[Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from analytics.alerts.facts import Alert, Change, Comparison, Rule
 from analytics.alerts.muting import Acknowledgement, Silence
-from analytics.alerts.wording import described, link, measured_value, number, stamp, summary
+from analytics.alerts.wording import described, length, link, measured_value, number, stamp, summary
 from api.alerts.bodies import when
 from api.alerts.keeping import Kept
 from api.alerts.outbox import Attempt, Backlog, Endpoint, Message
@@ -104,16 +104,6 @@ def rule_cells(rule: Rule) -> tuple[str, ...]:
         length(rule.keep_firing_s),
         rule.severity if rule.enabled else "off",
     )
-
-
-def length(seconds: float) -> str:
-    """Return a length of time in its largest whole unit."""
-    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds == size == 86_400:
-            return "1 day"
-        if seconds >= size and not seconds % size:
-            return f"{number(seconds / size)} {unit}"
-    return f"{number(seconds)} s"
 
 
 def change_json(change: Change) -> dict[str, Any]:

@@ -36,7 +36,10 @@ VALUES: Final[Mapping[str, Any]] = MappingProxyType(
         "imported": _START, "rows": 1204, "kept": 1203, "rejected": 1, "first": _START - timedelta(hours=1),
         "last": _START, "node": "County_01", "sequence": 418, "month": "2025-10", "host": "tap1", "pid": 4711,
         "command": "collect", "version": "0.1.0", "came": 120400, "passed": 120388, "waiting": 0,
-        "unexplained": 0, "system": "County", "title": "Savings", "currency": "GBP",
+        "unexplained": 0, "system": "County",
+        "rule": "packet_loss", "severity": "warning", "fingerprint": "6d4d4ef537b13977", "muted": "",
+        "said": "packets lost to the site: 2.4 % (740 of 31,200 packets) in 5 min",
+        "title": "Savings", "currency": "GBP",
     }
 )  # fmt: skip
 """What a field of a name shows; others show what their type allows."""

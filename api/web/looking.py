@@ -11,8 +11,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from analytics.alerts.facts import Rule
+from analytics.alerts.rules import DEFAULTS
 from analytics.questions.pairs import site_pairs
-from analytics.questions.sites import HOUR, MINUTE, TREND, WINDOW, Band, SiteNow, site_series, sites_now
+from analytics.questions.sites import (
+    HOUR,
+    MINUTE,
+    TREND,
+    WINDOW,
+    Band,
+    SiteNow,
+    site_series,
+    sites_now,
+    with_alerts,
+)
 from analytics.questions.trouble import TROUBLE, only_with, troubled_since
 from analytics.sites import Estate
 from analytics.store.lake import Lake
@@ -22,6 +34,7 @@ from api.alerts.book import FILE as BOOK
 from api.alerts.book import FOLDER as ALERTS
 from api.alerts.book import Book
 from api.alerts.keeping import read_silences
+from api.alerts.of_sites import alerts_of_sites
 
 FOLDER: Final = "live"
 STALE: Final = timedelta(seconds=10)
@@ -44,7 +57,7 @@ class LiveNow(NamedTuple):
     past: Mapping[str, Mapping[datetime, Band]] = MappingProxyType({})
     """Where a site's MOS lay in each of the last 24 hours in the weeks before."""
     silenced: frozenset[str] = frozenset()
-    """Sites all of whose alerts somebody asked not to be told of now."""
+    """Sites all of whose alerts somebody asked not to be told of now, or that only silenced alerts make worse."""
 
     @property
     def calls(self) -> int | None:
@@ -61,6 +74,8 @@ class Look:
     lake: Lake
     series: SiteSeries
     estate: Callable[[], Estate]
+    rules: Sequence[Rule] = DEFAULTS
+    """Rules of alerts that are watched."""
     _sites: tuple[SiteNow, ...] = ()
     _of: tuple[int, int | None] = field(default=(0, None))
     _since: Mapping[str, datetime] = field(default_factory=dict)
@@ -75,12 +90,14 @@ class Look:
         at, of = self._of
         if now - at >= AGAIN_NS or version != of:
             moment = datetime.fromtimestamp(now / 1e9, UTC)
-            self._sites = sites_now(self.lake, self.series, self.estate(), moment)
+            worst = alerts_of_sites(self.lake.root, self.rules)
+            self._sites = with_alerts(sites_now(self.lake, self.series, self.estate(), moment), worst)
             if at:  # the first look does not wait for eight weeks to be read
                 self._look_back(moment)
             self._of = (now, version)
             self._trouble(moment)
-            self._silenced = silenced_sites(self.lake.root, now, [one.site for one in self._sites])
+            quiet = {one.site for one in self._sites if one.by_alert and one.alert is not None and one.alert.muted}
+            self._silenced = silenced_sites(self.lake.root, now, [one.site for one in self._sites]) | quiet
         live = live_files(self.lake.root / FOLDER, now)
         return LiveNow(self._sites, live, self._since, self._only, self._past, self._silenced)
 
@@ -96,9 +113,10 @@ class Look:
         self._past, self._past_of = found, until
 
     def _trouble(self, now: datetime) -> None:
-        sites = [one.site for one in self._sites if one.state in TROUBLE]
+        sites = [one.site for one in self._sites if one.state in TROUBLE and not one.by_alert]
         found = troubled_since(self.series, sites, now)
         self._since = {one.site: one.at for one in found if one.whole}
+        self._since |= {one.site: one.alert.since for one in self._sites if one.by_alert and one.alert is not None}
         pairs = site_pairs(self.lake, now - WINDOW, now + MINUTE) if sites else ()
         names = {one.site: one.name or one.site for one in self._sites}
         only = {site: only_with(site, pairs) for site in sites}

@@ -163,7 +163,7 @@ def make_context(settings: Settings, lake: Lake) -> Context:
         accounts=accounts,
         audit=AuditLog(lake.root),
         masks=Masks(accounts.secret("masks")),
-        hub=LiveHub(Look(lake, series, estate), time.time_ns),
+        hub=LiveHub(Look(lake, series, estate, read_watch(settings.alerts).rules), time.time_ns),
     )
 
 

@@ -7,11 +7,10 @@ from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from analytics.questions.sites import Band, SiteNow, SiteState
+from analytics.questions.sites import ATTENTION, Band, SiteNow, SiteState
 
 HOURS: Final = 24
 STATIONS: Final = "station"
-_ORDER: Final = (SiteState.BAD, SiteState.DEGRADED)
 
 
 class Tile(NamedTuple):
@@ -88,7 +87,7 @@ def board(
             figures(one) + (f" · with {alone[one.site]} only" if one.site in alone else ""),
             local_time(known.get(one.site), zone),
         )
-        for state in _ORDER
+        for state in ATTENTION
         for one in sorted((each for each in heard if each.state is state), key=_worst_first)
     )
     if calls is None:
@@ -130,7 +129,7 @@ def tile(one: SiteNow, past: Mapping[datetime, Band] | None = None, *, silenced:
         one.site,
         one.name or one.site,
         one.kind,
-        "silenced" if silenced and one.state in _ORDER else one.state.value,
+        "silenced" if silenced and one.state in ATTENTION else one.state.value,
         one.reason,
         one.calls_now,
         None if of is None else of.mos,
@@ -158,7 +157,7 @@ def hours(one: SiteNow) -> tuple[datetime, ...]:
 def figures(one: SiteNow) -> str:
     """Return what is wrong at a site, in figures."""
     of = one.measures
-    if of is None or of.poor.value is None or of.poor.low is None or of.poor.high is None:
+    if one.by_alert or of is None or of.poor.value is None or of.poor.low is None or of.poor.high is None:
         return one.reason
     poor = f"{100 * of.poor.value:.0f} % poor ({100 * of.poor.low:.0f}–{100 * of.poor.high:.0f} %, n {of.poor.of:,})"
     loss = "" if of.loss_percent is None else f" · loss {of.loss_percent:.2f} %"

@@ -12,9 +12,10 @@ from dash.development.base_component import Component
 from analytics.questions.alerts import alert_history
 from analytics.questions.asking import QuestionError
 from analytics.questions.pairs import PairQuality, site_pairs
-from analytics.questions.sites import SiteNow, site_series, sites_now
+from analytics.questions.sites import SiteNow, site_series
 from api.web.asked import present
 from api.web.rights import Right
+from api.web.routes.sites import sites_here
 from dashboards.figures.alerts import timeline
 from dashboards.figures.site import Way, lanes, over_time, ways_figure
 from dashboards.graphs import graph
@@ -27,9 +28,7 @@ MOST_WAYS = 25
 
 def layout(view: View) -> Component:
     """Return the page of the site that stands in the path; without one, all sites to choose from."""
-    found = {
-        one.site: one for one in sites_now(view.here.lake, view.here.series, view.here.estate(), present(view.here))
-    }
+    found = {one.site: one for one in sites_here(view.here)}
     if len(view.rest) != 1:
         return _all(tuple(found.values()))
     site = found.get(view.rest[0])

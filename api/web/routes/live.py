@@ -21,8 +21,8 @@ AGAIN_S: Final = 15.0
 """How often it is asked whether whoever watches may still."""
 _EXAMPLE: Final = (
     'id: 41\nevent: live\ndata: {"at":"2025-10-01T13:05:10+00:00","calls_now":214.0,"problem":null,"since":null,'
-    '"sites":[{"site":"ashcombe","state":"degraded","since":"2025-10-01T12:50:00+00:00","calls_now":4.0,"mos":3.94,'
-    '"poor_percent":12.5,"loss_percent":2.1,"jitter_ms":6.2}],"collectors":{}}\n\n'
+    '"sites":[{"site":"ashcombe","state":"degraded","since":"2025-10-01T12:50:00+00:00","alert":null,'
+    '"calls_now":4.0,"mos":3.94,"poor_percent":12.5,"loss_percent":2.1,"jitter_ms":6.2}],"collectors":{}}\n\n'
 )
 
 
@@ -109,6 +109,7 @@ def _site(one: Any, since: datetime | None) -> dict[str, Any]:
         "site": one.site,
         "state": one.state.value,
         "since": None if since is None else since.isoformat(),
+        "alert": None if one.alert is None else one.alert.rule,
         "calls_now": one.calls_now,
         "mos": None if of is None else of.mos,
         "poor_percent": None if of is None or of.poor.value is None else 100 * of.poor.value,

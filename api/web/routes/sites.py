@@ -11,21 +11,26 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from analytics.questions.sites import SiteNow, SitePoint, SiteState, site_series, sites_now
+from analytics.alerts.of_sites import SiteAlert
+from analytics.questions.sites import ATTENTION, WINDOW, SiteNow, SitePoint, site_series, sites_now, with_alerts
 from analytics.store.schema import SITE_MINUTES
 from analytics.store.series import LakeSeries
+from api.alerts.of_sites import alerts_of_sites
 from api.web.access import Caller, Right, allowed
 from api.web.asked import Accept, Format, Since, Until, form, link, present, rows_of, span
 from api.web.context import Context, Here
 from api.web.examples import described
 from api.web.kept import Kept, KeptHere
 from api.web.problems import Problem
+from api.web.routes.alerts import watch_of
 from api.web.shapes import answered, columns, encoded, flat
 from api.web.streaming import Form, streamed
 
 router = APIRouter(tags=["sites"])
 Seen = Annotated[Caller, allowed(Right.AGGREGATES)]
 SiteId = Annotated[str, Path(max_length=200, description="Site, as the estate names it.", examples=["ashcombe"])]
+ALERTS_AGAIN_NS = 1_000_000_000
+"""Alerts of sites are looked up anew when so much time has passed."""
 Window = Annotated[int, Query(ge=1, le=1_440, description="Length of the window that ends now [min].")]
 
 
@@ -46,7 +51,7 @@ class Sites(NamedTuple):
     zone: str
     """Zone of the estate."""
     attention: int
-    """Sites that are degraded or bad."""
+    """Sites that are bad or degraded, or of which the capture is unhealthy."""
     sites: tuple[SiteNow, ...]
 
 
@@ -85,10 +90,17 @@ def sites(
         shown = found if trend else tuple(one._replace(trend=()) for one in found)
         return encoded(list(shown))
 
-    rows: bytes = kept.get(("sites", window, trend), _token(here), made)
-    attention = sum(one.state in (SiteState.DEGRADED, SiteState.BAD) for one in found)
+    alerts = tuple((one.site, one.alert) for one in found)
+    rows: bytes = kept.get(("sites", window, trend), (_token(here), alerts), made)
+    attention = sum(one.state in ATTENTION for one in found)
     head = encoded(Sites(present(here), window, here.estate().settings.timezone, attention, ()))
     return Response(head.removesuffix(b"[]}") + rows + b"}", media_type="application/json")
+
+
+def sites_here(here: Context, window: timedelta = WINDOW) -> tuple[SiteNow, ...]:
+    """Return all sites now, with the worst alert of each."""
+    worst = alerts_of_sites(here.store, watch_of(here).rules)
+    return with_alerts(sites_now(here.lake, here.series, here.estate(), present(here), window), worst)
 
 
 def _token(here: Context) -> Hashable:
@@ -104,8 +116,12 @@ def _now(here: Context, kept: Kept, window: int) -> tuple[SiteNow, ...]:
     def made() -> tuple[SiteNow, ...]:
         return sites_now(here.lake, here.series, here.estate(), present(here), timedelta(minutes=window))
 
+    def asked() -> dict[str, SiteAlert]:
+        return alerts_of_sites(here.store, watch_of(here).rules)
+
     found: tuple[SiteNow, ...] = kept.get(("sites now", window), _token(here), made)
-    return found
+    worst: dict[str, SiteAlert] = kept.get(("alerts of sites",), here.clock() // ALERTS_AGAIN_NS, asked)
+    return with_alerts(found, worst)
 
 
 @router.get("/sites/{site}", summary="One site now", **described(SiteNow, table=False))
