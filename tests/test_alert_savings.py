@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from functools import partial
+from multiprocessing import active_children
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,19 @@ def test_lost_is_what_was_established_before(newest: str, before: str, side: Sid
     verdict = judge(RULE, found)
     assert verdict.side is side
     assert newest in found.note
+
+
+def long_work(_: int) -> Sample:
+    time.sleep(120)
+    raise AssertionError("nobody waits for this")
+
+
+def test_what_is_being_worked_out_is_given_up_at_the_end() -> None:
+    background = InBackground(long_work)
+    background(NOVEMBER)
+    children = active_children()
+    assert children
+    background.close()
+    for child in children:
+        child.join(20)
+        assert not child.is_alive()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -89,5 +89,8 @@ class InBackground:
         return self._newest or Sample((), now, now, None, None, note="it is being worked out")
 
     def close(self) -> None:
-        """Make no more."""
+        """Make no more: what is being made is given up, for nobody would wait for it."""
         self._process.shutdown(wait=False, cancel_futures=True)
+        # Python would wait for the end of its work at its own end, and be killed meanwhile by who told it to end.
+        for child in active_children():
+            child.terminate()
