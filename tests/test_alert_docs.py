@@ -20,6 +20,7 @@ from analytics.alerts.rules import DEFAULTS, SETTABLE, rules_of  # noqa: E402
 from analytics.alerts.sampling import LEAST_WEEKS  # noqa: E402
 from analytics.alerts.wording import length  # noqa: E402
 from analytics.cost.outliers import HIGHEST_Z  # noqa: E402
+from analytics.health import KEEP_DAYS  # noqa: E402
 from analytics.questions.asking import POOR_MOS  # noqa: E402
 from analytics.questions.watching import LEAST_TALK_S, USER_CHOICES, WEEKS  # noqa: E402
 from api.alerts.bodies import MOST_OCTETS, Group, body, headers  # noqa: E402
@@ -140,6 +141,8 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert f"within {length(given.timeout_seconds)} from the look-up" in page
     assert f"for {given.keep_days} days" in page
     assert f"at most {MOST_OCTETS // 1_000} kB" in page
+    assert KEEP_DAYS == 30
+    assert "taken out of `_health` (by itself after 30 days)" in page
     assert GAP_S == 120
     assert "after two minutes in which nobody looked" in page
     assert OVERDUE_ATTEMPTS == 3

@@ -265,7 +265,7 @@ def test_a_collector_that_falls_silent_is_unhealthy_and_one_that_was_stopped_is_
     ended = ProcessHealth("host", 1, "collect", "york-1", "0", BEGIN, room.now, 10.0, ended=True)
     write_health(room.lake.root, ended)
     room.step(60)
-    assert room.phase() is Phase.NO_DATA
+    assert room.phase() is Phase.NORMAL
 
 
 def test_a_rule_that_cannot_be_asked_keeps_what_held_and_is_told_itself(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ SAMPLES = {
     Side.CLEAR: level(0.5),
     Side.NO_DATA: Sample(LABELS, 0, 1, None, None),
     Side.ERROR: Sample(LABELS, 0, 1, None, None, problem="the disk is gone"),
+    Side.GONE: Sample(LABELS, 0, 1, None, None, gone="the endpoint was removed"),
 }
 
 
@@ -55,7 +56,7 @@ def streak(past: list[Looked], side: Side) -> float | None:
 
 
 def is_active(past: list[Looked]) -> bool:
-    if not past:
+    if not past or past[-1].side is Side.GONE:
         return False
     if is_active(past[:-1]):
         clear = streak(past, Side.CLEAR)
@@ -72,6 +73,7 @@ def slow_phase(past: list[Looked]) -> Phase:
         Side.BETWEEN: Phase.FIRING if active else Phase.NORMAL,
         Side.NO_DATA: Phase.NO_DATA,
         Side.ERROR: Phase.ERROR,
+        Side.GONE: Phase.NORMAL,
     }[side]
 
 

@@ -131,6 +131,8 @@ class Sample:
     """What it adds for people."""
     covers: tuple[str, ...] = ()
     """Sites of which this, while it fires, makes all other measurement doubtful."""
+    gone: str = ""
+    """Why there is nothing to measure any more, in words: what it was about is gone, and its alert with it."""
 
 
 @dataclass(frozen=True, slots=True)

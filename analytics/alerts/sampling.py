@@ -148,8 +148,7 @@ def capture(
         covers = tuple(sorted(sites.get(one.name, ())))
         state = one.state(span.until)
         if state == "ended":
-            note = "it was stopped in good order"
-            yield Sample(labels, span.since, span.until, None, None, note=note)
+            yield Sample(labels, span.since, span.until, None, None, gone="the collector was stopped in good order")
             continue
         earlier = before.get(process_key(one))
         came = _count(one, "came") - (0 if earlier is None else _count(earlier, "came"))

@@ -19,6 +19,7 @@ class Side(Enum):
     CLEAR = auto()
     NO_DATA = auto()
     ERROR = auto()
+    GONE = auto()
 
 
 class Verdict(NamedTuple):
@@ -31,7 +32,8 @@ class Verdict(NamedTuple):
 def evaluate(now: int, rule: Rule, sample: Sample, previous: State | None) -> tuple[State, str]:
     """Return the state at `now` and why; `previous` None, or of a rule that has changed, begins at normal.
 
-    An alert that holds goes on while nothing can be said (`no_data`, `error`): a night without calls is no recovery.
+    An alert that holds goes on while nothing can be said (`no_data`, `error`): a night without calls is no recovery. Of
+    what is gone it ends at once.
     """
     before = previous
     if before is None or before.rule != rule.digest:
@@ -56,6 +58,8 @@ def resumed(state: State, now: int) -> State:
 
 def judge(rule: Rule, sample: Sample) -> Verdict:
     """Hold one sample against the rule's levels."""
+    if sample.gone:
+        return Verdict(Side.GONE, sample.gone)
     if sample.problem:
         return Verdict(Side.ERROR, sample.problem)
     if sample.numerator is None or sample.denominator is None or sample.denominator < rule.minimum:
@@ -123,12 +127,17 @@ def _error(now: int, rule: Rule, before: State) -> State:
     return State(Phase.ERROR, now, before.fired_at, rule.digest)
 
 
+def _gone(now: int, rule: Rule, _before: State) -> State:
+    return State(Phase.NORMAL, now, None, rule.digest)
+
+
 _DECIDE = {
     Side.RAISED: _raised,
     Side.CLEAR: _clear,
     Side.BETWEEN: _between,
     Side.NO_DATA: _no_data,
     Side.ERROR: _error,
+    Side.GONE: _gone,
 }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from analytics.alerts.facts import NS, Change, Labels, Phase, Rule, Sample, State
+from analytics.alerts.facts import NS, Change, Labels, Phase, Rule, State
+from analytics.alerts.sampling import Span
 from analytics.alerts.states import evaluate
+from analytics.alerts.subjects import sampled
 from api.alerts.sampler import HISTORIC, Sampler
 
 
@@ -32,10 +34,9 @@ def replayed(sampler: Sampler, rules: Sequence[Rule], since: int, until: int, st
 
 
 def _step(sampler: Sampler, rule: Rule, at: int, states: dict[tuple[str, Labels], State]) -> Iterator[Change]:
-    found = {one.labels: one for one in sampler.samples(rule, at)}
-    for name, labels in list(states):
-        if name == rule.name and labels not in found:
-            found[labels] = Sample(labels, at - round(rule.window_s * NS), at, None, None)
+    span = Span(at - round(rule.window_s * NS), at)
+    known = [labels for name, labels in states if name == rule.name]
+    found = sampled(rule, sampler.samples(rule, at), known, sampler.sites(at), span)
     for labels, sample in found.items():
         before = states.get((rule.name, labels))
         state, reason = evaluate(at, rule, sample, before)

@@ -18,6 +18,7 @@ from analytics.alerts.muting import Acknowledgement, Maintenance, doubtful_sites
 from analytics.alerts.rules import enabled
 from analytics.alerts.sampling import Span, own
 from analytics.alerts.states import evaluate, resumed
+from analytics.alerts.subjects import sampled
 from analytics.store.arrow_rows import arrow_table
 from analytics.store.lake import Lake
 from analytics.store.schema import ALERTS
@@ -119,12 +120,8 @@ class Alerting:
             self._failed[rule.name] = problem
         else:
             self._failed.pop(rule.name, None)
-        found = {one.labels: one for one in samples}
-        for name, labels in self._known:
-            if name == rule.name and labels not in found:
-                covers = self._known[name, labels].sample.covers
-                found[labels] = Sample(labels, span.since, span.until, None, None, problem=problem, covers=covers)
-        return found
+        known = {labels: one.sample.covers for (name, labels), one in self._known.items() if name == rule.name}
+        return sampled(rule, samples, known, self._sampler.sites(now), span, known, problem)
 
     def _own(self, rule: Rule, span: Span) -> list[Sample]:
         if rule.kind is Kind.EVALUATION:
@@ -151,8 +148,8 @@ class Alerting:
         previous = Phase.NORMAL if before is None else before.state.phase
         was_active = before is not None and before.state.active
         sampled_at = now if measured or before is None else before.sampled_at
-        # Of an alert that holds while nothing can be measured, what was measured last is shown.
-        shown = sample if measured or before is None or not state.active else before.sample
+        # Of an alert that holds or ends while nothing can be measured, what was measured last is shown.
+        shown = sample if measured or before is None or not before.state.active else before.sample
         self._known[key] = _Known(state, shown, reason, sampled_at)
         if state.phase is not previous and (was_active or state.active or Phase.PENDING in (state.phase, previous)):
             measures = sample.numerator, sample.denominator

@@ -128,6 +128,14 @@ class Sampler:
             self._newest[key] = known
         return known[1]
 
+    def sites(self, now: int) -> frozenset[str] | None:
+        """Return the sites that the estate names on the day of a moment [ns]; None where there is no estate."""
+        estate = self._estate()
+        if estate is None or not estate.sites:
+            return None
+        day = _moment(now).astimezone(ZoneInfo(estate.settings.timezone)).date()
+        return frozenset(one.site for one in estate.sites if one.valid.holds(day))
+
     def _zone(self) -> str:
         estate = self._estate()
         return "Europe/London" if estate is None else estate.settings.timezone
