@@ -117,8 +117,9 @@ def test_numbers_are_the_same_with_and_without_prefix(tmp_path: Path, number: st
     assert found(made, f"number:{number}") == expected
 
 
-def test_worst_calls_come_first_and_unrated_ones_not_at_all(lake: Lake) -> None:
-    assert found(lake, "", Order.WORST) == [2, 1, 4, 5]
+def test_worst_calls_come_first_and_unrated_ones_last(lake: Lake) -> None:
+    assert found(lake, "", Order.WORST) == [2, 1, 4, 5, 3]
+    assert found(lake, "state:failed", Order.WORST) == [3]
     assert found(lake, "", Order.OLDEST) == [5, 4, 1, 2, 3]
 
 

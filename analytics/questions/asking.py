@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -16,6 +17,9 @@ POOR_MOS: Final = 3.6
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
 KEY_MASK: Final = (1 << 64) - 1
+CURSOR_TIMES: Final = (-(10**15), 10**16)
+"""Times of rows in cursors lie between these, 1938 and 2286 [us since 1970]."""
+_NO_CURSOR: Final = "the cursor is none that was given out: begin without one"
 
 
 class QuestionError(ValueError):
@@ -93,10 +97,27 @@ def unpack(cursor: str, kinds: Sequence[type | tuple[type, ...]]) -> list[Any]:
         data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         values = json.loads(data)
     except (binascii.Error, ValueError, RecursionError) as error:
-        raise QuestionError("the cursor is none that was given out: begin without one") from error
+        raise QuestionError(_NO_CURSOR) from error
     if not isinstance(values, list) or len(values) != len(kinds):
-        raise QuestionError("the cursor is none that was given out: begin without one")
+        raise QuestionError(_NO_CURSOR)
     for value, kind in zip(values, kinds, strict=True):
-        if isinstance(value, bool) or not isinstance(value, kind):
-            raise QuestionError("the cursor is none that was given out: begin without one")
+        if isinstance(value, bool) or not isinstance(value, kind) or not _storable(value):
+            raise QuestionError(_NO_CURSOR)
     return values
+
+
+def _storable(value: Any) -> bool:
+    """Whether a row of a table could hold a value: 64 bits, finite, text that is Unicode."""
+    if isinstance(value, int):
+        return -(1 << 63) <= value < 1 << 63
+    if isinstance(value, float):
+        return math.isfinite(value)
+    # JSON can name halves of surrogate pairs, which no encoding has.
+    return not isinstance(value, str) or not any("\ud800" <= letter <= "\udfff" for letter in value)
+
+
+def cursor_time(micros: int) -> datetime:
+    """Return the time that a cursor names; QuestionError where no row has it."""
+    if not CURSOR_TIMES[0] <= micros <= CURSOR_TIMES[1]:
+        raise QuestionError(_NO_CURSOR)
+    return begun(micros)

@@ -13,6 +13,7 @@ from analytics.questions.asking import (
     QuestionError,
     begun,
     check_span,
+    cursor_time,
     key_number,
     key_text,
     micros,
@@ -46,7 +47,7 @@ class Order(StrEnum):
     NEWEST = "newest"
     OLDEST = "oldest"
     WORST = "worst"
-    """Lowest MOS first; what has none is left out."""
+    """Lowest MOS first, and at the end what has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,18 +155,12 @@ def continued(search: Search, limit: int, cursor: str | None) -> tuple[Search, t
         check_span(search.since, search.until)
         return search, None
     digest, until, start, key, source, mos = unpack(cursor, [str, int, int, int, str, (int, float, type(None))])
-    first = Search(search.since, _until(until), search.words, search.order)
+    first = Search(search.since, cursor_time(until), search.words, search.order)
     if digest != first.digest():
         raise QuestionError("the cursor belongs to another search: begin without one")
     check_span(first.since, first.until)
+    cursor_time(start)
     return first, (start, key, source, mos)
-
-
-def _until(at: int) -> datetime:
-    try:
-        return begun(at)
-    except OverflowError as error:
-        raise QuestionError("the cursor is none that was given out: begin without one") from error
 
 
 def cursor_after(search: Search, row: Sequence[Any], start: int, mos: int) -> str:
@@ -188,12 +183,12 @@ def found_rows(
     order = {
         Order.NEWEST: f'"start" DESC, {key} DESC, source DESC',
         Order.OLDEST: f'"start", {key}, source',
-        Order.WORST: f"mos, {key}, source",
+        Order.WORST: f"mos NULLS LAST, {key}, source",
     }[search.order]
     whole = all(answers(word, table) for word in search.words)
-    for since, until, held in _pieces(search, after, lake.held(table), whole=whole):
+    for (since, until, held), rated in _turns(search, after, lake.held(table), whole=whole):
         wanted, parameters = meeting(lake, connection, table, search, since, until)
-        beyond, values = _beyond(search.order, key, after)
+        beyond, values = _beyond(search.order, key, after, rated=rated)
         ending = f"WHERE {wanted} AND {beyond} ORDER BY {order} LIMIT {limit - len(found)}"
         if held is None:
             rows = lake.query(connection, table, since=since, until=until)
@@ -213,6 +208,19 @@ def found_rows(
 
 Piece = tuple[datetime, datetime, "Held | None"]
 """Begin, end, and where its rows are held in memory."""
+
+
+def _turns(
+    search: Search, after: tuple[Any, ...] | None, held: Held | None, *, whole: bool
+) -> Iterator[tuple[Piece, bool]]:
+    """Yield the pieces of a search in the order of their rows; False: those of its rows that have no MOS.
+
+    What has no MOS stands behind all that has one, and is looked for only where a page is not full before.
+    """
+    worst = search.order is Order.WORST
+    for rated in (True, False) if worst else (True,):
+        if not (worst and rated and after is not None and after[3] is None):
+            yield from ((piece, rated) for piece in _pieces(search, after, held, whole=whole))
 
 
 def _pieces(search: Search, after: tuple[Any, ...] | None, held: Held | None, *, whole: bool) -> Iterator[Piece]:
@@ -256,12 +264,18 @@ def _windows(since: datetime, until: datetime, order: Order) -> Iterator[tuple[d
         length = 3 * length
 
 
-def _beyond(order: Order, key: str, after: tuple[Any, ...] | None) -> tuple[str, list[Any]]:
-    if after is None:
-        return ("mos IS NOT NULL" if order is Order.WORST else "true"), []
-    start, number, source, mos = after
+def _beyond(order: Order, key: str, after: tuple[Any, ...] | None, *, rated: bool) -> tuple[str, list[Any]]:
     if order is Order.WORST:
-        return f"(mos, {key}, source) > (?, ?, ?)", [mos, number, source]
+        has = f"mos IS {'NOT ' if rated else ''}NULL"
+        if after is None:
+            return has, []
+        _, number, source, mos = after
+        if rated:
+            return f"{has} AND (mos, {key}, source) > (?, ?, ?)", [mos, number, source]
+        return (has, []) if mos is not None else (f"{has} AND ({key}, source) > (?, ?)", [number, source])
+    if after is None:
+        return "true", []
+    start, number, source, _ = after
     sign = "<" if order is Order.NEWEST else ">"
     return f'(epoch_us("start"), {key}, source) {sign} (?, ?, ?)', [start, number, source]
 

@@ -7,7 +7,18 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from analytics.health import STEPS, ProcessHealth, StepCounts, added, read_health
-from analytics.questions.asking import EPOCH, QuestionError, begun, check_span, key_text, micros, moment, pack, unpack
+from analytics.questions.asking import (
+    EPOCH,
+    QuestionError,
+    begun,
+    check_span,
+    cursor_time,
+    key_text,
+    micros,
+    moment,
+    pack,
+    unpack,
+)
 from analytics.store.schema import CALLS, CDR_ROWS, IMPORTS, PHONE_REPORTS, SITE_MINUTES, STREAMS, TABLES, USAGE
 
 if TYPE_CHECKING:
@@ -182,10 +193,7 @@ def imports(
     conditions, values = ["true"], list[object]()
     if cursor is not None:
         end, at, key = unpack(cursor, [int, int, int])
-        try:
-            until = begun(end)
-        except OverflowError:
-            raise QuestionError("the cursor is none that was given out: begin without one") from None
+        until = cursor_time(end)
         conditions.append("(epoch_us(imported), file_key) < (?, ?)")
         values += [at, key]
     check_span(since, until)
