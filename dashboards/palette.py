@@ -41,6 +41,13 @@ LAYOUT: Final[MappingProxyType[str, Any]] = MappingProxyType(
 )
 """For `figure.update_layout(**LAYOUT)`: grounds show through, and the style sheet sets the ink of words."""
 GRAPH: Final[MappingProxyType[str, Any]] = MappingProxyType(
-    {"displaylogo": False, "responsive": True, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+    {
+        "displaylogo": False,
+        "responsive": True,
+        "modeBarButtonsToRemove": ["lasso2d", "select2d"],
+        # Plotly offers to upload a figure to its makers unless it is told not to.
+        "showSendToCloud": False,
+        "plotlyServerURL": "",
+    }
 )
-"""For `dcc.Graph(config=dict(GRAPH))`."""
+"""For `dcc.Graph(config=GRAPH.copy())`: no button leads to anybody outside."""

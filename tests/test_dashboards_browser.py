@@ -216,6 +216,30 @@ def test_each_figure_has_its_table(roles: dict[Role, Watched], path: str) -> Non
     quiet(found, path)
 
 
+BUTTONS = """() => [...document.querySelectorAll('#shell-main .js-plotly-plot .modebar-btn')].map(one => {
+    one.click();
+    return one.dataset.title || one.dataset.attr || one.href;
+})"""
+LINKS = "() => [...document.querySelectorAll('a[href], form[action]')].map(one => one.href || one.action)"
+
+
+def test_no_button_of_a_figure_and_no_link_leads_outside(site: Site, roles: dict[Role, Watched]) -> None:
+    found, opened = roles[Role.ADMIN], list[str]()
+    found.page.context.on("page", lambda other: opened.append(other.url))
+    plots = (f"/site/{CONGESTED_SITE}?since=7d", f"/call/{site.call}", f"/costs?site={FRAUD_SITE}")
+    for path in (*SENTENCES, *plots):
+        shown(found, path)
+        if path in (*DRAWN, *plots):
+            found.page.wait_for_selector("#shell-main .js-plotly-plot .modebar-btn", state="attached")
+        pressed = found.page.evaluate(BUTTONS)
+        assert pressed or path not in (*DRAWN, *plots)
+        assert not [title for title in pressed if title and ("cloud" in title.lower() or "share" in title.lower())]
+        assert found.page.locator("[class*=cloud-dialog]").count() == 0, path
+        assert all(href.startswith((site.url, "javascript:")) for href in found.page.evaluate(LINKS)), path
+        quiet(found, path)
+    assert not opened
+
+
 def test_nothing_is_wider_than_a_telephone(site: Site, telephone: Watched) -> None:
     for path in (*SENTENCES, f"/site/{CONGESTED_SITE}?since=7d", f"/call/{site.call}"):
         shown(telephone, path)
