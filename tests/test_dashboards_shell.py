@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -11,11 +13,15 @@ from playwright.sync_api import Browser
 from web_app import App, application
 from web_browser import browser, sign_in, watched
 
+from analytics.questions.asking import share
+from analytics.questions.sites import Measures, SiteNow, SiteState
 from analytics.store.arrow_rows import arrow_schema
 from analytics.store.schema import SITE_MINUTES
 from analytics.store.site_minutes import append_minutes
+from api.web.looking import LiveNow
 from api.web.rights import Role
 from dashboards.pages import pages
+from dashboards.parts import MARKS
 from dashboards.shell import page_of
 
 
@@ -86,6 +92,45 @@ def test_the_wallboard_says_who_is_bad_and_changes_without_loading(site: App, ch
         found.page.wait_for_selector('a.tile.is-bad[href="/site/northgate"]', timeout=10_000)
         assert found.page.inner_text("#wallboard-sentence").startswith("2 of 2 sites need attention")
         assert found.page.inner_text("#wallboard-as-of") != before
+        assert not found.errors
+
+
+TILES = """() => [...document.querySelectorAll('a.tile')].map(one => [
+    one.className.match(/is-(\\w+)/)[1], one.querySelector('.mark').className.match(/state-(\\w+)/)[1],
+    one.querySelector('.mark').textContent, one.title])"""
+
+
+def test_word_and_colour_of_a_tile_change_together(tmp_path: Path, chromium: Browser) -> None:
+    states = (SiteState.FEW, SiteState.NO_DATA, SiteState.NORMAL, SiteState.BAD)
+    until = datetime.now(UTC)
+
+    def look(now: int) -> LiveNow:
+        """Every site in another state at each look."""
+        turn, found = now // 1_000_000_000, []
+        for number in range(40):
+            state = states[(number + turn) % len(states)]
+            of = Measures(9, 9, 0, 9, share(number, 60), 4.0, 2.0, 1_000, 1_020, 20, 1.96, 3.0, 9.0, 2.0)
+            known = None if state is SiteState.NO_DATA else of
+            name = f"s{number}"
+            found.append(SiteNow(name, name, "office", None, state, state.value, until, until, known, 3.0, None, ()))
+        return LiveNow(tuple(found), {})
+
+    with application(tmp_path / "store", dashboards=True) as made, watched(chromium, url(made)) as found:
+        made.context.hub.look = look
+        while made.context.hub.news.now is None or not made.context.hub.news.now.sites:
+            time.sleep(0.1)
+        sign_in(found, made.tokens[Role.VIEWER])
+        found.page.wait_for_selector("a.tile.changed")
+        seen = set()
+        for _ in range(25):
+            tiles = found.page.evaluate(TILES)
+            assert len(tiles) == 40
+            for colour, of_mark, word, title in tiles:
+                assert colour == of_mark == title
+                assert MARKS[colour].word in word
+            seen.add(tiles[0][0])
+            found.page.wait_for_timeout(200)
+        assert len(seen) >= 3
         assert not found.errors
 
 

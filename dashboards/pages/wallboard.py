@@ -104,20 +104,14 @@ def _kinds(shown: Board) -> list[Component]:
 
 
 def _tile(one: Tile) -> Component:
-    return html.A(
-        _inside(one),
-        id={"type": "wallboard-tile", "site": one.site},
-        href=f"/site/{quote(one.site, safe='')}",
-        className=_class(one),
-        title=one.reason,
-    )
+    return html.Div(_inside(one), id={"type": "wallboard-tile", "site": one.site}, className="tile-place")
 
 
-def _class(one: Tile, more: str = "") -> str:
-    return f"tile is-{one.state}{more}"
+def _inside(one: Tile, more: str = "") -> Component:
+    """Return a tile.
 
-
-def _inside(one: Tile) -> list[Component]:
+    All of it is one property of its place: of several that come at once, a browser may leave out the words.
+    """
     why = "nothing was heard in the window"
     poor = missing(why) if one.poor_percent is None else f"{'≈' if one.hollow else ''}{one.poor_percent:.0f}"
     facts: list[tuple[Any, Any, str]] = [
@@ -127,11 +121,14 @@ def _inside(one: Tile) -> list[Component]:
         (percent(one.loss_percent), "loss %", "wide"),
         (value(one.jitter_ms, 1, why), "jitter ms", "wide"),
     ]
-    return [
+    inside = [
         html.Div([html.Span(one.name, className="name"), mark(one.state)], className="top"),
         html.Div([html.Span([each, html.Small(of)], className=kind) for each, of, kind in facts], className="facts"),
         _trend(one),
     ]
+    href = f"/site/{quote(one.site, safe='')}"
+    made: Component = html.A(inside, href=href, className=f"tile is-{one.state}{more}", title=one.reason)
+    return made
 
 
 def _trend(one: Tile) -> Component:
@@ -200,10 +197,8 @@ def _tell(shown: Board, news: News, before: tuple[Tile, ...]) -> None:
         set_props("wallboard-problem", {"children": said})
         return
     for one in changed(before, (*shown.stations, *shown.others)):
-        of = {"type": "wallboard-tile", "site": one.site}
-        set_props(
-            of, {"children": _inside(one), "className": _class(one, " changed" if before else ""), "title": one.reason}
-        )
+        inside = _inside(one, " changed" if before else "")
+        set_props({"type": "wallboard-tile", "site": one.site}, {"children": inside})
     set_props("wallboard-sentence", {"children": shown.sentence})
     set_props("wallboard-attention", {"children": _rows(shown)})
     set_props("wallboard-problem", {"children": None})
