@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,10 +13,11 @@ from analytics.questions.pairs import PairQuality
 from analytics.questions.path import PathStep
 from analytics.questions.sites import Measures, SitePoint
 from analytics.questions.terms import StreamTerms, TermStep
+from analytics.sites import Origin, Site, Validity
 from dashboards.figures.alerts import MOST_LINES, over_days, timeline
 from dashboards.figures.call import waterfall
 from dashboards.figures.data_path import LEAST, flows
-from dashboards.figures.pairs import OUTSIDE, heatmap, pair_map
+from dashboards.figures.pairs import OUTSIDE, by_region, heatmap, pair_map
 from dashboards.figures.site import lanes, over_time
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -95,7 +97,54 @@ def test_a_pair_with_few_streams_is_hollow_and_has_no_colour() -> None:
     assert shown.poor_percent[one][outside] == 0.0
     assert shown.poor_percent[two][one] is None
     assert shown.few == ((one, two),)
+    assert shown.hints == (True,)
     assert heatmap(shown).data[0].zmax == 50
+    assert shown.poor == ((two, one),)
+    assert [trace.customdata[0][0] for trace in heatmap(shown).data[1:]] == ["S02/S01", "S01/S02"]
+
+
+def test_no_site_is_left_out_of_the_map_and_each_is_named() -> None:
+    many = {f"S{number:02}": f"Place {number}" for number in range(71)}
+    shown = pair_map([pair(site, None, 0, 40) for site in many], many)
+    assert shown.sites == (*many.values(), OUTSIDE)
+    assert shown.left_out == 0
+    drawn = heatmap(shown)
+    assert drawn.layout.yaxis.dtick == drawn.layout.xaxis.dtick == 1
+
+
+def test_sites_of_one_region_stand_together_on_the_map() -> None:
+    always, origin = Validity(None, None), Origin("sites.csv", 1)
+
+    def place(site: str, parent: str | None) -> Site:
+        return Site(site, site.lower(), "office", parent, "normal", always, origin)
+
+    county = [place("A", None), place("B", "A"), place("C", "A"), place("X", "B"), place("Y", "A"), place("Z", "C"),
+              place("V", "B"), place("P", "Q"), place("Q", "P")]  # fmt: skip
+    assert list(by_region(county)) == ["A", "Y", "B", "X", "V", "C", "Z", "P", "Q"]
+
+
+def over(ground: tuple[int, int, int], colour: str) -> float:
+    """Contrast of a colour with alpha on a ground (WCAG 2.2)."""
+    *parts, alpha = [float(part) for part in colour.removeprefix("rgba(").removesuffix(")").split(",")]
+    mixed = [alpha * part + (1 - alpha) * behind for part, behind in zip(parts, ground, strict=True)]
+    high, low = sorted((light(mixed), light(ground)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def light(colour: Sequence[float]) -> float:
+    red, green, blue = [
+        one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in (part / 255 for part in colour)
+    ]
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize("ground", [(0x14, 0x17, 0x1B), (0xFB, 0xFB, 0xFA)])
+def test_the_worst_ways_stand_out_from_the_ground_and_those_that_are_fine_do_not(ground: tuple[int, int, int]) -> None:
+    shown = heatmap(pair_map([pair("S01", "S02", 30, 60)], {"S01": "One"})).data[0]
+    contrasts = [over(ground, colour) for _, colour in shown.colorscale]
+    assert contrasts == sorted(contrasts)
+    assert contrasts[0] < 1.3
+    assert contrasts[-1] >= 3
 
 
 def test_a_waterfall_begins_at_the_r_of_all_defaults_and_ends_at_that_of_the_stream() -> None:

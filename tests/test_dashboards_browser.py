@@ -216,6 +216,23 @@ def test_each_figure_has_its_table(roles: dict[Role, Watched], path: str) -> Non
     quiet(found, path)
 
 
+def test_a_click_on_the_map_leads_to_the_pair_and_keeps_the_span(site: Site, roles: dict[Role, Watched]) -> None:
+    found = roles[Role.VIEWER]
+    _, _, words = days(site, 7)
+    shown(found, f"/pairs?{words}")
+    found.page.wait_for_selector("#pairs-map .main-svg")
+    cell = found.page.locator("#pairs-map .scatterlayer .point").first
+    cell.scroll_into_view_if_needed()
+    at = cell.bounding_box()
+    assert at is not None
+    found.page.mouse.click(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    found.page.wait_for_url("**/pairs/*/*")
+    found.page.wait_for_selector("#pairs-map", state="detached")
+    assert found.page.locator("#shell-main td a[href^='/streams']").count() in (1, 2)
+    assert found.page.url.endswith(words.replace("Z", "+00:00").replace(":", "%3A").replace("+", "%2B"))
+    quiet(found, "/pairs")
+
+
 BUTTONS = """() => [...document.querySelectorAll('#shell-main .js-plotly-plot .modebar-btn')].map(one => {
     one.click();
     return one.dataset.title || one.dataset.attr || one.href;
