@@ -151,8 +151,9 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert all(f"`{shape}`" in page for shape in SHAPES)
     quiet = [rule for rule in DEFAULTS if rule.longest_s]
     assert {(rule.name, rule.longest_s, rule.minimum) for rule in quiet} == {
-        ("site_degraded", 86_400, 20), ("site_pair_degraded", 86_400, 20),
+        ("site_degraded", 86_400, 20), ("site_pair_degraded", 86_400, 20), ("trunk_failures", 3 * 86_400, 12),
     }  # fmt: skip
+    assert "the newest 12 of three days count" in page
     assert "newest 20 calls that ended within the last day" in page
 
 

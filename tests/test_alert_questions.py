@@ -27,6 +27,7 @@ from analytics.questions.watching import (
     LEAST_PACKETS,
     day_cost,
     ended_calls,
+    gateways_now,
     heard_last,
     heard_now,
     sources_of_sites,
@@ -169,6 +170,50 @@ def test_a_set_up_fails_by_the_network_and_not_by_a_busy_user(lake: Lake) -> Non
     append(lake, "calls", rows, "rows")
     (york,) = ended_calls(lake, BEGIN, BEGIN + timedelta(minutes=10))
     assert (york.attempts, york.failed) == (8, 2)
+
+
+def tried(key: int, at: float, status: int | None = 200, state: str = "completed", **changed: Any) -> dict[str, Any]:
+    """A call to a number of its own through a gateway."""
+    made = call(key, S + at, seconds=60.0 if status == 200 else None, state=state, status=status)
+    return {**made, "called": f"0{key}", "to_address": "192.0.2.9", "pdd_ms": None, **changed}
+
+
+def test_a_trunk_that_is_dead_is_found_whatever_sites_call_through_it(lake: Lake) -> None:
+    # Each call from another site, two minutes apart: of no site there would ever be enough.
+    good = [{**tried(n, 120 * n), "site": f"s{n}"} for n in range(20)]
+    dead = [{**tried(n, 120 * n, 503, "failed"), "site": f"s{n}"} for n in range(20, 40)]
+    other = [{**tried(n, 120 * n), "to_address": "192.0.2.10", "site": f"s{n}"} for n in range(50, 70)]
+    append(lake, "calls", [*good, *dead, *other], "rows")
+    (rule,) = [one for one in DEFAULTS if one.kind is Kind.TRUNK_FAILURES]
+    found = list(replayed(Sampler(lake, lambda: None, None), [rule], round(S) * NS, round(S + 9_000) * NS, 60))
+    assert [(one.labels, one.state.phase) for one in found] == [((("gateway", "192.0.2.9"),), Phase.FIRING)]
+    # 6 of 12 have a lower bound of 25.4 %: the sixth failure, 50 min in, which ended 10 s later.
+    assert found[0].at == round(S + 51 * 60) * NS
+    assert found[0].reason.startswith("6 of 12 numbers called through 192.0.2.9 (50 %), 95 % interval 25.4 to ")
+
+
+def test_what_fails_through_a_gateway_is_the_network_and_each_number_counts_once(lake: Lake) -> None:
+    redialled = [{**tried(n, n, 503, "failed"), "called": "0999"} for n in range(100, 130)]
+    fine = [tried(1, 500), tried(2, 501, 486, "failed"), tried(3, 502, 404, "failed")]
+    silent = [tried(4, 503, None, "unanswered"), tried(5, 504, 408, "unanswered")]
+    rang = [tried(6, 505, None, "unanswered", pdd_ms=900.0), tried(7, 506, 480, "unanswered")]
+    going = [tried(8, 507, state="in progress", end=None), tried(9, 508, None, "in progress", end=None)]
+    append(lake, "calls", [*redialled, *fine, *silent, *rang, *going], "rows")
+    begin, end = BEGIN, BEGIN + timedelta(minutes=10)
+    ((address, numbers, failed, since),) = gateways_now(lake, begin, end, begin, 12)
+    assert (address, numbers, failed, since) == ("192.0.2.9", 9, 3, BEGIN + timedelta(seconds=129))
+    # Without any in the span, the newest of longer ago count.
+    later = gateways_now(lake, end, end + timedelta(minutes=10), begin, 2)
+    assert [(one.numbers, one.failed) for one in later] == [(2, 0)]
+
+
+def test_the_alert_of_a_gateway_that_nobody_uses_any_more_ends(lake: Lake) -> None:
+    append(lake, "calls", [tried(n, n, 503, "failed") for n in range(20)], "rows")
+    (rule,) = [one for one in DEFAULTS if one.kind is Kind.TRUNK_FAILURES]
+    end = S + rule.longest_s + 7_200
+    found = list(replayed(Sampler(lake, lambda: None, None), [rule], round(S) * NS, round(end) * NS, 3_600))
+    assert [one.state.phase for one in found] == [Phase.FIRING, Phase.NORMAL]
+    assert found[-1].reason == "nobody calls through it any more"
 
 
 def test_audio_in_one_direction_is_of_both_sites_of_an_answered_call(lake: Lake) -> None:

@@ -22,6 +22,7 @@ class Kind(StrEnum):
     SITE_JITTER = "site_jitter"
     ONE_WAY = "one_way"
     SETUP_FAILURES = "setup_failures"
+    TRUNK_FAILURES = "trunk_failures"
     NO_TRAFFIC = "no_traffic"
     FEED_SILENT = "feed_silent"
     CAPTURE = "capture"

@@ -13,7 +13,7 @@ from analytics.alerts.wording import number
 from analytics.cost.outliers import Measure, Outlier
 from analytics.feeds import FeedState
 from analytics.health import ProcessHealth
-from analytics.questions.watching import DayCost, Ended, HeardNow, Traffic
+from analytics.questions.watching import DayCost, Ended, Gateway, HeardNow, Traffic
 
 LEAST_WEEKS: Final = 4
 """Weeks of a past that says what is usual."""
@@ -90,6 +90,14 @@ def setup_failures(found: Iterable[Ended], span: Span) -> Iterator[Sample]:
     """Yield the calls that failed to set up, by site."""
     for one in found:
         yield Sample(labelled({"site": one.site}), span.since, span.until, one.failed, one.attempts)
+
+
+def trunk_failures(found: Iterable[Gateway], span: Span) -> Iterator[Sample]:
+    """Yield the numbers that could not be called, by what they were called through."""
+    for one in found:
+        since = min(span.since, _since(one.since, span))
+        labels = labelled({"gateway": one.address})
+        yield Sample(labels, since, span.until, one.failed, one.numbers, note=f"through {one.address}")
 
 
 def no_traffic(found: Iterable[Traffic], span: Span, holiday: bool) -> Iterator[Sample]:

@@ -16,6 +16,7 @@ LISTED: Final[Mapping[Kind, str]] = MappingProxyType(
         Kind.EVALUATION: "the rule is not asked any more",
         Kind.CAPTURE: "the collector is not known any more",
         Kind.FEED_SILENT: "nothing is known of the feed any more",
+        Kind.TRUNK_FAILURES: "nobody calls through it any more",
     }
 )
 """Kinds whose samples name all that there is: what is missing among them is not there any more."""

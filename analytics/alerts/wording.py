@@ -15,6 +15,7 @@ PAGES: Final = {
     Kind.SITE_JITTER: "streams?q={direction}_site:{site}",
     Kind.ONE_WAY: "calls?q=site:{site} streams:1",
     Kind.SETUP_FAILURES: "calls?q=from_site:{site} state:failed",
+    Kind.TRUNK_FAILURES: "calls?q=to:{gateway} state:failed,unanswered",
     Kind.NO_TRAFFIC: "site/{site}",
     Kind.FEED_SILENT: "data-path",
     Kind.CAPTURE: "data-path",
@@ -47,9 +48,8 @@ def measured(rule: Rule, sample: Sample) -> str:
     """Say what was measured: always of how many."""
     numerator, denominator = sample.numerator or 0.0, sample.denominator or 0.0
     if rule.test is Comparison.SHARE:
-        return (
-            f"{number(numerator)} of {number(denominator)} {rule.counted} ({number(100 * numerator / denominator)} %)"
-        )
+        counted = f"{rule.counted} {sample.note}".rstrip()
+        return f"{number(numerator)} of {number(denominator)} {counted} ({number(100 * numerator / denominator)} %)"
     unit = f" {rule.unit}" if rule.unit else ""
     note = f"; {sample.note}" if sample.note else ""
     value = numerator if sample.value is None else sample.value

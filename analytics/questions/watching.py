@@ -88,6 +88,19 @@ class Ended(NamedTuple):
     """Of those, with all media from one host."""
 
 
+class Gateway(NamedTuple):
+    """What became of calls through a gateway, trunk or exchange: the newest call of each number that was called."""
+
+    address: str
+    """Where calls were sent."""
+    numbers: int
+    """Different numbers: who is called again and again counts once, for these calls tell nothing of the others."""
+    failed: int
+    """Of those, failed by the network, or without any sign of life."""
+    since: datetime
+    """When the oldest of these calls began."""
+
+
 class Traffic(NamedTuple):
     """What a site did in a span, and in the same span of the weeks before."""
 
@@ -218,6 +231,39 @@ def ended_calls(lake: Lake, since: datetime, until: datetime) -> tuple[Ended, ..
             """  # noqa: S608 - names of the schema and our own numbers
         ).fetchall()
     return tuple(Ended(*row) for row in rows)
+
+
+def gateways_now(lake: Lake, since: datetime, until: datetime, longest: datetime, most: int) -> tuple[Gateway, ...]:
+    """Return what became of calls to each address: those begun in a span, and where they are fewer the newest `most`.
+
+    These are looked for from `longest` on. A call that is going on counts as soon as it is answered.
+    """
+    check_span(longest, until)
+    choices = ", ".join(map(str, USER_CHOICES))
+    with lake.reading() as connection:
+        calls = lake.query(connection, CALLS.name, since=longest, until=until)
+        rows = connection.execute(
+            f"""
+            WITH tried AS (
+                SELECT to_address, epoch_us("start") AS begun, coalesce(called, call_key::VARCHAR) AS number,
+                    (state = 'failed' AND coalesce(status, 0) NOT IN ({choices}))
+                        OR (state = 'unanswered' AND coalesce(status, 408) = 408 AND pdd_ms IS NULL) AS failed
+                FROM ({calls})
+                WHERE to_address IS NOT NULL AND epoch_us("start") >= {micros(longest)}
+                    AND (epoch_us(answer) < {micros(until)}
+                        OR (epoch_us("end") < {micros(until)} AND state <> 'in progress'))
+            ), newest AS (
+                SELECT * FROM tried QUALIFY row_number() OVER (PARTITION BY to_address, number ORDER BY begun DESC) = 1
+            ), counted AS (
+                SELECT * FROM newest
+                QUALIFY begun >= {micros(since)}
+                    OR row_number() OVER (PARTITION BY to_address ORDER BY begun DESC) <= {int(most)}
+            )
+            SELECT to_address, count(*), count(*) FILTER (failed), min(begun)
+            FROM counted GROUP BY to_address ORDER BY to_address
+            """  # noqa: S608 - names of the schema and our own numbers
+        ).fetchall()
+    return tuple(Gateway(row[0], row[1], row[2], begun(row[3])) for row in rows)
 
 
 def traffic_now(lake: Lake, since: datetime, until: datetime, zone: str) -> tuple[Traffic, ...]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HISTORIC: Final = frozenset(
     {Kind.SITE_POOR, Kind.PAIR_POOR, Kind.SITE_LOSS, Kind.SITE_JITTER, Kind.ONE_WAY, Kind.SETUP_FAILURES,
-     Kind.NO_TRAFFIC, Kind.FEED_SILENT, Kind.COST}
+     Kind.TRUNK_FAILURES, Kind.NO_TRAFFIC, Kind.FEED_SILENT, Kind.COST}
 )  # fmt: skip
 """Kinds that can be asked of the past: of the others the store keeps no history."""
 READING_S: Final = 5.0
@@ -88,6 +88,10 @@ class Sampler:
                 yield from sampling.one_way(watching.ended_calls(lake, since, until), span)
             case Kind.SETUP_FAILURES:
                 yield from sampling.setup_failures(watching.ended_calls(lake, since, until), span)
+            case Kind.TRUNK_FAILURES:
+                longest = _moment(span.until - round(max(rule.window_s, rule.longest_s) * NS))
+                gateways = watching.gateways_now(lake, since, until, longest, max(1, round(rule.minimum)))
+                yield from sampling.trunk_failures(gateways, span)
             case Kind.NO_TRAFFIC:
                 found = watching.traffic_now(lake, since, until, zone)
                 yield from sampling.no_traffic(found, span, self._holiday(until, zone))
