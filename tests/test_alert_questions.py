@@ -346,14 +346,35 @@ def test_the_cost_of_a_day_is_in_line_or_not(lake: Lake) -> None:
         row = filled("usage", [1], begin=at, start=at, seconds=seconds, ip_cost=to_atoms(1), **fixed)  # type: ignore[arg-type]
         lake.append("usage", row, batch=f"{back}")
     span = Span(0, 1)
-    found = {dict(one.labels)["measure"]: one for one in sampling.cost(day_cost(lake, estate, day), span)}
+    found = {dict(one.labels)["measure"]: one for one in sampling.cost(day_cost(lake, estate, [day]), span)}
     worst = found["international minutes"]
     assert (worst.numerator, worst.denominator, worst.value) == (1, 2, 1)
     assert dict(worst.values)["z"] > 6
     assert found["premium-rate cost"].value == 0
-    before = list(sampling.cost(day_cost(lake, estate, day - timedelta(weeks=1)), span))
+    before = list(sampling.cost(day_cost(lake, estate, [day - timedelta(weeks=1)]), span))
     assert all(one.value == 0 for one in before)
-    assert list(sampling.cost(day_cost(lake, estate, day - timedelta(days=1)), span)) == []
+    assert list(sampling.cost(day_cost(lake, estate, [day - timedelta(days=1)]), span)) == []
+
+
+def test_a_day_is_out_of_line_before_it_is_over_and_not_before_it_is(lake: Lake) -> None:
+    estate = Estate(EstateSettings("Test", timezone="UTC"))
+    fixed = {"kind": "outbound", "excluded": None, "number_class": "premium_09", "site": "york", "month": 202601}
+    for back in range(12):
+        at = datetime(2026, 1, 3, 2, tzinfo=UTC) - timedelta(weeks=back)
+        row = filled("usage", [1], begin=at, start=at, seconds=60, ip_cost=to_atoms(0 if back else 50), **fixed)  # type: ignore[arg-type]
+        lake.append("usage", row, batch=f"{back}")
+        after = at + timedelta(days=1)
+        row = filled("usage", [1], begin=after, start=after, seconds=60, ip_cost=0, **fixed)  # type: ignore[arg-type]
+        lake.append("usage", row, batch=f"{back} after")
+    (rule,) = [one for one in DEFAULTS if one.kind is Kind.COST]
+    sampler = Sampler(lake, lambda: estate, None)
+    begin, end = (round(datetime(2026, 1, day, tzinfo=UTC).timestamp()) * NS for day in (2, 6))
+    found = list(replayed(sampler, [rule], begin, end, 900))
+    # Nights of Saturday: it is told in the hour in which it happens, and holds to the end of the day after.
+    assert [(one.state.phase, one.at) for one in found] == [
+        (Phase.FIRING, round(datetime(2026, 1, 3, 3, tzinfo=UTC).timestamp()) * NS),
+        (Phase.NORMAL, round(datetime(2026, 1, 5, tzinfo=UTC).timestamp()) * NS),
+    ]
 
 
 def test_the_rules_replayed_over_history_find_what_the_loop_would_have_found(lake: Lake) -> None:

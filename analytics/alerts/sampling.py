@@ -185,7 +185,7 @@ def _count(one: ProcessHealth, what: str) -> int:
 
 
 def cost(found: DayCost, span: Span) -> Iterator[Sample]:
-    """Yield the outliers of a day, by site and measure; 0 where the day is like those before."""
+    """Yield the outliers of days, by site and measure; 0 where they are like those before."""
     by_label: dict[tuple[str, Measure], list[Outlier]] = {}
     for outlier in found.judgement.outliers:
         if outlier.site is not None:
@@ -202,7 +202,8 @@ def cost(found: DayCost, span: Span) -> Iterator[Sample]:
             worst = max((one.z for one in outliers), default=0.0)
             note = "; ".join(f"{one.day} {one.part}: z {number(one.z)} over {one.weeks} weeks" for one in outliers)
             count = len(outliers)
-            yield Sample(labels, span.since, span.until, count, 2, count, _values(z=worst), note=note)
+            of = 2 * len(found.days)
+            yield Sample(labels, span.since, span.until, count, of, count, _values(z=worst), note=note)
 
 
 def own(labels: Mapping[str, str], bad: bool, note: str, span: Span) -> Sample:

@@ -12,6 +12,8 @@ from analytics.store import site_queries
 from analytics.store.schema import CALLS, INTERVALS, SITE_MINUTES, STREAMS, USAGE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import duckdb
 
     from analytics.sites import Estate
@@ -112,9 +114,9 @@ class Traffic(NamedTuple):
 
 
 class DayCost(NamedTuple):
-    """A local day's cost beside the same weekdays before."""
+    """Cost of local days, each beside the same weekdays before."""
 
-    day: date
+    days: tuple[date, ...]
     judgement: Judgement
     sites: tuple[str, ...]
     """Sites with any line in the past."""
@@ -308,18 +310,25 @@ def _weeks_before(at: datetime, weeks: int, zone: str) -> datetime:
     return local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 
 
-def day_cost(lake: Lake, estate: Estate, day: date) -> DayCost:
-    """Return how the calls of one local day cost beside the same weekdays before."""
+def day_cost(lake: Lake, estate: Estate, days: Sequence[date], until: datetime | None = None) -> DayCost:
+    """Return what the calls of local days cost, each day beside the same weekdays before.
+
+    Of calls that begin after `until` nothing is known yet: a day that is not over is out of line as soon as its part is
+    so beside whole days.
+    """
     zone = ZoneInfo(estate.settings.timezone)
-    end = datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) + timedelta(days=1, hours=1)
-    begin = end - timedelta(weeks=MOST_WEEKS, days=2)
+    last = max(days)
+    end = datetime(last.year, last.month, last.day, tzinfo=zone).astimezone(UTC) + timedelta(days=1, hours=1)
+    begin = end - timedelta(weeks=MOST_WEEKS, days=2 + (last - min(days)).days)
+    end = end if until is None else min(end, until)
     with lake.reading() as connection:
         usage = f"({lake.query(connection, USAGE.name, since=begin, until=end)})"
         hours = site_queries.watched_hours(connection, usage)
         recorded = site_queries.recorded_days(connection, usage)
         first = {site: Past(of) for site, of in site_queries.first_days(connection, usage).items()}
-    found = judge(hours, [day], recorded, first, estate.settings.timezone, estate.holidays)
-    return DayCost(day, found, tuple(sorted(site for site in first if site is not None)) if day in recorded else ())
+    found = judge(hours, days, recorded, first, estate.settings.timezone, estate.holidays)
+    known = not recorded.isdisjoint(days)
+    return DayCost(tuple(days), found, tuple(sorted(site for site in first if site is not None)) if known else ())
 
 
 def sources_of_sites(lake: Lake, since: datetime, until: datetime) -> dict[str, frozenset[str]]:

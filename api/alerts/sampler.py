@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -54,7 +54,7 @@ class Sampler:
         self._readings: deque[tuple[int, Mapping[str, ProcessHealth]]] = deque()
         self._covers: Mapping[str, frozenset[str]] = {}
         self._covers_at: int | None = None
-        self._cost_of: tuple[tuple[date, int | None], watching.DayCost] | None = None
+        self._cost_of: tuple[tuple[datetime, int | None], watching.DayCost] | None = None
         self._newest: dict[tuple[float, int], tuple[int, watching.HeardNow]] = {}
         self._asked: dict[tuple[str, int, int], object] = {}
 
@@ -181,16 +181,15 @@ class Sampler:
         estate = self._estate()
         if estate is None:
             return
-        local = ZoneInfo(zone)
-        day = until.astimezone(local).date() - timedelta(days=1)
-        begin = datetime(day.year, day.month, day.day, tzinfo=local)
-        after = day + timedelta(days=1)
-        end = datetime(after.year, after.month, after.day, tzinfo=local)
-        span = Span(round(begin.timestamp()) * NS, round(end.timestamp()) * NS)
+        # Yesterday, and today as far as it is known: who waits for its end is told of a fraud a day late.
+        today = until.astimezone(ZoneInfo(zone)).date()
+        days = (today - timedelta(days=1), today)
+        begin = datetime(days[0].year, days[0].month, days[0].day, tzinfo=ZoneInfo(zone))
+        span = Span(round(begin.timestamp()) * NS, round(until.timestamp()) * NS)
         # A day changes only when lines of usage come.
-        key = (day, self._lake.version(USAGE.name))
+        key = (until.replace(minute=0, second=0, microsecond=0), self._lake.version(USAGE.name))
         if self._cost_of is None or self._cost_of[0] != key:
-            self._cost_of = key, watching.day_cost(self._lake, estate, day)
+            self._cost_of = key, watching.day_cost(self._lake, estate, days, until)
         yield from sampling.cost(self._cost_of[1], span)
 
 
