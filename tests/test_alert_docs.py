@@ -25,7 +25,7 @@ from analytics.questions.asking import POOR_MOS  # noqa: E402
 from analytics.questions.watching import LEAST_TALK_S, USER_CHOICES, WEEKS  # noqa: E402
 from api.alerts.bodies import MOST_OCTETS, Group, body, headers  # noqa: E402
 from api.alerts.commands import app as alerts_app  # noqa: E402
-from api.alerts.loop import GAP_S, OVERDUE_ATTEMPTS  # noqa: E402
+from api.alerts.loop import GAP_S, OVERDUE_ATTEMPTS, OVERDUE_S  # noqa: E402
 from api.alerts.outbox import ROTATION_S, SHAPES, new_secret  # noqa: E402
 from api.alerts.retrying import JITTER, SCHEDULE_S  # noqa: E402
 from api.alerts.settings import AlertSettings  # noqa: E402
@@ -147,6 +147,7 @@ def test_the_numbers_on_the_page_are_those_of_the_code() -> None:
     assert "after two minutes in which nobody looked" in page
     assert OVERDUE_ATTEMPTS == 3
     assert "or failed three times, is an alert" in page
+    assert f"for which a message waits for {length(OVERDUE_S)}" in page
     assert ROTATION_S == 86_400
     assert all(f"`{shape}`" in page for shape in SHAPES)
     quiet = [rule for rule in DEFAULTS if rule.longest_s]

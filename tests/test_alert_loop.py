@@ -26,7 +26,7 @@ from analytics.health import ProcessHealth, StepCounts, write_health
 from analytics.store.lake import Lake
 from api.alerts import keeping, outbox
 from api.alerts.book import Book, BookError
-from api.alerts.loop import Alerting, Turn, Watch
+from api.alerts.loop import OVERDUE_S, Alerting, Turn, Watch
 from api.alerts.sampler import Sampler
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +75,11 @@ class Room:
     def endpoint(self, name: str = "desk", **labels: str) -> None:
         matcher = Matcher(tuple((label, (value,)) for label, value in labels.items()))
         outbox.add_endpoint(self.book, name, "https://desk.example/", "alertmanager", matcher, self.now)
+
+    def wait_for(self, name: str) -> str:
+        """A message that waits for an endpoint."""
+        with self.book.writing() as connection:
+            return outbox.put_message(connection, name, (), "first", b'{"status": "", "alerts": []}', self.now)
 
     def told(self, name: str | None = None) -> list[tuple[str, str, list[str]]]:
         """Event, status, and rule with state of each alert of the messages, the oldest first."""
@@ -295,6 +300,33 @@ def test_an_endpoint_that_is_gone_is_told_to_the_others(tmp_path: Path) -> None:
     outbox.enable_endpoint(room.book, "gone", room.now)
     assert room.step(60) == 1
     assert room.told("other")[1:] == [("resolved", "resolved", ["webhook_failing resolved"])]
+
+
+def test_an_endpoint_that_asks_for_a_long_rest_is_told_to_the_others_at_once(tmp_path: Path) -> None:
+    room = Room(tmp_path, (rule("webhook_failing"),))
+    for name in ("muted", "other"):
+        room.endpoint(name)
+    key = room.wait_for("muted")
+    rest = room.now + 86_400 * NS
+    outbox.note_failed(room.book, outbox.Attempt(key, "muted", room.now, 3, 503, "failed", ""), rest, rest, room.now)
+    assert room.step() == 1
+    ((_, _, told),) = room.told("other")
+    assert told == ["webhook_failing firing"]
+    ((alert, _),) = keeping.alerts_now(room.book, room.watch.rules)
+    assert "1 message waits, since 2026-01-05T10:00:00Z" in alert.reason
+    assert "it asked for rest until 2026-01-06T10:00:00Z" in alert.reason
+
+
+def test_an_endpoint_for_which_a_message_waits_some_minutes_is_told_to_the_others(tmp_path: Path) -> None:
+    room = Room(tmp_path, (rule("webhook_failing"),))
+    for name in ("late", "other"):
+        room.endpoint(name)
+    key = room.wait_for("late")
+    assert room.step(OVERDUE_S - 5) == 0
+    assert room.step(10) == 1
+    outbox.note_delivered(room.book, outbox.Attempt(key, "late", room.now, 3, 200, "delivered", ""), room.now)
+    assert room.step(61) == 1
+    assert [status for _, status, _ in room.told("other")] == ["firing", "resolved"]
 
 
 def test_a_rule_that_is_taken_out_ends_its_alerts(room: Room) -> None:

@@ -19,6 +19,7 @@ from analytics.alerts.rules import enabled
 from analytics.alerts.sampling import Span, own
 from analytics.alerts.states import evaluate, resumed
 from analytics.alerts.subjects import sampled
+from analytics.alerts.wording import stamp
 from analytics.store.arrow_rows import arrow_table
 from analytics.store.lake import Lake
 from analytics.store.schema import ALERTS
@@ -36,6 +37,8 @@ MOST_STATES: Final = 20_000
 KEPT_ENDED_S: Final = 3_600.0
 OVERDUE_ATTEMPTS: Final = 3
 """An endpoint with a message that failed so often does not get its alerts."""
+OVERDUE_S: Final = 600.0
+"""An endpoint for which a message waits so long, or that asked for so long a rest, does not get its alerts [s]."""
 BATCH: Final = "alerts"
 STORE_AT_ONCE: Final = 500
 _logger = logging.getLogger("callgauge.alerts")
@@ -130,11 +133,7 @@ class Alerting:
         found = []
         for endpoint in outbox.endpoints(self._book):
             waits = outbox.backlog(self._book, endpoint.name)
-            overdue = waits.tried >= OVERDUE_ATTEMPTS
-            note = endpoint.disabled_why if endpoint.disabled_at is not None else ""
-            note = note or (
-                f"{waits.waiting} messages wait, one after {waits.tried} failed attempts" if overdue else ""
-            )
+            note = endpoint.disabled_why if endpoint.disabled_at is not None else _overdue(endpoint, waits, span.until)
             found.append(own({"endpoint": endpoint.name}, bool(note), note, span))
         return found
 
@@ -263,6 +262,20 @@ class Alerting:
 
 
 _OWN: Final = frozenset({Kind.EVALUATION, Kind.DELIVERY})
+
+
+def _overdue(endpoint: outbox.Endpoint, waits: outbox.Backlog, now: int) -> str:
+    """Why an endpoint does not get its alerts in time, in words; empty where it does."""
+    if waits.oldest is None:
+        return ""
+    rest = endpoint.not_before - now
+    if waits.tried < OVERDUE_ATTEMPTS and max(rest, now - waits.oldest) < OVERDUE_S * NS:
+        return ""
+    said = "1 message waits, since" if waits.waiting == 1 else f"{waits.waiting} messages wait, the oldest since"
+    said += f" {stamp(waits.oldest)}"
+    if waits.tried:
+        said += f", after {waits.tried} failed {'attempt' if waits.tried == 1 else 'attempts'}"
+    return f"{said}; it asked for rest until {stamp(endpoint.not_before)}" if rest > 0 else said
 
 
 def _wants(endpoint: outbox.Endpoint, alert: Alert) -> bool:
