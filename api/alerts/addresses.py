@@ -15,7 +15,18 @@ from typing import Final
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 _NAT64: Final = ip_network("64:ff9b::/96")
-_NAT64_LOCAL: Final = ip_network("64:ff9b:1::/48")
+PUBLIC: Final = (ip_network("0.0.0.0/0"), ip_network("2000::/3"))
+"""Where the internet is: of IPv6 the registry of IANA has given out nothing else."""
+SPECIAL: Final[tuple[Network, ...]] = tuple(
+    map(
+        ip_network,
+        ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+         "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+         "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+         "2001::/23", "2001:db8::/32", "2620:4f:8000::/48", "3fff::/20"),
+    )
+)  # fmt: skip
+"""IANA's registries of special-purpose addresses (RFC 6890) within `PUBLIC`, whole: nobody takes webhooks there."""
 
 
 class ForbiddenAddressError(Exception):
@@ -38,8 +49,9 @@ def may_reach(address: Address, allowed: Sequence[Network]) -> bool:
     if is_allowed(address, allowed):
         return True
     inner = within(address)
-    if isinstance(inner, IPv6Address) and inner in _NAT64_LOCAL:
+    if not any(inner in network for network in PUBLIC) or any(inner in network for network in SPECIAL):
         return False
+    # Python's own lists may know of more than these.
     return inner.is_global and not inner.is_multicast and not inner.is_reserved
 
 
