@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 from dash import html
 from dash.development.base_component import Component
@@ -12,6 +14,8 @@ from dash.development.base_component import Component
 from dashboards.glossary import GLOSSARY
 
 DASH: Final = "—"
+ICONS: Final = frozenset({"bell", "eye"})
+"""Shapes that the style sheet draws: their signs are in no typeface that is everywhere."""
 EVIDENCE: Final[Mapping[str, str]] = MappingProxyType({"measured": "●", "reported": "◐", "modelled": "○"})
 
 
@@ -37,11 +41,20 @@ MARKS: Final = MappingProxyType(
             Mark("bad", "■", "bad"),
             Mark("few", "◌", "few calls"),
             Mark("no_data", "▨", "no data"),
-            Mark("capture", "◉̸", "capture unhealthy"),
-            Mark("silenced", "🔕", "silenced"),
+            Mark("capture", "eye", "capture unhealthy"),
+            Mark("silenced", "bell", "silenced"),
         )
     }
 )
+
+
+def shape(of: str) -> Component:
+    """Return a sign as it is drawn; the word beside it says the same."""
+    drawn = of in ICONS
+    made: Component = html.Span(
+        "" if drawn else of, className=f"shape icon {of}" if drawn else "shape", **aria(hidden="true")
+    )
+    return made
 
 
 def mark(state: str, word: str | None = None) -> Component:
@@ -49,7 +62,7 @@ def mark(state: str, word: str | None = None) -> Component:
     of = MARKS.get(state, Mark("no_data", "▨", state.replace("_", " ")))
     said = word or of.word
     return html.Span(
-        [html.Span(of.shape, className="shape", **aria(hidden="true")), said],
+        [shape(of.shape), said],
         className=f"mark state-{of.key}",
         title=GLOSSARY.get(said, GLOSSARY.get(of.word, "")),
     )
@@ -68,6 +81,13 @@ def evidence(kind: str) -> Component:
 def missing(reason: str) -> Component:
     """Return the dash that stands for a value that is not there, with why; never a 0."""
     return html.Span(DASH, className="missing", title=reason, **aria(label=f"missing: {reason}"))
+
+
+def as_of(at: datetime, zone: str) -> Component:
+    """Return when what is shown was so; the page is hatched when this does not change for 30 s."""
+    local = at.astimezone(ZoneInfo(zone))
+    data: dict[str, Any] = {"data-as-of": f"{local:%H:%M:%S %Z}"}
+    return html.Span(f"as of {local:%H:%M:%S %Z} · {zone}", className="as-of", **data)
 
 
 def value(number: float | None, digits: int, reason: str = "nothing was measured") -> Component | str:

@@ -105,6 +105,7 @@ def _layout(found: tuple[Page, ...]) -> Component:
                 html.A("Skip to the page", href="#shell-main", className="skip"),
                 html.Header(_head(found, caller), id="shell-head"),
                 html.Div(id="shell-problem", **aria(live="assertive")),
+                html.Div(id="shell-notes", **aria(live="assertive")),
                 html.Main(skeleton(), id="shell-main", tabIndex=-1),
                 html.Div(id="shell-title", hidden=True),
             ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -105,6 +106,9 @@ def test_a_silence_holds_for_its_time_only() -> None:
     silence = Silence(1, Matcher((("site", ("york",)),)), 10, 20, "ann", "works")
     for now, muted in ((9, False), (10, True), (19, True), (20, False)):
         assert bool(muted_by(alert(site="york"), now, [silence], [], ())) is muted
+    assert muted_by(alert(site="york"), 15, [silence], [], ()) == "silenced by ann: works"
+    silence = replace(silence, comment="")
+    assert muted_by(alert(site="york"), 15, [silence], [], ()) == "silenced by ann, who gave no reason"
     assert not muted_by(alert(site="hull"), 15, [silence], [], ())
 
 

@@ -88,7 +88,8 @@ def muted_by(
     labels = dict(alert.labels)
     for silence in silences:
         if silence.holds(now) and silence.matcher.fits(labels):
-            return f"silenced by {silence.author}: {silence.comment}"
+            why = f": {silence.comment}" if silence.comment else ", who gave no reason"
+            return f"silenced by {silence.author}{why}"
     for window in windows:
         if window.matcher.fits(labels) and window.holds(now):
             return f"maintenance {window.name}"

@@ -24,18 +24,47 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
   }
 });
 (function () {
-  var OLD_MS = 30000, last = performance.now(), shown = null, asking = false;
+  var OLD_MS = 30000, ANSWER_MS = 4000, last = performance.now(), shown = null, asking = false, told = {};
+  function answers() {
+    var stop = new AbortController(), late = setTimeout(function () { stop.abort(); }, ANSWER_MS);
+    return fetch("/healthz", { signal: stop.signal, cache: "no-store" })
+      .then(function (answer) { return answer.ok; }, function () { return false; })
+      .finally(function () { clearTimeout(late); });
+  }
+  function note(of, said) {
+    var box = document.getElementById("shell-notes");
+    if (!box || told[of] === said) return;
+    told[of] = said;
+    box.textContent = "";
+    Object.keys(told).forEach(function (each) {
+      if (!told[each]) return;
+      var line = document.createElement("p");
+      line.textContent = told[each];
+      box.appendChild(line);
+    });
+  }
   setInterval(function () {
     var at = document.querySelector("[data-as-of]");
-    if (!at) { document.body.classList.remove("stale"); return; }
-    if (at.dataset.asOf !== shown) { shown = at.dataset.asOf; last = performance.now(); }
+    if (!at) { document.body.classList.remove("stale"); note("old", ""); return; }
+    if (at.dataset.asOf !== shown) { shown = at.dataset.asOf; last = performance.now(); note("filter", ""); }
     var old = performance.now() - last;
     document.body.classList.toggle("stale", old > OLD_MS);
+    note("old", old > OLD_MS ? "Nothing new since " + shown + ": what is shown was so then." : "");
     if (old > 2 * OLD_MS && !asking) {
       // The connection was lost for good: begin anew when somebody answers.
       asking = true;
-      fetch("/healthz").then(function (answer) { if (answer.ok) location.reload(); })
-        .catch(function () {}).finally(function () { setTimeout(function () { asking = false; }, 10000); });
+      answers().then(function (there) { if (there) location.reload(); })
+        .finally(function () { setTimeout(function () { asking = false; }, 10000); });
     }
   }, 1000);
+  // A filter is a plain form: with nobody to answer, the browser would put its own page in the place of this one.
+  document.addEventListener("submit", function (event) {
+    var form = event.target;
+    if (event.defaultPrevented || form.method !== "get") return;
+    event.preventDefault();
+    answers().then(function (there) {
+      if (there) form.submit();
+      else note("filter", "The server does not answer: the filter was not applied, and what is shown is as before.");
+    });
+  });
 })();

@@ -14,7 +14,7 @@ from dash.development.base_component import Component
 
 from analytics.alerts.facts import NS, Alert, Matcher, Rule
 from analytics.alerts.muting import Acknowledgement, Silence
-from analytics.alerts.wording import described, link, summary
+from analytics.alerts.wording import link, summary
 from analytics.questions.alerts import AlertChange, alert_history
 from analytics.questions.asking import QuestionError
 from api.alerts import keeping, outbox
@@ -26,7 +26,7 @@ from api.web.routes.alerts import open_book, watch_of
 from dashboards.figures.alerts import MOST_LINES, over_days, timeline
 from dashboards.graphs import graph
 from dashboards.pages import Asker, Callbacks, Page, View
-from dashboards.parts import aria, as_table, block, empty, failed, missing, page, table
+from dashboards.parts import as_of, as_table, block, empty, failed, missing, page, shape, table
 from dashboards.spans import choices, chosen, permanent
 
 SPANS: Final = (("24h", "24 hours"), ("3d", "3 days"), ("7d", "7 days"), ("30d", "30 days"))
@@ -57,7 +57,7 @@ def layout(view: View) -> Component:
     return html.Div(
         [
             dcc.Interval(id="alerts-again", interval=AGAIN_MS),
-            html.Div(_now(view), id="alerts-now"),
+            *_first(view),
             block(
                 f"When they held, {span.said}",
                 choices("/alerts", view.query, "3d", SPANS),
@@ -76,6 +76,7 @@ def register(callbacks: Callbacks) -> None:
     """Show what is new by itself; take acknowledgements, silences and replays from those who may."""
 
     @callbacks.callback(
+        Output("alerts-head", "children", allow_duplicate=True),
         Output("alerts-now", "children", allow_duplicate=True),
         Input("alerts-again", "n_intervals"),
         prevent_initial_call=True,
@@ -84,6 +85,7 @@ def register(callbacks: Callbacks) -> None:
         return _now(asker)
 
     @callbacks.callback(
+        Output("alerts-head", "children", allow_duplicate=True),
         Output("alerts-now", "children", allow_duplicate=True),
         Output("alerts-silences", "children"),
         Input({"type": "alerts-do", "what": ALL, "of": ALL}, "n_clicks"),
@@ -94,9 +96,9 @@ def register(callbacks: Callbacks) -> None:
     def act(asker: Asker, clicks: Sequence[int | None], why: str | None) -> Any:
         asked = ctx.triggered_id
         if asked is None or not any(clicks):
-            return no_update, no_update
-        said = _act(asker, str(asked["what"]), str(asked["of"]), (why or "")[:500])
-        return _now(asker, said), _silences(asker)
+            return no_update, no_update, no_update
+        said = _act(asker, str(asked["what"]), str(asked["of"]), (why or "").strip()[:500])
+        return *_now(asker, said), _silences(asker)
 
     @callbacks.callback(
         Output("alerts-deliveries", "children"),
@@ -118,6 +120,20 @@ def register(callbacks: Callbacks) -> None:
         return _deliveries(asker)
 
 
+def _first(view: View) -> list[Component]:
+    """Return the sentence, the reason that goes with what people do, and the alerts.
+
+    What somebody types stays there while the rest is renewed.
+    """
+    head, shown = _now(view)
+    if view.may(Right.ACT):
+        text = "Why? A silence takes a reason"
+        reason = dcc.Input(id="alerts-why", placeholder=text, maxLength=500, className="why", debounce=False)
+    else:
+        reason = dcc.Input(id="alerts-why", type="hidden")
+    return [html.Div(head, id="alerts-head"), html.Div(reason, className="reason"), html.Div(shown, id="alerts-now")]
+
+
 def _act(asker: Asker, what: str, of: str, why: str) -> str:
     """Acknowledge, silence or end a silence; return what could not be done, or nothing."""
     now, who = asker.here.clock(), asker.caller.name
@@ -129,6 +145,8 @@ def _act(asker: Asker, what: str, of: str, why: str) -> str:
             elif what == "end":
                 keeping.end_silence(book, int(of), now)
                 asker.note("silence.end", of)
+            elif not why:
+                return "Say why in the field above the alerts, then silence: others will ask."
             else:
                 kept = next(
                     (one for alert, one in keeping.alerts_now(book, watch_of(asker.here).rules)
@@ -145,8 +163,8 @@ def _act(asker: Asker, what: str, of: str, why: str) -> str:
     return ""
 
 
-def _now(asker: Asker, said: str = "") -> list[Component]:
-    """Return the sentence and the alerts that hold, the worst first."""
+def _now(asker: Asker, said: str = "") -> tuple[list[Component], list[Component]]:
+    """Return the sentence, and the alerts that hold, the worst first."""
     watch = watch_of(asker.here)
     with open_book(asker.here) as book:
         found = keeping.alerts_now(book, watch.rules)
@@ -156,21 +174,12 @@ def _now(asker: Asker, said: str = "") -> list[Component]:
     names = {site.site: site.name for site in asker.here.estate().sites}
     active = [(alert, kept) for alert, kept in found if kept.state.active]
     pending = [(alert, kept) for alert, kept in found if not kept.state.active]
-    as_of = "" if looked is None else f" · as of {_local(looked, zone):%H:%M:%S %Z}"
-    head = html.Div(
-        [html.H1(_sentence(active), className="answer"), html.Span(as_of.removeprefix(" · "), className="quiet")],
-        className="answer-line",
-    )
-    problem = [failed(said)] if said else []
+    of_time = [] if looked is None else [as_of(_local(looked, zone), zone)]
+    line = html.Div([html.H1(_sentence(active), className="answer"), *of_time], className="answer-line")
+    head = [line, *([failed(said)] if said else [])]
     if looked is None:
         why = "Rules were never looked at in this store. The server watches them while it runs, or the command does:"
-        return [head, *problem, empty(why, "callgauge alerts run --store DIR")]
-    reason: list[Component] = []
-    if asker.may(Right.ACT) and active:
-        text = "Why (kept with an acknowledgement or a silence)"
-        reason = [dcc.Input(id="alerts-why", placeholder=text, maxLength=500, className="why", debounce=True)]
-    else:
-        reason = [dcc.Input(id="alerts-why", type="hidden")]
+        return head, [empty(why, "callgauge alerts run --store DIR")]
     shown = [_alert(asker, alert, kept, seen.get(alert.fingerprint), zone, names) for alert, kept in active]
     cards = [html.Ul(shown, className="alerts")] if shown else []
     waiting = [
@@ -179,7 +188,7 @@ def _now(asker: Asker, said: str = "") -> list[Component]:
     ]
     of_pending = f"{len(waiting)} more may become alerts"
     rest = [_folded(of_pending, table(("What", "Since", "Measured"), waiting, css="words"))] if waiting else []
-    return [head, *problem, *cards, *reason, *rest]
+    return head, [*cards, *rest]
 
 
 def _sentence(active: Sequence[tuple[Alert, Kept]]) -> str:
@@ -212,7 +221,7 @@ def _alert(
     zone: str,
     names: Mapping[str, str],
 ) -> Component:
-    shape, css = SHAPES[alert.rule.severity]
+    sign, css = SHAPES[alert.rule.severity]
     state = kept.state
     since = _local(state.fired_at or state.since, zone)
     acknowledged = seen if seen is not None and seen.fired_at == state.fired_at else None
@@ -220,7 +229,7 @@ def _alert(
     if state.phase.value != "firing":
         about.append(f" · {state.phase.value.replace('_', ' ')}")
     if kept.muted:
-        about.append(html.Span([" · ", html.Span("🔕 ", **aria(hidden="true")), f"not told: {kept.muted}"]))
+        about.append(html.Span([" · ", shape("bell"), f" not told: {kept.muted}"]))
     if acknowledged is not None:
         why = f": {acknowledged.comment}" if acknowledged.comment else ""
         about.append(f" · seen by {acknowledged.author}{why}")
@@ -237,16 +246,23 @@ def _alert(
     return html.Li(
         [
             html.Span(
-                [html.Span(shape, className="shape", **aria(hidden="true")), alert.rule.severity],
+                [shape(sign), alert.rule.severity],
                 className=f"mark {css}",
             ),
             html.Strong(summary(_named(alert, names), alert.sample), className="what"),
             html.Span(about, className="quiet since"),
-            html.Div(described(alert), className="numbers"),
+            html.Div(_described(alert, zone), className="numbers"),
             html.Div(ways, className="ways"),
         ],
         key=alert.fingerprint,
     )
+
+
+def _described(alert: Alert, zone: str) -> str:
+    """Return what was measured, and over which span by the estate's clock."""
+    since, until = _local(alert.sample.since, zone), _local(alert.sample.until, zone)
+    end = f"{until:%H:%M:%S %Z}" if since.date() == until.date() else f"{until:%d %b %H:%M:%S %Z}"
+    return f"{alert.reason}. Measured from {since:%d %b %H:%M:%S} to {end}."
 
 
 def _button(said: str, what: str, of: str) -> Component:

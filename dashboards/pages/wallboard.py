@@ -6,6 +6,7 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from dash import Input, Output, dcc, html, set_props
 from dash import callback_context as context
@@ -192,8 +193,8 @@ def register(callbacks: Callbacks) -> None:
 def _tell(shown: Board, news: News, before: tuple[Tile, ...]) -> None:
     set_props("wallboard-as-of", {"children": _as_of(shown)})
     if news.problem:
-        since = datetime.fromtimestamp(news.since / 1e9, UTC)
-        said = failed(f"The store does not answer: {news.problem}", f"{since:%H:%M:%S} UTC", "Tiles are as before.")
+        since = datetime.fromtimestamp(news.since / 1e9, ZoneInfo(shown.zone))
+        said = failed(f"The store does not answer: {news.problem}", f"{since:%H:%M:%S %Z}", "Tiles are as before.")
         set_props("wallboard-problem", {"children": said})
         return
     for one in changed(before, (*shown.stations, *shown.others)):
