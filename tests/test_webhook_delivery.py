@@ -49,9 +49,11 @@ class Desk:
     def endpoint(self, path: str, name: str = "desk", url: str | None = None) -> None:
         outbox.add_endpoint(self.book, name, url or self.receiver.url(path), "alertmanager", Matcher(), self.clock())
 
-    def put(self, text: str = "{}", name: str = "desk", group: Any = GROUP) -> str:
+    def put(
+        self, text: str = "{}", name: str = "desk", group: Any = GROUP, severity: str = "warning"
+    ) -> str:  # fmt: skip
         with self.book.writing() as connection:
-            return outbox.put_message(connection, name, group, "first", text.encode(), self.clock())
+            return outbox.put_message(connection, name, group, "first", text.encode(), self.clock(), severity)
 
     def send(
         self, name: str = "desk", *, allowed: tuple[Network, ...] = LOOPBACK, timeout_s: float = 1.0,
@@ -258,6 +260,43 @@ def test_messages_of_a_group_keep_their_order_and_a_newer_one_hurries_the_older(
     assert desk.ids() == [firing, firing, resolved, other]
 
 
+def test_a_critical_message_goes_before_a_queue_of_warnings_and_each_is_retried_after_five_seconds(desk: Desk) -> None:
+    desk.endpoint("503")
+    warnings = [desk.put(group=(("n", str(n)),)) for n in range(4)]
+    assert desk.send() == 1, "it asks for rest"
+    critical = desk.put(group=(("n", "critical"),), severity="critical")
+    sent = []
+    for _ in range(8):
+        desk.wait(6.1)
+        assert desk.send() == 1
+        sent.append(desk.ids()[-1])
+    # The retry of the critical one, too, stands before any warning; then each warning and its first retry.
+    assert sent == [critical, critical, warnings[0], *(key for key in warnings[1:3] for _ in range(2)), warnings[3]]
+
+
+def test_a_warning_before_a_critical_message_of_its_group_is_hurried_and_not_overtaken(desk: Desk) -> None:
+    desk.endpoint("ok")
+    other = desk.put(group=())
+    warning, critical = desk.put(), desk.put(severity="critical")
+    assert desk.send() == 3
+    assert desk.ids() == [warning, critical, other]
+
+
+def test_a_book_of_the_format_before_is_read_on(tmp_path: Path) -> None:
+    Lake.open(tmp_path, create=True).close()
+    book = Book.open(tmp_path)
+    with book.writing() as connection:
+        connection.execute("ALTER TABLE messages DROP COLUMN urgency")
+        connection.execute("PRAGMA user_version = 1")
+    book.close()
+    again = Book.open(tmp_path)
+    outbox.add_endpoint(again, "desk", "https://desk.example/", "alertmanager", Matcher(), 1)
+    with again.writing() as connection:
+        key = outbox.put_message(connection, "desk", (), "first", b"{}", 1, "critical")
+    assert outbox.message(again, key).state == "waiting"
+    again.close()
+
+
 def test_when_an_endpoint_is_back_all_that_waits_goes(desk: Desk) -> None:
     desk.endpoint("fail/2")
     keys = [desk.put(group=(("n", str(n)),)) for n in range(2)]
@@ -329,12 +368,17 @@ def test_a_rotated_secret_signs_beside_the_new_one_for_a_day(desk: Desk) -> None
     assert outbox.endpoint(desk.book, "desk").secrets_at(later) == (new,)
 
 
-def test_an_answer_without_end_is_not_read_to_its_end(desk: Desk) -> None:
+def test_a_long_answer_is_read_to_its_end_and_one_without_end_is_a_failure(desk: Desk) -> None:
     desk.endpoint("long")
     key = desk.put()
-    desk.send()
+    desk.send(timeout_s=10)
     assert desk.message(key).state == "delivered"
     assert len(desk.attempt(key).note) <= 300
+    desk.endpoint("endless", "other")
+    key = desk.put(name="other")
+    desk.send("other", timeout_s=30)
+    assert desk.message(key).state == "waiting"
+    assert desk.attempt(key)[4:] == (None, "failed", "its answer does not end within 8,388,608 octets")
 
 
 @pytest.mark.parametrize(

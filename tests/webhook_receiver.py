@@ -1,7 +1,7 @@
 """A receiver of webhooks as a process of its own, that fails in many ways: `python webhook_receiver.py LOG [CERT]`.
 
 Prints its port, and writes each request as a line of JSON. The path says how it answers: /ok, /500, /429/SECONDS,
-/429-date, /410, /redirect, /slow/SECONDS, /half, /silent, /fail/TIMES (500 so often, then 200), /long.
+/429-date, /410, /redirect, /slow/SECONDS, /half, /silent, /fail/TIMES (500 so often, then 200), /503, /long, /endless.
 """
 
 from __future__ import annotations
@@ -68,6 +68,9 @@ class Answering(BaseHTTPRequestHandler):
     def answer_500(self, _argument: str, _before: int) -> None:
         self.plain(500, "out of order")
 
+    def answer_503(self, _argument: str, _before: int) -> None:
+        self.plain(503, "too busy")
+
     def answer_429(self, argument: str, before: int) -> None:
         if before:
             self.plain(200, "ok")
@@ -119,6 +122,14 @@ class Answering(BaseHTTPRequestHandler):
 
     def answer_long(self, _argument: str, _before: int) -> None:
         self.plain(200, "x" * 5_000_000)
+
+    def answer_endless(self, _argument: str, _before: int) -> None:
+        """200, and octets for as long as anybody takes them."""
+        self.send_response(200)
+        self.end_headers()
+        with suppress(ConnectionError):
+            while True:
+                self.wfile.write(b"x" * 65_536)
 
     def log_message(self, *_words: object) -> None:
         """Nothing on stderr."""

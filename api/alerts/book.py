@@ -18,7 +18,7 @@ from api.private_file import make_private
 
 FOLDER: Final = "_alerts"
 FILE: Final = "alerts.sqlite3"
-FORMAT: Final = 1
+FORMAT: Final = 2
 _TABLES: Final = """
 CREATE TABLE states (
     rule TEXT NOT NULL, labels TEXT NOT NULL, phase TEXT NOT NULL, since INTEGER NOT NULL, fired_at INTEGER,
@@ -52,7 +52,7 @@ CREATE TABLE endpoints (
 CREATE TABLE messages (
     id TEXT PRIMARY KEY, endpoint TEXT NOT NULL, labels TEXT NOT NULL, number INTEGER NOT NULL, made INTEGER NOT NULL,
     event TEXT NOT NULL, body BLOB NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0,
-    next_at INTEGER NOT NULL, done_at INTEGER
+    next_at INTEGER NOT NULL, done_at INTEGER, urgency INTEGER NOT NULL DEFAULT 1
 );
 CREATE INDEX messages_waiting ON messages (endpoint, state, next_at);
 CREATE TABLE attempts (
@@ -62,6 +62,10 @@ CREATE TABLE attempts (
 CREATE INDEX attempts_message ON attempts (message);
 CREATE TABLE notes (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+
+
+_UPGRADES: Final = {1: "ALTER TABLE messages ADD COLUMN urgency INTEGER NOT NULL DEFAULT 1"}
+"""What makes the next format of one."""
 
 
 class BookError(StoreError):
@@ -106,9 +110,10 @@ class Book:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version == FORMAT:
                 return
-            if version != 0:
+            if not 0 <= version < FORMAT:
                 raise BookError(f"{self.path} has format {version}; this version reads format {FORMAT}")
-            for statement in _TABLES.split(";\n"):
+            statements = [_UPGRADES[old] for old in range(version, FORMAT)] if version else _TABLES.split(";\n")
+            for statement in statements:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {FORMAT}")
 

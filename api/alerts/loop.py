@@ -15,7 +15,7 @@ from typing import Final
 from analytics.alerts.facts import NS, Alert, Change, Comparison, Kind, Labels, Phase, Rule, Sample, State, fingerprint
 from analytics.alerts.grouping import Timing, decide, episode, group_labels
 from analytics.alerts.muting import Acknowledgement, Maintenance, doubtful_sites, muted_by
-from analytics.alerts.rules import enabled
+from analytics.alerts.rules import SEVERITIES, enabled
 from analytics.alerts.sampling import Span, own
 from analytics.alerts.states import evaluate, resumed
 from analytics.alerts.subjects import sampled
@@ -217,7 +217,8 @@ class Alerting:
                 if decision.reason and speaks:
                     group = bodies.Group(labels, tuple(speaks), endpoint.name, self.watch.public_url)
                     octets = bodies.body(endpoint.shape, group)
-                    outbox.put_message(connection, endpoint.name, labels, decision.reason, octets, now)
+                    worst = min((alert.rule.severity for alert in speaks), key=SEVERITIES.index)
+                    outbox.put_message(connection, endpoint.name, labels, decision.reason, octets, now, worst)
                     put += 1
                 if decision.told != told.get(labels):
                     keeping.write_group(connection, endpoint.name, labels, decision.told)

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from analytics.alerts.facts import NS, Labels, Matcher
+from analytics.alerts.rules import SEVERITIES
 from api.alerts.book import Book, BookError
 from api.alerts.records import labels_text, matcher_text, text_labels, text_matcher
 
@@ -190,7 +191,13 @@ def enable_endpoint(book: Book, name: str, now: int) -> Endpoint:
 
 
 def put_message(
-    connection: sqlite3.Connection, endpoint_name: str, labels: Labels, event: str, body: bytes, now: int
+    connection: sqlite3.Connection,
+    endpoint_name: str,
+    labels: Labels,
+    event: str,
+    body: bytes,
+    now: int,
+    severity: str = "warning",
 ) -> str:
     """Put a message down to be sent, within a transaction; return its id.
 
@@ -204,9 +211,9 @@ def put_message(
         (now, endpoint_name, group),
     )
     connection.execute(
-        "INSERT INTO messages (id, endpoint, labels, number, made, event, body, state, next_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting', ?)",
-        (key, endpoint_name, group, number, now, event, body, now),
+        "INSERT INTO messages (id, endpoint, labels, number, made, event, body, state, next_at, urgency) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting', ?, ?)",
+        (key, endpoint_name, group, number, now, event, body, now, SEVERITIES.index(severity)),
     )
     dropped = connection.execute(
         "UPDATE messages SET state = 'dropped', done_at = ? WHERE endpoint = ? AND state = 'waiting' AND number <= "
@@ -221,14 +228,17 @@ def put_message(
 def due_message(book: Book, name: str, now: int) -> tuple[Message | None, int | None]:
     """Return the message to send to an endpoint now, else when the next one is due; None: nothing waits.
 
-    Of each group only the oldest waiting message may go.
+    Of each group only the oldest waiting message may go, as urgent as the most urgent behind it. Critical ones go
+    first; of equally urgent ones those that were tried before, so that no first retry is put off by what came later.
     """
     with book.reading() as connection:
         row = connection.execute(
-            "SELECT * FROM messages AS m WHERE endpoint = ? AND state = 'waiting' AND number = (SELECT min(number) "
-            "FROM messages WHERE endpoint = m.endpoint AND state = 'waiting' AND labels = m.labels) "
-            "ORDER BY next_at, number LIMIT 1",
-            (name,),
+            "WITH groups AS (SELECT labels, min(number) AS oldest, min(urgency) AS urgency FROM messages "
+            "WHERE endpoint = ? AND state = 'waiting' GROUP BY labels) "
+            "SELECT m.* FROM messages AS m JOIN groups ON m.labels = groups.labels AND m.number = groups.oldest "
+            "WHERE m.endpoint = ? AND m.state = 'waiting' "
+            "ORDER BY max(m.next_at, ?), groups.urgency, m.attempts = 0, m.next_at, m.number LIMIT 1",
+            (name, name, now),
         ).fetchone()
     if row is None:
         return None, None

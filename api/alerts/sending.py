@@ -16,9 +16,13 @@ from api import __version__
 from api.alerts.addresses import Address, ForbiddenAddressError, Network, judged, resolve
 from api.alerts.bodies import headers
 
-MOST_ANSWER: Final = 65_536
-"""Octets of an answer that are read; the rest is left."""
+MOST_ANSWER: Final = 8_388_608
+"""Octets of an answer that are read to find its end, and not kept."""
 SHOWN: Final = 300
+
+
+class EndlessAnswerError(Exception):
+    """An answer is too long to be one; the message is one sentence."""
 
 
 class Answer(NamedTuple):
@@ -69,7 +73,7 @@ async def post(letter: Letter, line: Line) -> Answer:
         note = f"no whole answer within {line.timeout_s:g} s"
     except ForbiddenAddressError as error:
         note, refused = str(error), True
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
+    except (EndlessAnswerError, httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
         note = " ".join(str(error).split())[:SHOWN] or type(error).__name__
     return Answer(status, retry_after, note, round((time.monotonic() - begun) * 1_000), refused)
 
@@ -104,12 +108,13 @@ async def _to_address(client: httpx.AsyncClient, letter: Letter, address: Addres
     # The certificate is that of the name, whatever address it leads to.
     names = {"sni_hostname": parts.hostname}
     async with client.stream("POST", pinned, content=letter.body, headers=sent, extensions=names) as answer:
-        read = b""
+        begin, octets = b"", 0
         async for some in answer.aiter_raw():
-            read += some
-            if len(read) > MOST_ANSWER:
-                break
-        note = read[:SHOWN].decode("utf-8", "replace").strip()
+            begin += some[: SHOWN - len(begin)]
+            octets += len(some)
+            if octets > MOST_ANSWER:
+                raise EndlessAnswerError(f"its answer does not end within {MOST_ANSWER:,} octets")
+        note = begin.decode("utf-8", "replace").strip()
         if 300 <= answer.status_code < 400:
             note = "redirects are not followed"
         return answer.status_code, answer.headers.get("retry-after"), note
