@@ -94,9 +94,10 @@ def read_estate(settings: Settings) -> Estate | None:
 
 def watched(settings: Settings) -> Watch:
     """Return the rules and windows of the settings; RuleError, EstateError."""
+    from api.alerts.links import link_base
     from api.alerts.running import read_watch, zone_of
 
-    return read_watch(settings.alerts, zone_of(read_estate(settings)), settings.serve.public_url)
+    return read_watch(settings.alerts, zone_of(read_estate(settings)), link_base(settings))
 
 
 @app.command("list")

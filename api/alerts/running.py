@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 from analytics.alerts.grouping import Timing
 from analytics.alerts.muting import maintenance_of
 from analytics.alerts.rules import RuleError, rules_of
+from api.alerts import outbox
 from api.alerts.addresses import networks
 from api.alerts.book import Book
 from api.alerts.delivery import Delivery
+from api.alerts.links import link_base, link_warning
 from api.alerts.loop import Alerting, Turn, Watch, evaluating
 from api.alerts.sampler import Sampler
 from api.alerts.savings import InBackground, sample_savings
@@ -76,7 +78,7 @@ async def run_alerts(
     RuleError or ValueError where the settings cannot be used, BookError where the book cannot be opened.
     """
     given = settings.alerts
-    watch = read_watch(given, zone_of(estate()), settings.serve.public_url)
+    watch = read_watch(given, zone_of(estate()), link_base(settings))
     allowed = networks(given.allowed_networks)
     book = await asyncio.to_thread(Book.open, lake.root)
     turn = Turn(book)
@@ -86,6 +88,8 @@ async def run_alerts(
             await asyncio.sleep(STAND_BY_S)
         alerting = Alerting(book, Sampler(lake, estate, savings), watch, clock())
         delivery = Delivery(book, clock, allowed, given.timeout_seconds, given.keep_days)
+        if outbox.endpoints(book) and (warning := link_warning(settings)):
+            _logger.warning("%s", warning)
         _logger.info("%d rules are watched", sum(rule.enabled for rule in watch.rules))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(evaluating(alerting, lake, given.every_seconds, clock, delivery.put), name="alerts")

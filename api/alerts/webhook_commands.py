@@ -43,13 +43,18 @@ def add(
     config: Config = None,
 ) -> int:
     """Add an endpoint; its secret is shown once."""
+    from api.alerts.links import link_warning
     from api.alerts.outbox import add_endpoint
     from api.alerts.spans import matcher
+    from api.progress import say
 
     def work() -> int:
-        with closing(_book(load_settings(config, store))) as book:
+        settings = load_settings(config, store)
+        with closing(_book(settings)) as book:
             made = add_endpoint(book, name, url, shape, matcher(match or ()), time.time_ns())
         typer.echo(f"{made.name} gets alerts as {made.shape}; its secret, shown once: {made.secret}")
+        if warning := link_warning(settings):
+            say(warning)
         return 0
 
     return guarded(work)
