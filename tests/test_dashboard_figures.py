@@ -18,7 +18,7 @@ from dashboards.figures.alerts import MOST_LINES, over_days, timeline
 from dashboards.figures.call import waterfall
 from dashboards.figures.data_path import LEAST, flows
 from dashboards.figures.pairs import OUTSIDE, by_region, heatmap, pair_map
-from dashboards.figures.site import lanes, over_time
+from dashboards.figures.site import APART, Lane, Way, lanes, over_time, runs, ways_figure
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -83,6 +83,48 @@ def test_where_nothing_is_known_of_a_site_its_lines_have_a_gap() -> None:
     assert found["Failed"].values == (1.0, 1.0, None, 1.0)
     assert found["Loss"].times[2] == NOON + 2 * HOUR
     assert over_time(tuple(found.values())).data[0].connectgaps is False
+
+
+def test_the_own_past_has_a_gap_where_nothing_is_known_of_it() -> None:
+    times = tuple(NOON + hour * HOUR for hour in (0, 1, 2, 3, 7, 8))
+    nothing = (None,) * 6
+    lane = Lane("Loss", "%", times, nothing, (0.0, 0.1, None, 0.3, 0.7, 0.8), (1.0, 1.1, None, 1.3, 1.7, 1.8), ())
+    first, alone, last = runs(lane)
+    assert first == (times[:2], (0.0, 0.1), (1.0, 1.1))
+    assert alone == ((times[3] - HOUR / 4, times[3] + HOUR / 4), (0.3, 0.3), (1.3, 1.3))
+    assert last == (times[4:], (0.7, 0.8), (1.7, 1.8))
+
+
+def test_the_share_of_poor_has_its_interval_and_the_axis_the_whole_span() -> None:
+    found = lanes([point(0, 3, 60), point(1, 0, 60)], "UTC")
+    poor = next(lane for lane in found if lane.name == "Poor")
+    low, high = share(3, 60).low, share(3, 60).high
+    assert low is not None
+    assert high is not None
+    assert poor.sure[0] == pytest.approx((100 * low, 100 * high))
+    drawn = over_time(found, whole=(NOON - 9 * HOUR, NOON + 9 * HOUR), channels=3)
+    assert list(drawn.layout.xaxis.range) == [NOON - 9 * HOUR, NOON + 9 * HOUR]
+    (bars,) = [trace.error_y.array for trace in drawn.data if trace.error_y.array is not None]
+    assert bars[0] == pytest.approx(100 * high - 5)
+    (line,) = [trace for trace in drawn.data if trace.name == "capacity 3 calls"]
+    assert list(line.y) == [3, 3]
+
+
+def test_a_capacity_far_above_all_calls_does_not_press_them_flat() -> None:
+    drawn = over_time(lanes([point(0, 3, 60)], "UTC"), channels=300)
+    assert not [trace for trace in drawn.data if trace.name and "capacity" in trace.name]
+    assert "capacity 300 calls, far above" in [one.text for one in drawn.layout.annotations]
+
+
+def test_neither_direction_covers_the_other_and_few_streams_are_hollow() -> None:
+    sent, received = ways_figure([Way("One", share(0, 40), share(0, 3), 43), Way("Two", None, share(1, 1), 1)]).data
+    assert list(sent.y) == [-APART]
+    assert list(received.y) == [APART, 1 + APART]
+    assert sent.marker.symbol == ("triangle-right",)
+    assert received.marker.symbol == ("circle-open", "circle-open")
+    high = share(0, 3).high
+    assert high is not None
+    assert received.error_x.array[0] == pytest.approx(100 * high)
 
 
 def pair(site: str | None, other: str | None, poor: int, of: int) -> PairQuality:

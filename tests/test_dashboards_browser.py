@@ -141,6 +141,41 @@ def test_one_site_and_one_call_say_what_is_known_of_them(site: Site, roles: dict
     quiet(found, "site and call")
 
 
+def test_a_site_in_a_span_that_is_over_says_the_same_tomorrow(site: Site, roles: dict[Role, Watched]) -> None:
+    found = roles[Role.VIEWER]
+    since, until, words = days(site, 1)
+    said = shown(found, f"/site/{MISMARKED_SITE}?{words}")
+    streams = sum(
+        counts[3]
+        for hour, counts in site.truth["hours"][MISMARKED_SITE].items()
+        if since <= int(hour) < until
+    )  # fmt: skip
+    assert f"of {streams:,} streams poor" in said
+    assert "00:00 to" in said
+    assert found.page.locator("[data-as-of]").count() == 0
+    found.page.wait_for_selector("#site-lanes .main-svg")
+    spanned = found.page.evaluate("document.querySelector('#site-lanes .js-plotly-plot').layout.xaxis.range")
+    local = [datetime.fromtimestamp(at, ZoneInfo(site.truth["zone"])) for at in (since, until)]
+    assert [one[:16].replace("T", " ") for one in spanned] == [f"{at:%Y-%m-%d %H:%M}" for at in local]
+
+
+def test_a_site_tells_of_marks_and_capture_to_all_of_devices_and_money_to_some(
+    site: Site, roles: dict[Role, Watched]
+) -> None:
+    for role in (Role.VIEWER, Role.ENGINEER, Role.FINANCE):
+        found = roles[role]
+        shown(found, f"/site/{MISMARKED_SITE}?since=7d")
+        found.page.wait_for_selector("[data-as-of]")
+        body = found.page.inner_text("#shell-main")
+        assert "0 (no priority): " in body.partition("DSCP of what it sent")[2].partition("received")[0]
+        assert "Capture now" in body
+        assert ("Most poor streams first" in body) == (Right.CALLS in RIGHTS[role])
+        assert found.page.locator("#site-cost").count() == (Right.MONEY in RIGHTS[role])
+        if Right.MONEY in RIGHTS[role]:
+            found.page.wait_for_selector("#site-cost:has-text('£')")
+        quiet(found, role)
+
+
 def table(found: Watched, heading: str) -> list[list[str]]:
     """Cells of the table that begins with the heading, opened where it is folded."""
     found.page.wait_for_selector("#shell-main table.plain", state="attached")
