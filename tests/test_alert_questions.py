@@ -203,8 +203,10 @@ def test_what_fails_through_a_gateway_is_the_network_and_each_number_counts_once
     ((address, numbers, failed, since),) = gateways_now(lake, begin, end, begin, 12)
     assert (address, numbers, failed, since) == ("192.0.2.9", 9, 3, BEGIN + timedelta(seconds=129))
     # Without any in the span, the newest of longer ago count.
-    later = gateways_now(lake, end, end + timedelta(minutes=10), begin, 2)
-    assert [(one.numbers, one.failed) for one in later] == [(2, 0)]
+    later = gateways_now(lake, end, end + timedelta(minutes=10), begin, 3)
+    assert [(one.numbers, one.failed) for one in later] == [(3, 0)]
+    # A telephone is called under one number or two.
+    assert gateways_now(lake, end, end + timedelta(minutes=10), begin, 2) == ()
 
 
 def test_the_alert_of_a_gateway_that_nobody_uses_any_more_ends(lake: Lake) -> None:

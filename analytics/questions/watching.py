@@ -25,6 +25,8 @@ LONGEST_CALL: Final = timedelta(hours=6)
 """How long before a span calls are looked for that ended in it."""
 LEAST_TALK_S: Final = 5
 """Shorter calls say nothing of their audio [s]."""
+LEAST_NUMBERS: Final = 3
+"""What fewer numbers are called through is a telephone."""
 USER_CHOICES: Final = (404, 480, 484, 486, 487, 600, 603, 604)
 """Final statuses that a user's own doing gives: the network did its part (the idea of NER, ITU-T E.425)."""
 WEEKS: Final = 8
@@ -238,7 +240,8 @@ def ended_calls(lake: Lake, since: datetime, until: datetime) -> tuple[Ended, ..
 def gateways_now(lake: Lake, since: datetime, until: datetime, longest: datetime, most: int) -> tuple[Gateway, ...]:
     """Return what became of calls to each address: those begun in a span, and where they are fewer the newest `most`.
 
-    These are looked for from `longest` on. A call that is going on counts as soon as it is answered.
+    These are looked for from `longest` on. Telephones are left out: hardly more than one number leads to them. A call
+    that is going on counts as soon as it is answered.
     """
     check_span(longest, until)
     choices = ", ".join(map(str, USER_CHOICES))
@@ -262,7 +265,7 @@ def gateways_now(lake: Lake, since: datetime, until: datetime, longest: datetime
                     OR row_number() OVER (PARTITION BY to_address ORDER BY begun DESC) <= {int(most)}
             )
             SELECT to_address, count(*), count(*) FILTER (failed), min(begun)
-            FROM counted GROUP BY to_address ORDER BY to_address
+            FROM counted GROUP BY to_address HAVING count(*) >= {LEAST_NUMBERS} ORDER BY to_address
             """  # noqa: S608 - names of the schema and our own numbers
         ).fetchall()
     return tuple(Gateway(row[0], row[1], row[2], begun(row[3])) for row in rows)
@@ -273,7 +276,7 @@ def traffic_now(lake: Lake, since: datetime, until: datetime, zone: str) -> tupl
     check_span(since, until)
     spans = [(since, until)]
     for back in range(1, WEEKS + 1):
-        spans.append((_weeks_before(since, back, zone), _weeks_before(until, back, zone)))
+        spans.append((weeks_before(since, back, zone), weeks_before(until, back, zone)))
     counted: list[dict[str, int]] = []
     with lake.reading() as connection:
         for begin, end in spans:
@@ -305,7 +308,7 @@ def traffic_now(lake: Lake, since: datetime, until: datetime, zone: str) -> tupl
     )
 
 
-def _weeks_before(at: datetime, weeks: int, zone: str) -> datetime:
+def weeks_before(at: datetime, weeks: int, zone: str) -> datetime:
     local = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None) - weeks * WEEK
     return local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
 

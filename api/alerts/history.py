@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Final, NamedTuple
 
-from analytics.alerts.facts import NS, Change, Labels, Phase, Rule, State
+from analytics.alerts.facts import NS, Change, Labels, Phase, Rule, Sample, State
 from analytics.alerts.sampling import Span
 from analytics.alerts.states import evaluate
 from analytics.alerts.subjects import sampled
 from api.alerts.sampler import HISTORIC, Sampler
+
+AT_ONCE: Final = 240
+"""Moments that are asked at once."""
+
+
+class Seen(NamedTuple):
+    """What was found of an alert last."""
+
+    state: State
+    said: tuple[object, ...]
+    """What was measured."""
 
 
 def replayable(rules: Sequence[Rule]) -> list[Rule]:
@@ -21,27 +34,45 @@ def replayed(sampler: Sampler, rules: Sequence[Rule], since: int, until: int, st
 
     Rules begin at normal; SampleError where the store cannot say.
     """
-    states: dict[tuple[str, Labels], State] = {}
-    asked: dict[str, int] = {}
-    at = since
-    while at <= until:
+    states: dict[tuple[str, Labels], Seen] = {}
+    steps = _steps(replayable(rules), since, until, round(step_s * NS))
+    while chunk := list(islice(steps, AT_ONCE)):
+        sampler.forget()
         for rule in replayable(rules):
-            if at - asked.get(rule.name, -(1 << 62)) < rule.every_s * NS:
-                continue
-            asked[rule.name] = at
-            yield from _step(sampler, rule, at, states)
-        at += round(step_s * NS)
+            sampler.ahead(rule, [at for at, due in chunk if rule in due])
+        for at, due in chunk:
+            for rule in due:
+                yield from _step(sampler, rule, at, states)
 
 
-def _step(sampler: Sampler, rule: Rule, at: int, states: dict[tuple[str, Labels], State]) -> Iterator[Change]:
+def _steps(rules: Sequence[Rule], since: int, until: int, step: int) -> Iterator[tuple[int, list[Rule]]]:
+    """Yield the moments at which somebody looks, and the rules that are asked then."""
+    asked: dict[str, int] = {}
+    for at in range(since, until + 1, step):
+        due = [rule for rule in rules if at - asked.get(rule.name, -(1 << 62)) >= rule.every_s * NS]
+        asked |= dict.fromkeys((rule.name for rule in due), at)
+        yield at, due
+
+
+def _step(sampler: Sampler, rule: Rule, at: int, states: dict[tuple[str, Labels], Seen]) -> Iterator[Change]:
     span = Span(at - round(rule.window_s * NS), at)
     known = [labels for name, labels in states if name == rule.name]
     found = sampled(rule, sampler.samples(rule, at), known, sampler.sites(at), span)
     for labels, sample in found.items():
-        before = states.get((rule.name, labels))
+        seen = states.get((rule.name, labels))
+        before = None if seen is None else seen.state
+        said = _said(sample)
+        if seen is not None and seen.said == said and seen.state.streak_since is None:
+            # The same was measured, and time alone decides nothing: the state is what it was.
+            continue
         state, reason = evaluate(at, rule, sample, before)
-        states[rule.name, labels] = state
+        states[rule.name, labels] = Seen(state, said)
         was = Phase.NORMAL if before is None else before.phase
         active = state.active or (before is not None and before.active)
         if state.phase is not was and (active or Phase.PENDING in (state.phase, was)):
             yield Change(at, rule.name, labels, was, state, sample.numerator, sample.denominator, reason)
+
+
+def _said(sample: Sample) -> tuple[object, ...]:
+    """What decides of a sample."""
+    return sample.numerator, sample.denominator, sample.value, sample.problem, sample.note, sample.gone

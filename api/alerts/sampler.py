@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -15,8 +16,8 @@ from analytics.alerts.facts import NS, Kind, Matcher, Rule, Sample
 from analytics.alerts.sampling import Span
 from analytics.feeds import WEEK, FeedLimits, FeedState, feed_state
 from analytics.health import ProcessHealth, read_health
-from analytics.questions import watching
-from analytics.store.feed_hours import feed_hours
+from analytics.questions import watching, watching_past
+from analytics.store.feed_hours import feed_hours, feed_hours_at
 from analytics.store.schema import USAGE
 from analytics.store.settings import StoreError
 
@@ -41,6 +42,17 @@ class SampleError(Exception):
     """A rule could not be asked; the message is one sentence."""
 
 
+@contextmanager
+def _said() -> Iterator[None]:
+    """Say what is wrong with the store as SampleError."""
+    try:
+        yield
+    except StoreError as error:
+        raise SampleError(str(error)) from error
+    except (duckdb.Error, OSError) as error:
+        raise SampleError(f"the store cannot be read: {str(error).strip().partition(chr(10))[0]}") from error
+
+
 class Sampler:
     """Answers of the store as samples."""
 
@@ -57,16 +69,50 @@ class Sampler:
         self._cost_of: tuple[tuple[datetime, int | None], watching.DayCost] | None = None
         self._newest: dict[tuple[float, int], tuple[int, watching.HeardNow]] = {}
         self._asked: dict[tuple[str, int, int], object] = {}
+        self._ahead: dict[tuple[object, ...], Any] = {}
+
+    def ahead(self, rule: Rule, moments: Sequence[int]) -> None:
+        """Ask at once what a rule will ask at these moments [ns], in order of time; SampleError."""
+        if not moments:
+            return
+        with _said():
+            self._ahead.update(self._asked_ahead(rule, [_moment(one) for one in moments]))
+
+    def forget(self) -> None:
+        """Forget what was asked ahead."""
+        self._ahead.clear()
+
+    def _asked_ahead(self, rule: Rule, moments: Sequence[datetime]) -> Iterator[tuple[tuple[object, ...], object]]:
+        lake, window = self._lake, timedelta(seconds=rule.window_s)
+        longest, most = timedelta(seconds=max(rule.window_s, rule.longest_s)), max(1, round(rule.minimum))
+        match rule.kind:
+            case Kind.SITE_POOR | Kind.PAIR_POOR | Kind.SITE_LOSS | Kind.SITE_JITTER:
+                missing = [one for one in moments if ("heard", one, window) not in self._ahead]
+                if missing:
+                    for at, heard in watching_past.heard_at(lake, missing, window).items():
+                        yield ("heard", at, window), heard
+                if rule.longest_s and ("last", moments[0], longest, most) not in self._ahead:
+                    for at, heard in watching_past.heard_last_at(lake, moments, longest, most).items():
+                        yield ("last", at, longest, most), heard
+            case Kind.ONE_WAY | Kind.SETUP_FAILURES:
+                for at, ended in watching_past.ended_at(lake, moments, window).items():
+                    yield ("ended", at, window), ended
+            case Kind.TRUNK_FAILURES:
+                for at, gateways in watching_past.gateways_at(lake, moments, window, longest, most).items():
+                    yield ("gateways", at, window, longest, most), gateways
+            case Kind.FEED_SILENT:
+                limits = _feed_limits(rule)
+                for at, feeds in feed_hours_at(lake, moments, limits).items():
+                    yield ("feeds", at, limits), feeds
+            case Kind.NO_TRAFFIC:
+                for at, traffic in watching_past.traffic_at(lake, moments, window, self._zone()).items():
+                    yield ("traffic", at, window), traffic
 
     def samples(self, rule: Rule, now: int) -> list[Sample]:
         """Return the samples of a rule at a moment [ns]; SampleError where the store cannot say."""
         span = Span(now - round(rule.window_s * NS), now)
-        try:
+        with _said():
             found = list(self._of(rule, span))
-        except StoreError as error:
-            raise SampleError(str(error)) from error
-        except (duckdb.Error, OSError) as error:
-            raise SampleError(f"the store cannot be read: {str(error).strip().partition(chr(10))[0]}") from error
         only = Matcher(rule.only)
         return [one for one in found if only.fits(dict(one.labels))]
 
@@ -85,15 +131,15 @@ class Sampler:
             case Kind.SITE_JITTER:
                 yield from sampling.site_jitter(self._heard(span), span)
             case Kind.ONE_WAY:
-                yield from sampling.one_way(watching.ended_calls(lake, since, until), span)
+                yield from sampling.one_way(self._ended(since, until), span)
             case Kind.SETUP_FAILURES:
-                yield from sampling.setup_failures(watching.ended_calls(lake, since, until), span)
+                yield from sampling.setup_failures(self._ended(since, until), span)
             case Kind.TRUNK_FAILURES:
-                longest = _moment(span.until - round(max(rule.window_s, rule.longest_s) * NS))
-                gateways = watching.gateways_now(lake, since, until, longest, max(1, round(rule.minimum)))
-                yield from sampling.trunk_failures(gateways, span)
+                yield from sampling.trunk_failures(self._gateways(rule, since, until), span)
             case Kind.NO_TRAFFIC:
-                found = watching.traffic_now(lake, since, until, zone)
+                found = self._ahead.get(("traffic", until, until - since)) or watching.traffic_now(
+                    lake, since, until, zone
+                )
                 yield from sampling.no_traffic(found, span, self._holiday(until, zone))
             case Kind.FEED_SILENT:
                 yield from sampling.feed_silent(self._feeds(rule, until, zone), span.until)
@@ -107,8 +153,21 @@ class Sampler:
             case Kind.EVALUATION | Kind.DELIVERY:
                 return
 
+    def _ended(self, since: datetime, until: datetime) -> tuple[watching.Ended, ...]:
+        known = self._ahead.get(("ended", until, until - since))
+        return watching.ended_calls(self._lake, since, until) if known is None else known
+
+    def _gateways(self, rule: Rule, since: datetime, until: datetime) -> tuple[watching.Gateway, ...]:
+        longest, most = timedelta(seconds=max(rule.window_s, rule.longest_s)), max(1, round(rule.minimum))
+        known = self._ahead.get(("gateways", until, until - since, longest, most))
+        return watching.gateways_now(self._lake, since, until, until - longest, most) if known is None else known
+
     def _heard(self, span: Span) -> watching.HeardNow:
         """Several rules of one moment ask the same."""
+        since, until = _moment(span.since), _moment(span.until)
+        known: watching.HeardNow | None = self._ahead.get(("heard", until, until - since))
+        if known is not None:
+            return known
         key = ("heard", span.since, span.until)
         found = self._asked.get(key)
         if isinstance(found, watching.HeardNow):
@@ -124,6 +183,10 @@ class Sampler:
         if not rule.longest_s:
             return watching.HeardNow((), ())
         most = max(1, round(rule.minimum))
+        longest = timedelta(seconds=max(rule.window_s, rule.longest_s))
+        ahead: watching.HeardNow | None = self._ahead.get(("last", _moment(span.until), longest, most))
+        if ahead is not None:
+            return ahead
         key = (rule.longest_s, most)
         known = self._newest.get(key)
         if known is None or not 0 <= span.until - known[0] < LAST_EVERY_S * NS:
@@ -151,10 +214,10 @@ class Sampler:
     def _feeds(self, rule: Rule, until: datetime, zone: str) -> list[FeedState]:
         """How feeds of call records are; as many weeks are looked at as the rule's window holds."""
         estate = self._estate()
-        weeks, least = max(1, round(rule.window_s / WEEK.total_seconds())), max(1, round(rule.minimum))
-        limits = FeedLimits(weeks=weeks, least_weeks=least)
+        limits = _feed_limits(rule)
         holidays = frozenset() if estate is None else frozenset(estate.holidays)
-        feeds = feed_hours(self._lake, until, limits)
+        known = self._ahead.get(("feeds", until, limits))
+        feeds = feed_hours(self._lake, until, limits) if known is None else known
         return [feed_state(feed, until, ZoneInfo(zone), holidays, limits) for feed in feeds]
 
     def _capture(self, span: Span) -> Iterator[Sample]:
@@ -191,6 +254,11 @@ class Sampler:
         if self._cost_of is None or self._cost_of[0] != key:
             self._cost_of = key, watching.day_cost(self._lake, estate, days, until)
         yield from sampling.cost(self._cost_of[1], span)
+
+
+def _feed_limits(rule: Rule) -> FeedLimits:
+    weeks, least = max(1, round(rule.window_s / WEEK.total_seconds())), max(1, round(rule.minimum))
+    return FeedLimits(weeks=weeks, least_weeks=least)
 
 
 def _moment(at: int) -> datetime:
