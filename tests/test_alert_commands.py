@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,11 @@ class Desk:
         assert shell(list(words)) == status, self._capsys.readouterr()
         out, said = self._capsys.readouterr()
         return str(out if status == 0 else out + said)
+
+    def said(self) -> tuple[str, str]:
+        """What was written since the last command."""
+        out, said = self._capsys.readouterr()
+        return str(out), str(said)
 
     def poor(self) -> None:
         """A site that is poor now, and the loop has seen it."""
@@ -120,13 +126,32 @@ def test_rules_are_replayed_over_history(desk: Desk) -> None:
     assert (found[0]["state"], found[0]["at"]) == ("firing", "2026-01-05T10:01:00.000Z")
     assert "nothing would have been told" in desk.run(*span, "--rule", "jitter")
     assert "there is no rule x" in desk.run(*span, "--rule", "x", status=2)
-    assert "--to lies after" in desk.run("alerts", "test", "--from", "2026-01-05", "--to", "2026-01-05", status=2)
-    assert "is no time" in desk.run("alerts", "test", "--from", "yesterday", "--to", "2026-01-05", status=2)
+    assert "--to lies after" in desk.run(
+        "alerts", "test", "--from", "2026-01-05T10:00Z", "--to", "2026-01-05T10:00Z", status=2
+    )  # fmt: skip
+    assert "is no time" in desk.run("alerts", "test", "--from", "yesterday", "--to", "2026-01-05T10:00Z", status=2)
     # Nothing of it is kept.
     book = Book.open(desk.store)
     assert keeping.read_states(book) == []
     assert keeping.read_changes(book) == []
     book.close()
+
+
+def test_the_future_is_not_replayed(desk: Desk) -> None:
+    words = ["alerts", "test", "--rule", "no_traffic"]
+    now = datetime.now(UTC)
+    assert "in the future" in desk.run(*words, "--from", "2130-01-01T00:00Z", "--to", "2130-01-02T00:00Z", status=2)
+    begin = (now - timedelta(hours=1)).isoformat()
+    assert shell([*words, "--from", begin, "--to", "2130-01-01T00:00Z"]) == 0
+    out, said = desk.said()
+    assert "replayed up to now" in said
+    assert "looked every 10 s" in out
+
+
+@pytest.mark.parametrize("text", ["2026-01-05T10:00", "2026-01-05", "20260105"])
+def test_a_time_without_a_zone_is_refused(desk: Desk, text: str) -> None:
+    for words in (["test", "--from", text, "--to", "2026-01-06T10:00Z"], ["silence", "site=york", "--from", text]):
+        assert f"{text} needs a zone" in desk.run("alerts", *words, status=2)
 
 
 def test_an_endpoint_is_added_tested_and_its_log_read(desk: Desk) -> None:

@@ -167,8 +167,14 @@ def replay(
 
     def work() -> int:
         begin, end = time_ns(since), time_ns(until)
+        now = time.time_ns()
+        if begin >= now:
+            raise SpanError("--from lies in the future: rules are replayed over what was")
         if end <= begin:
             raise SpanError("--to lies after --from")
+        if end > now:
+            say("--to lies in the future: the rules are replayed up to now")
+            end = now
         settings = load_settings(config, store)
         every = length_ns(step) / NS if step is not None else max(10.0, (end - begin) / NS / MOST_STEPS)
         chosen = _chosen(watched(settings), rule)

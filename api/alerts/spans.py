@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from analytics.alerts.facts import NS, Matcher
 
@@ -25,12 +25,15 @@ def length_ns(text: str) -> int:
 
 
 def time_ns(text: str) -> int:
-    """Return a time as 2026-01-31T09:00Z (without zone: UTC) in nanoseconds; SpanError."""
+    """Return a time with its zone, as 2026-01-31T09:00Z, in nanoseconds; SpanError."""
     try:
         at = datetime.fromisoformat(text.strip())
-        at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+        if at.tzinfo is None:
+            raise SpanError(f"{text} needs a zone: write it as 2026-01-31T09:00Z or 2026-01-31T09:00+01:00")
         return round(at.timestamp()) * NS
     except (ValueError, OverflowError) as error:
+        if isinstance(error, SpanError):
+            raise
         raise SpanError(f"{text} is no time; write it as 2026-01-31T09:00Z") from error
 
 
