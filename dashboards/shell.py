@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote
@@ -16,8 +17,9 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, set_
 from dash.backends import _fastapi
 from dash.development.base_component import Component
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from api.web.context import Context
 from api.web.envelope import CONNECTION
@@ -28,6 +30,8 @@ from dashboards.parts import aria, failed, page, skeleton
 
 ASSETS: Final = Path(__file__).parent / "assets"
 MOST_PATH: Final = 2_048
+_NO_PAGES: Final = ("/api/", "/assets/", "/_dash", "/metrics", "/healthz")
+"""What programs ask for, and what pages load."""
 _logger = logging.getLogger("callgauge.web")
 _INDEX: Final = """<!doctype html>
 <html lang="en"><head>{%metas%}<meta name="color-scheme" content="light dark"><title>{%title%}</title>
@@ -82,17 +86,37 @@ def mount(app: FastAPI, context: Context) -> None:
     dash._setup_server()
     policy = _POLICY.format(hashes=" ".join(dash.csp_hashes()))
 
-    async def index(request: Request) -> HTMLResponse:
+    async def index(request: Request, status: int = 200) -> HTMLResponse:
         token = _serving.set_current_request(request)
         try:
-            return HTMLResponse(dash.index(), headers={"Content-Security-Policy": policy})
+            return HTMLResponse(dash.index(), status, {"Content-Security-Policy": policy})
         finally:
             _serving.reset_current_request(token)
 
+    async def page_of_one(request: Request) -> HTMLResponse:
+        return await index(request)
+
+    _answer_people(app, index)
+
     for each in found:
-        app.add_api_route(each.path, index, methods=["GET"], include_in_schema=False)
+        app.add_api_route(each.path, page_of_one, methods=["GET"], include_in_schema=False)
         if each.path != "/":
-            app.add_api_route(f"{each.path}/{{rest:path}}", index, methods=["GET"], include_in_schema=False)
+            app.add_api_route(f"{each.path}/{{rest:path}}", page_of_one, methods=["GET"], include_in_schema=False)
+
+
+def _answer_people(app: FastAPI, index: Callable[[Request, int], Awaitable[Response]]) -> None:
+    """Have whoever follows a wrong link in a browser see a page with a way back; programs get what they got."""
+    to_programs: Any = app.exception_handlers[HTTPException]
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        in_browser = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+        missing = isinstance(error, HTTPException) and error.status_code == 404
+        if missing and in_browser and not request.url.path.startswith(_NO_PAGES):
+            return await index(request, 404)
+        answer: Response = await to_programs(request, error)
+        return answer
+
+    app.add_exception_handler(HTTPException, not_found)
 
 
 def _layout(found: tuple[Page, ...]) -> Component:
@@ -169,7 +193,8 @@ def _register(dash: Any, found: tuple[Page, ...]) -> None:
 def _page(found: tuple[Page, ...], path: str, query: dict[str, str]) -> tuple[Component, str]:
     chosen = page_of(found, path)
     if chosen is None:
-        return page("There is no such page.", html.P(dcc.Link("To the first page", href="/"))), "No such page"
+        asked = html.P(["Nothing is at ", html.Code(path[:200]), ". Pages are in the navigation above."])
+        return page("There is no such page.", asked, html.P(dcc.Link("To the first page", href="/"))), "No such page"
     one, rest = chosen
     try:
         asker = asking(one.right)

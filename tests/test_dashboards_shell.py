@@ -156,11 +156,38 @@ def test_colours_follow_the_system(site: App, chromium: Browser, scheme: str) ->
         assert found.page.evaluate("getComputedStyle(document.documentElement).colorScheme") == scheme
 
 
-def test_a_page_that_takes_another_right_says_so(site: App, chromium: Browser) -> None:
+def test_a_wrong_link_leads_people_to_a_page_with_a_way_back_and_programs_to_a_problem(
+    site: App, chromium: Browser
+) -> None:
     with watched(chromium, url(site)) as found:
         sign_in(found, site.tokens[Role.VIEWER])
-        found.page.goto("/nothing-of-ours")
-        assert found.page.locator("body").inner_text().find("not_found") >= 0
+        answer = found.page.goto("/nothing-of-ours")
+        assert answer is not None
+        assert answer.status == 404
+        found.page.wait_for_selector("#shell-main h1:has-text('There is no such page.')")
+        assert "/nothing-of-ours" in found.page.inner_text("#shell-main")
+        found.page.click("#shell-main a:has-text('first page')")
+        found.page.wait_for_selector("#wallboard-sentence")
+    headers = site.headers(Role.VIEWER)
+    for path, accept in (("/nothing-of-ours", "*/*"), ("/api/v1/nothing", "text/html")):
+        got = site.client.get(path, headers={**headers, "Accept": accept})
+        assert got.status_code == 404
+        assert got.headers["content-type"] == "application/problem+json"
+
+
+def test_the_navigation_of_a_telephone_shows_the_page_that_one_is_on(site: App, chromium: Browser) -> None:
+    with watched(chromium, url(site), width=390, height=844) as found:
+        sign_in(found, site.tokens[Role.ADMIN])
+        found.page.goto("/people")
+        found.page.wait_for_selector("#shell-main h1:has-text('may come in')")
+        current = found.page.locator(".nav-link[aria-current]")
+        current.wait_for()
+        box = current.bounding_box()
+        assert box is not None
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        assert "gradient" in found.page.evaluate("getComputedStyle(document.querySelector('nav')).backgroundImage")
+        assert "0 people and 5 tokens may come in" in found.page.inner_text("#shell-main h1")
 
 
 def test_a_path_leads_to_the_longest_page_that_it_begins_with() -> None:

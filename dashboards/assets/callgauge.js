@@ -16,8 +16,10 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       document.title = title ? title + " · Callgauge" : "Callgauge";
       document.querySelectorAll("#shell-head .nav-link").forEach(function (link) {
         var own = link.getAttribute("href");
-        if (own === path || (own !== "/" && path.indexOf(own + "/") === 0)) link.setAttribute("aria-current", "page");
-        else link.removeAttribute("aria-current");
+        if (own === path || (own !== "/" && path.indexOf(own + "/") === 0)) {
+          link.setAttribute("aria-current", "page");
+          link.scrollIntoView({ block: "nearest", inline: "center" });
+        } else link.removeAttribute("aria-current");
       });
       return title || "";
     }

@@ -23,7 +23,8 @@ def layout(view: View) -> Component:
         return f"{datetime.fromtimestamp(at / 1e9, UTC).astimezone(local):%d %b %Y %H:%M}"
 
     unmasked = [one.name for one in people if one.numbers] + [one.name for one in tokens if one.numbers]
-    said = f"{', '.join(unmasked)} see numbers unmasked" if unmasked else "nobody sees numbers unmasked"
+    see = "sees" if len(unmasked) == 1 else "see"
+    said = f"{', '.join(unmasked)} {see} numbers unmasked" if unmasked else "nobody sees numbers unmasked"
     of_people = [
         (one.name, one.role.value, "yes" if one.numbers else "no", "password" if one.has_password else "single sign-on",
          day(one.made, ""))
@@ -36,7 +37,7 @@ def layout(view: View) -> Component:
     ]  # fmt: skip
     roles = [(role.value, *("yes" if right in RIGHTS[role] else "" for right in Right)) for role in Role]
     return page(
-        f"{len(people)} people and {len(tokens)} tokens may come in; {said}.",
+        f"{_count(len(people), 'person', 'people')} and {_count(len(tokens), 'token', 'tokens')} may come in; {said}.",
         block(
             "People",
             table(("Name", "Role", "Sees numbers", "Signs in by", "Since"), of_people, css="words")
@@ -51,6 +52,10 @@ def layout(view: View) -> Component:
         ),
         block("What each role may", table(("Role", *(right.value for right in Right)), roles)),
     )
+
+
+def _count(of: int, one: str, many: str) -> str:
+    return f"{of:,} {one if of == 1 else many}"
 
 
 PAGE = Page("/people", "People", Right.ADMIN, layout, place=90)
