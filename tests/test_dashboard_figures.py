@@ -10,7 +10,7 @@ import pytest
 from analytics.questions.alerts import AlertChange
 from analytics.questions.asking import share
 from analytics.questions.pairs import PairQuality
-from analytics.questions.path import PathStep
+from analytics.questions.path import ImportRow, PathStep
 from analytics.questions.sites import Measures, SitePoint
 from analytics.questions.terms import StreamTerms, TermStep
 from analytics.sites import Origin, Site, Validity
@@ -19,6 +19,7 @@ from dashboards.figures.call import waterfall
 from dashboards.figures.data_path import LEAST, flows
 from dashboards.figures.pairs import OUTSIDE, by_region, heatmap, pair_map
 from dashboards.figures.site import APART, Lane, Way, lanes, over_time, runs, ways_figure
+from dashboards.pages.data_path import newest_first
 
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -63,6 +64,21 @@ def test_a_step_of_the_path_is_shown_in_shares_and_what_is_rare_can_be_seen() ->
     assert flow.aside == LEAST
     assert flow.passed + flow.waiting + flow.lost + flow.aside == pytest.approx(100)
     assert (flow.counts, flow.lost_by) == ("99,900 of 100,000 packets", "1 kernel drops")
+
+
+def test_files_read_together_stand_with_the_newest_records_first() -> None:
+    def read(name: str, at: datetime, last: datetime | None) -> ImportRow:
+        return ImportRow("0", "0", name, "cucm", "cdr", at, 1, 1, 0, None, last, None, None)
+
+    second = timedelta(seconds=1)
+    rows = [
+        read("old", NOON, NOON - 40 * HOUR),
+        read("new", NOON + second, NOON - 2 * HOUR),
+        read("none", NOON + 2 * second, None),
+        read("older", NOON + 3 * second, NOON - 50 * HOUR),
+        read("later", NOON + HOUR, NOON - 90 * HOUR),
+    ]
+    assert [one.name for one in newest_first(rows)] == ["later", "new", "old", "older", "none"]
 
 
 def test_a_step_to_which_nothing_came_has_no_bar() -> None:

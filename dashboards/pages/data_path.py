@@ -3,28 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from dash import html
+from dash import Input, Output, dcc, html
 from dash.development.base_component import Component
 
 from analytics.feeds import FeedState
 from analytics.health import read_health
-from analytics.questions.path import Freshness, ImportRow, PathHealth, PathProcess, PathStep, imports, path_health
+from analytics.questions.path import (
+    MOST_ROWS,
+    Freshness,
+    ImportList,
+    ImportRow,
+    PathHealth,
+    PathProcess,
+    PathStep,
+    imports,
+    path_health,
+)
 from api.web.asked import present
 from api.web.rights import Right
 from collector.transport.agents import AgentSeen, read_agents
 from dashboards.figures.data_path import Flow, flows
-from dashboards.pages import Page, View
-from dashboards.parts import as_table, block, empty, failed, mark, missing, page, table
+from dashboards.pages import Asker, Callbacks, Page, View
+from dashboards.parts import as_of, as_table, block, empty, failed, mark, missing, table
 
 MOST_IMPORTS: Final = 20
+AGAIN_MS: Final = 10_000
 NS: Final = 1_000_000_000
 
 
 def layout(view: View) -> Component:
+    """Return the page as it is now; it is renewed by itself."""
+    made: Component = html.Div(
+        [dcc.Interval(id="path-again", interval=AGAIN_MS), html.Div(_now(view), id="path-now")], className="page"
+    )
+    return made
+
+
+def register(callbacks: Callbacks) -> None:
+    """Show what is new."""
+
+    @callbacks.callback(Output("path-now", "children"), Input("path-again", "n_intervals"), prevent_initial_call=True)
+    def again(asker: Asker, _count: int | None) -> Any:
+        return _now(asker)
+
+
+def _now(view: Asker) -> list[Component]:
     """Return the steps, processes, agents, feeds, tables and imports."""
     now = present(view.here)
     found = path_health(view.here.lake, now)
@@ -38,17 +66,18 @@ def layout(view: View) -> Component:
     else:
         steps = _steps(found.steps)
     feeds = _feeds(read_health(view.here.lake.root)[0])
-    listed = imports(view.here.lake, now - timedelta(days=31), now, limit=MOST_IMPORTS)
-    return page(
-        sentence(found),
+    listed = imports(view.here.lake, now - timedelta(days=31), now, limit=MOST_ROWS)
+    head = [html.H1(sentence(found), className="answer"), as_of(now, view.here.estate().settings.timezone)]
+    return [
+        html.Div(head, className="answer-line"),
         *troubles,
         block("From the wire to the store, all processes since they began", *steps),
         block("Processes", *_processes(found.processes, local)),
         block("Agents", _agents(agents, names, local, now)),
         block("Feeds of call records", _feed_table(feeds, local)),
         block("How new the tables are", _tables(found.tables, now, local)),
-        block("Files read in, last 31 days", _imports(listed.rows, local)),
-    )
+        block("Files read in, last 31 days", _imports(listed, local)),
+    ]
 
 
 def sentence(found: PathHealth) -> str:
@@ -201,15 +230,35 @@ def _tables(found: Sequence[Freshness], now: datetime, local: ZoneInfo) -> Compo
     return table(("Table", "Rows", "Newest", "Ago"), rows)
 
 
-def _imports(rows: Sequence[ImportRow], local: ZoneInfo) -> Component:
-    if not rows:
+def newest_first(rows: Sequence[ImportRow]) -> list[ImportRow]:
+    """Return files in the order in which they were read, the newest first.
+
+    Of those read in one minute, as a folder is, what they hold decides: the newest records first.
+    """
+    old = datetime(1970, 1, 1, tzinfo=UTC)
+    minute = {"second": 0, "microsecond": 0}
+    return sorted(rows, key=lambda one: (one.imported.replace(**minute), one.last or old, one.name), reverse=True)  # type: ignore[arg-type]
+
+
+def _imports(listed: ImportList, local: ZoneInfo) -> Component:
+    if not listed.rows:
         return empty("No file was read in.", "callgauge cdr import FOLDER --store DIR --estate DIR")
     shown = [
-        (one.name, one.source, one.record, f"{one.imported.astimezone(local):%d %b %H:%M}", f"{one.rows:,}",
+        (one.name, one.source, one.record, f"{one.imported.astimezone(local):%d %b %H:%M}",
+         missing("no record has a time") if one.last is None else f"{one.last.astimezone(local):%d %b %Y %H:%M}",
+         f"{one.rows:,}",
          f"{one.kept:,}", html.Span(f"{one.rejected:,}", className="state-degraded" if one.rejected else ""))
-        for one in rows
+        for one in newest_first(listed.rows)[:MOST_IMPORTS]
     ]  # fmt: skip
-    return table(("File", "From", "Of", "Read", "Records", "Kept", "Rejected"), shown, css="pairs")
+    heads = ("File", "From", "Of", "Read", "Newest record", "Records", "Kept", "Rejected")
+    made = table(heads, shown, "Newest first", css="pairs")
+    more = len(listed.rows) - len(shown)
+    if more <= 0:
+        return made
+    count = f"and {more:,} more" if listed.cursor is None else f"and more than {more:,} others"
+    asked = urlencode({"since": listed.since.isoformat(), "until": listed.until.isoformat(), "format": "csv"})
+    all_of_them = html.A("all of them as CSV", href=f"/api/v1/imports?{asked}", download="")
+    return html.Div([made, html.P([f"{count}: ", all_of_them], className="quiet")])
 
 
 def _at(nanoseconds: int, local: ZoneInfo) -> Component | str:
@@ -226,4 +275,4 @@ def _ago(gone: timedelta) -> str:
     return f"{seconds:.0f} s"
 
 
-PAGE = Page("/data-path", "Data path", Right.AGGREGATES, layout, place=50)
+PAGE = Page("/data-path", "Data path", Right.AGGREGATES, layout, register, place=50)

@@ -46,7 +46,8 @@ AGAIN_MS: Final = 10_000
 def layout(view: View) -> Component:
     """Return the page of the site that stands in the path; without one, all sites to choose from."""
     if len(view.rest) != 1:
-        return _all(sites_here(view.here))
+        every = dcc.Interval(id="site-all-again", interval=AGAIN_MS)
+        return html.Div([every, html.Div(_all(view), id="site-all")], className="page")
     site = _site(view, view.rest[0])
     path = f"/site/{quote(view.rest[0], safe='')}"
     if site is None:
@@ -77,6 +78,12 @@ def layout(view: View) -> Component:
 
 def register(callbacks: Callbacks) -> None:
     """Renew what is so now, and tell the month's cost when it is worked out."""
+
+    @callbacks.callback(
+        Output("site-all", "children"), Input("site-all-again", "n_intervals"), prevent_initial_call=True
+    )
+    def all_again(asker: Asker, _count: int | None) -> Any:
+        return _all(asker)
 
     @callbacks.callback(
         Output("site-now", "children"),
@@ -128,7 +135,8 @@ def _head(sentence: list[Any], beside: list[Component]) -> Component:
     return made
 
 
-def _all(found: tuple[SiteNow, ...]) -> Component:
+def _all(asker: Asker) -> list[Component]:
+    found = sites_here(asker.here)
     rows = [
         (
             dcc.Link(one.name or one.site, href=f"/site/{quote(one.site, safe='')}"),
@@ -141,8 +149,9 @@ def _all(found: tuple[SiteNow, ...]) -> Component:
     ]
     if not rows:
         what = "No site is known yet: an estate says which there are, and packets or records fill them."
-        return page("Which site?", empty(what, "callgauge init"))
-    return page("Which site?", table(("Site", "Kind", "State", "Calls now", "MOS"), rows))
+        return [html.H1("Which site?", className="answer"), empty(what, "callgauge init")]
+    now = as_of(present(asker.here), asker.here.estate().settings.timezone)
+    return [_head(["Which site?"], [now]), table(("Site", "Kind", "State", "Calls now", "MOS"), rows)]
 
 
 def _facts(asker: Asker, site: SiteNow, of: Measures | None, calls_now: float | None) -> Component:
