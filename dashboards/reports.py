@@ -57,7 +57,7 @@ def report_page(path: str, title: str, name: str, months: int, place: int, lead:
             if problem.status != 404:
                 raise
             command = "callgauge cdr import FOLDER --estate DIR"
-            return page(title, _controls(path, name, asked), empty(problem.detail, command))
+            return page(title, _controls(path, name, asked, files=False), empty(problem.detail, command))
         ordered = sorted(document.sections, key=_turn)
         body = [_section(one, document) for one in ordered]
         itself: dict[str, Any] = {"data-report": name}
@@ -91,8 +91,8 @@ def _query(asked: Asked) -> str:
     return urlencode(named | ({"site": asked.site} if asked.site else {}))
 
 
-def _controls(path: str, name: str, asked: Asked) -> Component:
-    """Return the months before and after, lengths, and downloads; all of it is links."""
+def _controls(path: str, name: str, asked: Asked, *, files: bool = True) -> Component:
+    """Return the months before and after, lengths, and downloads where there is anything; all of it is links."""
     before = months_to(asked.month, 2)[0]
     after = asked.month + 1 if asked.month % 100 < 12 else asked.month + 89
 
@@ -101,7 +101,7 @@ def _controls(path: str, name: str, asked: Asked) -> Component:
         return dcc.Link(said, href=f"{path}?{_query(to)}", className=look, title=title)
 
     lengths = [link("1 month" if n == 1 else f"{n} months", asked._replace(months=n)) for n in SPANS]
-    files = [
+    forms = [
         html.A(form.upper(), href=f"/api/v1/{_download(name)}?{_query(asked)}&format={form}", className="plain-button")
         for form in ("xlsx", "csv", "json", "html")
     ]
@@ -111,8 +111,7 @@ def _controls(path: str, name: str, asked: Asked) -> Component:
             html.Span(f"to {asked.month // 100}-{asked.month % 100:02d}", className="quiet"),
             link("→", asked._replace(month=after), "the next month"),
             *lengths,
-            html.Span("Download", className="quiet push"),
-            *files,
+            *([html.Span("Download", className="quiet push"), *forms] if files else []),
         ],
         className="controls",
     )

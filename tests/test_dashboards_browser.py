@@ -263,6 +263,7 @@ def test_a_click_on_the_map_leads_to_the_pair_and_keeps_the_span(site: Site, rol
     found.page.mouse.click(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
     found.page.wait_for_url("**/pairs/*/*")
     found.page.wait_for_selector("#pairs-map", state="detached")
+    found.page.wait_for_selector("#shell-main td a[href^='/streams']")
     assert found.page.locator("#shell-main td a[href^='/streams']").count() in (1, 2)
     assert found.page.url.endswith(words.replace("Z", "+00:00").replace(":", "%3A").replace("+", "%2B"))
     quiet(found, "/pairs")

@@ -35,7 +35,7 @@ def layout(view: View) -> Component:
     path = "/".join(["/pairs", *view.rest])
     bad = [one for one in pairs if is_poor(one)]
     if not pairs:
-        return page(f"No stream was heard from {span.said}.", choices(path, view.query), empty("Widen the span."))
+        return page(f"No stream was heard from {span.said}.", choices(path, view.query), _nothing())
     inside = [one for one in bad if one.site is not None and one.other_site is not None]
     if bad:
         more = f", {len(inside)} of them between two sites" if inside else ""
@@ -58,7 +58,7 @@ def layout(view: View) -> Component:
         )
         drawn = [
             html.P(said, className="quiet"),
-            graph(heatmap(shown), 900, id="pairs-map"),
+            graph(heatmap(shown), 340 + 12 * len(shown.sites), id="pairs-map"),
             *left_out,
             dcc.Location(id="pairs-go"),
         ]
@@ -89,6 +89,12 @@ def _row(one: PairQuality, names: dict[str, str]) -> tuple[Component | str, ...]
         f"{one.unmarked:,}",
         dcc.Link("streams", href=f"/streams?{urlencode({'q': words, 'order': 'worst'})}"),
     )
+
+
+def _nothing() -> Component:
+    """Return what would fill the page."""
+    said = "Streams of sites that talk to each other fill this page: widen the span, or have packets collected."
+    return empty(said, "callgauge collect -i eth0 --store DIR --estate DIR")
 
 
 def _more(count: int, span: Chosen) -> Component:
