@@ -94,6 +94,7 @@ DEFAULTS: Final = (
         raise_at=0.25,
         clear_at=0.25,
         counted="numbers called",
+        window_s=300,
         minimum=12,
         longest_s=3 * 86_400,
         every_s=15,
