@@ -26,7 +26,10 @@ import pyarrow as pa
 
 from analytics.store.lake import Lake
 from analytics.store.schema import SITE_MINUTES
+from analytics.store.settings import StoreError
 from analytics.store.site_minutes import append_minutes
+from api.alerts.sampler import SampleError
+from api.demo_alerts import keep_alerts
 from collector.estate.folder import load_estate
 from collector.simulator import county
 from collector.simulator.faults import faults_of
@@ -81,6 +84,10 @@ def make_past(folder: Path, now: datetime, size: DemoSize = DemoSize()) -> None:
     _write_truth(folder, now, zone, truths)
     _write_invoices(folder, truths, f"{now.astimezone(ZoneInfo(zone)):%Y-%m}")
     _import(folder)
+    try:
+        keep_alerts(folder / STORE, load_estate(folder / ESTATE), now)
+    except (StoreError, SampleError) as error:
+        raise DemoError(f"alerts of the past cannot be found: {error}") from error
     # They are in the store, and half a gigabyte.
     shutil.rmtree(folder / RECORDS)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,20 @@ import pytest
 from alert_facts import NS, append, call, interval, stream
 from lake_rows import rows as filled
 
+from analytics.alerts.facts import Kind, Phase
+from analytics.alerts.grouping import Timing
 from analytics.alerts.rules import DEFAULTS
 from analytics.feeds import FeedLimits
 from analytics.questions import watching, watching_past
+from analytics.questions.alerts import alert_history
 from analytics.store.arrow_rows import arrow_table
 from analytics.store.feed_hours import feed_hours, feed_hours_at
 from analytics.store.lake import Lake
 from analytics.store.schema import SITE_MINUTES
 from analytics.store.site_minutes import append_minutes
-from api.alerts.history import replayed
+from api.alerts.book import Book, BookError
+from api.alerts.history import Seen, keep_past, replayed
+from api.alerts.loop import Alerting, Watch
 from api.alerts.sampler import Sampler
 
 BEGIN = datetime(2026, 3, 30, 10, tzinfo=UTC)
@@ -149,6 +155,37 @@ def test_a_replay_that_asks_at_once_finds_what_one_finds_that_asks_step_by_step(
     monkeypatch.setattr(Sampler, "ahead", lambda *_: None)
     assert list(replayed(Sampler(lake, lambda: None, None), DEFAULTS, begin, end, 60)) == found
     assert {one.rule for one in found} >= {"packet_loss", "trunk_failures"}
+
+
+def test_a_past_that_is_put_down_is_history_and_the_loop_goes_on_from_it(tmp_path: Path) -> None:
+    lake = Lake.open(tmp_path / "store", create=True)
+    dead = [
+        {**call(n, S + 60 * n, seconds=None, state="failed", status=503), "called": f"0{n}", "to_address": "192.0.2.9"}
+        for n in range(20)
+    ]
+    fine = [{**call(n, S + 60 * n), "called": f"0{n}", "to_address": "192.0.2.9"} for n in range(100, 160)]
+    rules = [rule for rule in DEFAULTS if rule.kind is Kind.TRUNK_FAILURES]
+    append(lake, "calls", dead, "dead")
+    sampler, states = Sampler(lake, lambda: None, None), dict[Any, Seen]()
+    first = list(replayed(sampler, rules, round(S) * NS, round(S + 1_800) * NS, 60, states))
+    # A second span goes on from the first, with nothing between them.
+    more = list(replayed(sampler, rules, round(S + 3_600) * NS, round(S + 5_400) * NS, 60, states))
+    assert [one.state.phase for one in (*first, *more)] == [Phase.FIRING]
+    now = round(S + 5_400) * NS
+    with closing(Book.open(lake.root)) as book:
+        assert keep_past(book, [*more, *first], states, now) == 1
+        with pytest.raises(BookError, match="a history already"):
+            keep_past(book, first, states, now)
+        append(lake, "calls", fine, "fine")
+        loop = Alerting(book, Sampler(lake, lambda: None, None), Watch(tuple(rules), timing=Timing(0, 0, 0)), now)
+        for minute in range(90, 180):
+            loop.step(round(S + 60 * minute) * NS)
+        loop.store_history(lake)
+        begin = BEGIN - timedelta(hours=1)
+        told = alert_history(lake, begin, begin + timedelta(days=1))
+    assert [one.state for one in reversed(told)] == ["firing", "recovering", "normal"]
+    assert told[-1].at == datetime.fromtimestamp(first[0].at / NS, UTC)
+    lake.close()
 
 
 def test_moments_are_asked_in_order_of_time(lake: Lake, tmp_path: Path) -> None:

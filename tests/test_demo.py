@@ -17,8 +17,11 @@ from typing import Any
 
 import pytest
 
+from analytics.alerts.facts import Phase
 from analytics.store.lake import Lake
 from analytics.store.series import LakeSeries
+from api.alerts import keeping
+from api.alerts.book import Book
 from api.demo_past import CALLS_A_DAY, PRICES, DemoSize, environment, make_past
 from api.main import shell
 from collector.estate.folder import load_estate
@@ -35,6 +38,7 @@ from collector.simulator.faults import (
     FaultKind,
     faults_of,
 )
+from collector.simulator.heard import gateway
 from collector.simulator.live import (
     CONCURRENT,
     CONGESTED_S,
@@ -136,6 +140,26 @@ def test_fraud_shows_as_premium_calls_of_one_site_by_night(made: Path, truth: di
     )
     assert [(site, count) for site, count, _, _ in rows] == [(FRAUD_SITE, 120)]
     assert all(fault["since"] <= first and last <= fault["until"] + 60 for _, _, first, last in rows)
+
+
+def test_alerts_of_the_past_are_of_its_faults_and_of_nothing_else(tmp_path: Path) -> None:
+    make_past(tmp_path, NOW, DemoSize(months=1))
+    faults = json.loads((tmp_path / "truth.json").read_text(encoding="ascii"))["faults"]
+    with closing(Book.open(tmp_path / "store")) as book:
+        changes = [one.change for one in keeping.read_changes(book)][::-1]
+    places = {gateway(DEAD_TRUNK): DEAD_TRUNK}
+    for change in changes:
+        labels = dict(change.labels)
+        place = labels.get("site") or places[labels["gateway"]]
+        at = change.at / NS
+        # The newest calls of a quiet site tell of it for as long as they are the newest.
+        assert any(one["place"] == place and one["since"] <= at < one["until"] + 7 * 86_400 for one in faults), change
+    of_trunk = [change.state.phase for change in changes if change.rule == "trunk_failures"]
+    assert of_trunk == [Phase.FIRING, Phase.RECOVERING, Phase.NORMAL]
+    fired = next(change for change in changes if change.rule == "trunk_failures")
+    outage = next(one for one in faults if one["place"] == DEAD_TRUNK)
+    assert outage["since"] < fired.at / NS < outage["until"]
+    assert {dict(one.labels)["site"] for one in changes if one.rule == "site_degraded"} == {CONGESTED_SITE}
 
 
 def test_a_past_made_twice_from_one_seed_is_the_same(tmp_path: Path, truth: dict[str, Any]) -> None:
