@@ -45,10 +45,15 @@ class App(NamedTuple):
 
 @contextmanager
 def application(
-    store: Path, serve: ServeSettings = QUIET, oidc: OidcSettings | None = None, *, dashboards: bool = False
+    store: Path,
+    serve: ServeSettings = QUIET,
+    oidc: OidcSettings | None = None,
+    *,
+    dashboards: bool = False,
+    estate: Path | None = None,
 ) -> Iterator[App]:
     """An application over a store in a folder, made if absent."""
-    settings = replace(Settings(), store=store, serve=serve, oidc=oidc or OidcSettings())
+    settings = replace(Settings(), store=store, serve=serve, oidc=oidc or OidcSettings(), estate=estate)
     lake = Lake.open(store, create=True)
     context = make_context(settings, lake)
     tokens = {role: context.accounts.add_token(role.value, role, context.clock())[1] for role in Role}
