@@ -140,6 +140,36 @@ def test_nothing_is_wider_than_a_telephone(site: App, chromium: Browser) -> None
         assert found.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
+SPILT = """() => [...document.querySelectorAll('.tile .mark, .tiles.large .facts')].filter(one =>
+    one.getBoundingClientRect().bottom > one.closest('.tile').getBoundingClientRect().bottom + 0.5 ||
+    one.getBoundingClientRect().height < 8).map(one => one.closest('.tile').textContent)"""
+
+
+def test_a_kiosk_shows_the_word_of_every_tile_however_long_names_are(tmp_path: Path, chromium: Browser) -> None:
+    until = datetime.now(UTC)
+    of = Measures(9, 9, 0, 9, share(40, 60), 4.0, 2.0, 1_000, 1_020, 20, 1.96, 3.0, 9.0, 2.0)
+    found = []
+    for number in range(70):
+        state = SiteState.BAD if number % 10 == 3 else SiteState.FEW
+        kind, name = (
+            ("station", f"Station {number}") if number < 16 else ("office", f"Fallowfield Neighbourhood {number}")
+        )
+        found.append(SiteNow(name, name, kind, None, state, state.value, until, until, of, 3.0, None, ()))
+    now = LiveNow(tuple(found), {})
+    with (
+        application(tmp_path / "store", dashboards=True) as made,
+        watched(chromium, url(made), width=1_920, height=1_080) as seen,
+    ):
+        made.context.hub.look = lambda _now: now
+        while made.context.hub.news.now is not now:
+            time.sleep(0.1)
+        sign_in(seen, made.tokens[Role.VIEWER])
+        seen.page.goto("/?kiosk")
+        seen.page.wait_for_selector(".kiosk .tile.is-bad")
+        assert seen.page.locator(".tile").count() == 70
+        assert seen.page.evaluate(SPILT) == []
+
+
 def test_a_kiosk_scrolls_nothing(site: App, chromium: Browser) -> None:
     with watched(chromium, url(site), width=1_920, height=1_080) as found:
         sign_in(found, site.tokens[Role.VIEWER])
