@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics.alerts.facts import NS, Comparison, Kind, Phase, Rule, Sample, State, fingerprint, labelled
+from analytics.alerts.rules import DEFAULTS
 from analytics.alerts.states import Side, evaluate, judge, resumed
 from analytics.proportion import Z_95, wilson
 
@@ -156,6 +157,13 @@ def test_the_reason_says_of_how_many() -> None:
 )
 def test_a_rule_may_ask_for_too_little(value: float, side: Side) -> None:
     assert judge(BELOW, level(value)).side is side
+
+
+def test_how_long_it_has_been_so_is_told_in_whole_seconds() -> None:
+    rule = next(one for one in DEFAULTS if one.name == "packet_loss")
+    sample = Sample((), 0, 1, 500, 10_000, 5.0)
+    state, _ = evaluate(0, rule, sample, None)
+    assert evaluate(4_980_000_000, rule, sample, state)[1].endswith("; so for 5 s, fires after 30 s")
 
 
 def test_a_changed_rule_begins_anew_but_an_alert_that_was_told_stands() -> None:

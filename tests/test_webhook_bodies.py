@@ -126,6 +126,17 @@ def test_slack_gets_text_and_blocks_in_which_nothing_is_markup() -> None:
     assert "<https://calls.example/app/streams?" in made["blocks"][1]["text"]["text"]
 
 
+@pytest.mark.parametrize("shape", ["alertmanager", "slack", "teams"])
+def test_sentences_tell_times_by_the_estates_clock_and_values_in_utc(shape: str) -> None:
+    summer = 1_782_900_000 * NS  # 2026-07-01 10:00 UTC
+    one = alert()
+    held = replace(one, sample=replace(one.sample, since=summer, until=summer + 600 * NS))
+    made = body(shape, group(held)._replace(zone="Europe/London")).decode()
+    assert "Measured from 2026-07-01 11:00:00 BST to 2026-07-01 11:10:00 BST." in made
+    if shape == "alertmanager":
+        assert json.loads(made)["alerts"][0]["values"]["from"] == "2026-07-01T10:00:00.000Z"
+
+
 def test_teams_gets_an_adaptive_card() -> None:
     made = json.loads(body("teams", group(alert())))
     (attachment,) = made["attachments"]

@@ -25,6 +25,7 @@ from api.alerts.book import Book, BookError
 from api.alerts.delivery import Delivery
 from api.alerts.outbox import Attempt, Message
 from api.alerts.settings import AlertSettings
+from api.alerts.shown import message_json
 from api.alerts.trying import put_test, try_now
 
 LOOPBACK = networks(["127.0.0.0/8", "::1/128"])
@@ -342,6 +343,10 @@ def test_a_test_is_an_alert_that_says_so(desk: Desk) -> None:
     (alert,) = json.loads(desk.receiver.got()[0]["body"])["alerts"]
     assert alert["labels"]["alertname"] == "CallgaugeTest"
     assert alert["annotations"]["summary"] == "This is a test of desk"
+    made = json.loads(desk.receiver.got()[0]["body"])
+    # A group is named by labels that its alerts have.
+    assert made["groupLabels"] == {"alertname": "CallgaugeTest"}
+    assert message_json(outbox.message(desk.book, key), [])["group"] == {"endpoint": "desk"}
 
 
 def test_a_test_that_fails_is_not_tried_again(desk: Desk) -> None:

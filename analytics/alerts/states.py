@@ -148,4 +148,4 @@ def _wait(now: int, rule: Rule, after: State) -> str:
         return ""
     length = rule.for_s if after.phase is Phase.PENDING else rule.keep_firing_s
     until = "fires" if after.phase is Phase.PENDING else "is over"
-    return f"; so for {number((now - after.streak_since) / NS)} s, {until} after {number(length)} s"
+    return f"; so for {number(round((now - after.streak_since) / NS))} s, {until} after {number(length)} s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from analytics.alerts.facts import NS, Alert, Comparison, Kind, Rule, Sample
 
@@ -65,14 +66,16 @@ def measured_value(sample: Sample) -> float | None:
     return round(sample.numerator / sample.denominator, 4)
 
 
-def window(sample: Sample) -> str:
-    """Return the span of a sample, absolute and in UTC."""
-    return f"{stamp(sample.since)} to {stamp(sample.until)}"
-
-
 def stamp(at: int) -> str:
     """Return a time [ns] as RFC 3339 has it, whole seconds."""
     return datetime.fromtimestamp(at // NS, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def local_stamp(at: int, zone: str) -> str:
+    """Return a time [ns] by the clock of a zone, as people read it."""
+    if zone == "UTC":
+        return stamp(at)
+    return f"{datetime.fromtimestamp(at // NS, UTC).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S %Z}"
 
 
 def summary(rule: Rule, sample: Sample) -> str:
@@ -83,9 +86,10 @@ def summary(rule: Rule, sample: Sample) -> str:
     return text
 
 
-def described(alert: Alert) -> str:
-    """Return what people read of an alert."""
-    return f"{alert.reason}. Measured from {window(alert.sample)}."
+def described(alert: Alert, zone: str = "UTC") -> str:
+    """Return what people read of an alert, its times by the clock of a zone."""
+    since, until = (local_stamp(at, zone) for at in (alert.sample.since, alert.sample.until))
+    return f"{alert.reason}. Measured from {since} to {until}."
 
 
 def link(rule: Rule, sample: Sample, base: str = "") -> str:

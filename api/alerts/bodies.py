@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from analytics.alerts.facts import NS, Alert, Labels
 from analytics.alerts.grouping import episode
-from analytics.alerts.wording import described, link, measured_value, summary
+from analytics.alerts.wording import described, link, local_stamp, measured_value, summary
 
 MOST_OCTETS: Final = 20_000
 """Longest body (Standard Webhooks 1.0 asks for less than 20 kB); alerts beyond it are counted and left out."""
@@ -28,6 +28,8 @@ class Group(NamedTuple):
     alerts: tuple[Alert, ...]
     receiver: str
     external_url: str
+    zone: str = "UTC"
+    """Times in sentences are by its clock."""
 
 
 def body(shape: str, group: Group) -> bytes:
@@ -49,7 +51,7 @@ def _fewer(count: int) -> list[int]:
 
 def alertmanager(group: Group, left_out: int) -> dict[str, Any]:
     """Return Alertmanager's body."""
-    alerts = [_alert(alert, group.external_url) for alert in group.alerts]
+    alerts = [_alert(alert, group) for alert in group.alerts]
     return {
         "version": "4",
         "groupKey": group_key(group),
@@ -74,14 +76,14 @@ def _status(group: Group) -> str:
     return "firing" if any(alert.resolved_at is None for alert in group.alerts) else "resolved"
 
 
-def _alert(alert: Alert, base: str) -> dict[str, Any]:
-    evidence = link(alert.rule, alert.sample, base)
+def _alert(alert: Alert, group: Group) -> dict[str, Any]:
+    evidence = link(alert.rule, alert.sample, group.external_url)
     return {
         "status": "firing" if alert.resolved_at is None else "resolved",
         "labels": dict(alert.labels),
         "annotations": {
             "summary": summary(alert.rule, alert.sample),
-            "description": described(alert),
+            "description": described(alert, group.zone),
             "link": evidence,
         },
         "startsAt": when(alert.state.fired_at or alert.state.since),
@@ -134,7 +136,8 @@ def _lines(group: Group) -> list[tuple[str, str]]:
     for alert in group.alerts:
         state = "firing since" if alert.resolved_at is None else "resolved at"
         at = alert.state.fired_at if alert.resolved_at is None else alert.resolved_at
-        text = f"{summary(alert.rule, alert.sample)}: {state} {when(at or alert.state.since)}. {described(alert)}"
+        began = local_stamp(at or alert.state.since, group.zone)
+        text = f"{summary(alert.rule, alert.sample)}: {state} {began}. {described(alert, group.zone)}"
         found.append((text, link(alert.rule, alert.sample, group.external_url)))
     return found
 

@@ -122,7 +122,7 @@ def list_(
         elif not found:
             typer.echo("no alert holds")
         else:
-            typer.echo("\n\n".join("\n".join(alert_lines(*pair, watch.public_url)) for pair in found))
+            typer.echo("\n\n".join("\n".join(alert_lines(*pair, watch.public_url, watch.zone)) for pair in found))
         return 0
 
     return guarded(work)

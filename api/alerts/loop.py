@@ -19,7 +19,7 @@ from analytics.alerts.rules import SEVERITIES, enabled
 from analytics.alerts.sampling import Span, own
 from analytics.alerts.states import evaluate, resumed
 from analytics.alerts.subjects import sampled
-from analytics.alerts.wording import stamp
+from analytics.alerts.wording import local_stamp
 from analytics.store.arrow_rows import arrow_table
 from analytics.store.lake import Lake
 from analytics.store.schema import ALERTS
@@ -52,6 +52,8 @@ class Watch:
     windows: tuple[Maintenance, ...] = ()
     timing: Timing = field(default_factory=Timing)
     public_url: str = ""
+    zone: str = "UTC"
+    """Times in sentences are by its clock."""
 
 
 @dataclass(slots=True)
@@ -133,7 +135,8 @@ class Alerting:
         found = []
         for endpoint in outbox.endpoints(self._book):
             waits = outbox.backlog(self._book, endpoint.name)
-            note = endpoint.disabled_why if endpoint.disabled_at is not None else _overdue(endpoint, waits, span.until)
+            late = _overdue(endpoint, waits, span.until, self.watch.zone)
+            note = endpoint.disabled_why if endpoint.disabled_at is not None else late
             found.append(own({"endpoint": endpoint.name}, bool(note), note, span))
         return found
 
@@ -215,7 +218,7 @@ class Alerting:
                 speaks = [alert for alert in of_group if episode(alert) in loud]
                 speaks += [over[name] for name in sorted(decision.resolved) if name in over]
                 if decision.reason and speaks:
-                    group = bodies.Group(labels, tuple(speaks), endpoint.name, self.watch.public_url)
+                    group = bodies.Group(labels, tuple(speaks), endpoint.name, self.watch.public_url, self.watch.zone)
                     octets = bodies.body(endpoint.shape, group)
                     worst = min((alert.rule.severity for alert in speaks), key=SEVERITIES.index)
                     outbox.put_message(connection, endpoint.name, labels, decision.reason, octets, now, worst)
@@ -265,7 +268,7 @@ class Alerting:
 _OWN: Final = frozenset({Kind.EVALUATION, Kind.DELIVERY})
 
 
-def _overdue(endpoint: outbox.Endpoint, waits: outbox.Backlog, now: int) -> str:
+def _overdue(endpoint: outbox.Endpoint, waits: outbox.Backlog, now: int, zone: str) -> str:
     """Why an endpoint does not get its alerts in time, in words; empty where it does."""
     if waits.oldest is None:
         return ""
@@ -273,10 +276,10 @@ def _overdue(endpoint: outbox.Endpoint, waits: outbox.Backlog, now: int) -> str:
     if waits.tried < OVERDUE_ATTEMPTS and max(rest, now - waits.oldest) < OVERDUE_S * NS:
         return ""
     said = "1 message waits, since" if waits.waiting == 1 else f"{waits.waiting} messages wait, the oldest since"
-    said += f" {stamp(waits.oldest)}"
+    said += f" {local_stamp(waits.oldest, zone)}"
     if waits.tried:
         said += f", after {waits.tried} failed {'attempt' if waits.tried == 1 else 'attempts'}"
-    return f"{said}; it asked for rest until {stamp(endpoint.not_before)}" if rest > 0 else said
+    return f"{said}; it asked for rest until {local_stamp(endpoint.not_before, zone)}" if rest > 0 else said
 
 
 def _wants(endpoint: outbox.Endpoint, alert: Alert) -> bool:

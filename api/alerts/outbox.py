@@ -89,6 +89,8 @@ class Attempt(NamedTuple):
 
 OUTCOMES: Final = ("delivered", "failed", "refused", "disabled")
 """What an attempt may come to."""
+TEST: Final = "test"
+"""Why a message of a test was made."""
 ATTEMPTS: Final = "attempts."
 DEAD: Final = "messages.given_up"
 

@@ -55,7 +55,7 @@ def read_watch(settings: AlertSettings, zone: str = "UTC", public_url: str = "")
     except RuleError as error:
         raise RuleError(f"{settings.rules}: {error}") from error
     timing = Timing(settings.group_wait_seconds, settings.group_interval_seconds, settings.repeat_seconds)
-    return Watch(rules, windows, timing, public_url)
+    return Watch(rules, windows, timing, public_url, zone)
 
 
 def _table(stated: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,16 +6,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from analytics.alerts.facts import NS, Alert, Comparison, Kind, Phase, Rule, Sample, State, labelled
+from analytics.alerts.grouping import group_labels
 from api.alerts import bodies, outbox
 from api.alerts.addresses import networks
 from api.alerts.book import Book
-from api.alerts.outbox import Attempt, Endpoint
+from api.alerts.outbox import TEST, Attempt, Endpoint
 
 if TYPE_CHECKING:
     from api.alerts.settings import AlertSettings
 
-TEST: Final = "test"
-"""Why a message of a test was made."""
 HELD_S: Final = 120
 """How long a test is left to who asked for it [s]."""
 _RULE: Final = Rule(
@@ -24,14 +23,14 @@ _RULE: Final = Rule(
 )  # fmt: skip
 
 
-def put_test(book: Book, to: Endpoint, now: int) -> str:
-    """Put down a test alert for an endpoint; return the id of its message."""
+def put_test(book: Book, to: Endpoint, now: int, base: str = "") -> str:
+    """Put down a test alert for an endpoint, its link beginning with `base`; return the id of its message."""
     labels = labelled({"endpoint": to.name})
     sample = Sample(labels, now - 60 * NS, now, 1.0, 1.0, 1.0, note="asked for by a person")
     alert = Alert(_RULE, sample, State(Phase.FIRING, now, now), "1 of 1 tests: asked for by a person")
     # A test is a group of its own: it neither waits for what waits already nor delays it.
-    group = (*labels, ("test", str(now)))
-    octets = bodies.body(to.shape, bodies.Group(group, (alert,), to.name, ""))
+    group = (*labels, (TEST, str(now)))
+    octets = bodies.body(to.shape, bodies.Group(group_labels(alert), (alert,), to.name, base))
     with book.writing() as connection:
         key = outbox.put_message(connection, to.name, group, TEST, octets, now)
         outbox.hold(connection, key, now + HELD_S * NS)

@@ -93,6 +93,7 @@ def list_(store: Store = None, format_: Format = Shown.TEXT, config: Config = No
 @app.command("test")
 def send_test(name: Name, store: Store = None, config: Config = None) -> int:
     """Send a test alert now and say what came of it; status 1 where the endpoint did not take it."""
+    from api.alerts.links import link_base
     from api.alerts.outbox import endpoint
     from api.alerts.trying import put_test
 
@@ -100,7 +101,7 @@ def send_test(name: Name, store: Store = None, config: Config = None) -> int:
         settings = load_settings(config, store)
         with closing(_book(settings)) as book:
             to = endpoint(book, name)
-            return _tell(_try_now(book, to, put_test(book, to, time.time_ns()), settings))
+            return _tell(_try_now(book, to, put_test(book, to, time.time_ns(), link_base(settings)), settings))
 
     return guarded(work)
 

@@ -13,6 +13,7 @@ from analytics.alerts.facts import Matcher
 from api.alerts import outbox
 from api.alerts.bodies import when
 from api.alerts.book import BookError
+from api.alerts.links import link_base
 from api.alerts.outbox import Attempt, Endpoint
 from api.alerts.shown import endpoint_json, message_json
 from api.alerts.trying import put_test, try_now
@@ -148,7 +149,7 @@ def test(request: Request, here: Here, caller: Admin, name: Name) -> AttemptShow
         except BookError as error:
             raise _missing(error) from None
         note(request, caller, "webhook.test", name, numbers=False)
-        key = put_test(book, to, here.clock())
+        key = put_test(book, to, here.clock(), link_base(here.settings))
         return _attempt(asyncio.run(try_now(book, to, key, here.settings.alerts, here.clock)))
 
 
