@@ -32,6 +32,7 @@ from dashboards.figures.report import drawn
 from dashboards.graphs import graph
 from dashboards.pages import Asker, Callbacks, Page, View
 from dashboards.parts import empty, page
+from dashboards.under_charges import lines_below
 
 SPANS = (1, 3, 12)
 """Months that a report can be asked for with one click."""
@@ -192,11 +193,11 @@ def _register(callbacks: Callbacks, name: str, months: int) -> None:
             name, month_number(asker.here, named.get("month")), _count(named.get("months"), months), named.get("site")
         )
         document = _reports(asker).document(asked)
-        return proof(document, key)
+        return proof(document, key, lines_below(asker, key))
 
 
-def proof(document: Document, key: str) -> Component:
-    """Return how a figure is made: its formula in words, its inputs down to their sources."""
+def proof(document: Document, key: str, below: Component | None = None) -> Component:
+    """Return how a figure is made: its formula in words, its inputs down to their sources, and what lies `below`."""
     try:
         figure = document.book[key]
     except KeyError:
@@ -213,6 +214,8 @@ def proof(document: Document, key: str) -> Component:
         parts.append(html.P(["From ", html.Code(figure.source)]))
     if inputs:
         parts.append(_inputs(inputs, document))
+    if below is not None:
+        parts.append(below)
     return html.Div(parts, className="panel")
 
 

@@ -19,7 +19,9 @@ from web_app import App, application
 
 from analytics.cost.money import to_atoms
 from analytics.questions.asking import micros
+from analytics.questions.charged import Charge
 from api.web.rights import Role
+from dashboards.under_charges import charge_of
 
 TEN = datetime(2025, 10, 1, 10, tzinfo=LONDON)
 PRICED: dict[str, Any] = {
@@ -112,3 +114,19 @@ def test_look_at_lines_is_noted(app: App) -> None:
     assert ask(app).status_code == 200
     noted = app.client.get("/api/v1/audit", headers=app.headers(Role.AUDITOR)).text
     assert "costs.lines" in noted
+
+
+@pytest.mark.parametrize(
+    ("key", "charge"),
+    [
+        ("202510.A.ip_calls.mobile", Charge(202510, "A", "mobile", "ip")),
+        ("202510.A.rerated.mobile.atoms", Charge(202510, "A", "mobile", "legacy")),
+        ("202510.Old·town.ip_calls.inbound.atoms.whole", Charge(202510, "Old.town", "inbound", "ip")),
+        ("202510.*.ip_calls.mobile", Charge(202510, "*", "mobile", "ip")),
+        ("202510.A.ip_calls", None),
+        ("202510.Nowhere.ip_calls.mobile", None),
+        ("total.s1", None),
+    ],
+)
+def test_figures_that_are_charges_of_a_class_lead_to_lines(key: str, charge: Charge | None) -> None:
+    assert charge_of(key, ("A", "Old.town")) == charge

@@ -8,6 +8,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
 from typing import Any
@@ -23,7 +24,7 @@ from analytics.cost.figures import Book, Evidence, Figure
 from api.layout import Screen, width
 from api.report.data import as_csv, as_csv_files, as_json
 from api.report.page import as_html, divided
-from api.report.shown import heading, inert, number, some, with_unit
+from api.report.shown import formula_in_words, heading, inert, number, some, with_unit
 from api.report.text import as_table
 from api.report.workbook import as_xlsx
 
@@ -286,12 +287,25 @@ def test_a_hostile_name_commands_no_terminal() -> None:
         ("seconds", "12.25", "12.3", "12.3 s"),
         ("factor", "1.0412", "1.0412", "1.0412"),
         ("erlang", "1.5", "1.50", "1.50 E"),
+        # 6 × 10^9 atoms are one unit of currency: 60 seconds a minute, 8 decimals.
+        ("atoms", "4951020000000", "825.17", "£825.17"),
+        ("atoms", "-73", "−0.00000001", "−£0.00000001"),
+        ("atoms", "7210000000", "1.20166667", "£1.20166667"),
     ],
 )
 def test_numbers_read_as_people_write_them(unit: str, value: str, shown: str, told: str) -> None:
     figure = Figure("k", "l", unit, Decimal(value), Evidence.MEASURED)
     assert number(figure) == shown
     assert with_unit(figure, "GBP") == told
+
+
+def test_formula_in_words_is_of_the_currency_and_not_of_atoms() -> None:
+    book = Book()
+    book.enter("a.atoms", "Calls, exact", "atoms", 4_951_020_000_000, Evidence.MEASURED, "usage, version 1")
+    made = book.compute("a", "Calls", "money", "round({a.atoms} / 6000000000, 2)")
+    document = replace(savings_example(), book=book)
+    assert formula_in_words(made, document) == "round(‹Calls, exact›, 2)"
+    assert "6000000000" in formula_in_words(made, document, atoms=True)
 
 
 def test_a_heading_names_the_unit_once() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from analytics.cost.document import Cell, Document, Head, Ref, Section
 from analytics.cost.figures import Evidence, Figure
-from analytics.cost.money import round_money
+from analytics.cost.money import ATOMS_PER_UNIT, round_money
 from api import wording
 
 TEXT = "text"
@@ -39,7 +39,7 @@ UNITS: Mapping[str, UnitForm] = {
     "factor": UnitForm(4, ""),
     "count": UnitForm(1, "", whole=True),
     "score": UnitForm(1, ""),
-    "atoms": UnitForm(0, "atoms", "atoms"),
+    "atoms": UnitForm(0, "{money}"),
 }
 _OTHER = UnitForm(4, "", whole=True)
 
@@ -90,9 +90,14 @@ def heading(head: Head, currency: str) -> str:
 
 
 def number(figure: Figure) -> str:
-    """A figure's value with separators; a dash where it is missing, its stand-in where it is held back."""
+    """A figure's value with separators; a dash where it is missing, its stand-in where it is held back.
+
+    What is counted in atoms to be exact is shown in the currency, with all its decimals.
+    """
     if figure.value is None:
         return figure.shown or MISSING
+    if figure.unit == "atoms":
+        return _unrounded(figure.value / ATOMS_PER_UNIT)
     rounded = round_money(figure.value, places(figure.unit, figure.value))
     return f"{abs(rounded) if rounded == 0 else rounded:,}".replace("-", "−")
 
@@ -102,10 +107,16 @@ def with_unit(figure: Figure, currency: str) -> str:
     text = number(figure)
     if figure.value is None:
         return text
-    if figure.unit == "money":
+    if figure.unit in ("money", "atoms"):
         sign = currency_sign(currency)
         return text.replace("−", f"−{sign}", 1) if text.startswith("−") else f"{sign}{text}"
     return f"{text} {form(figure.unit).word}".rstrip()
+
+
+def _unrounded(amount: Decimal) -> str:
+    """An amount with two decimals or as many as it has, to a millionth of a penny."""
+    whole, _, decimals = f"{round_money(amount, 8):,f}".partition(".")
+    return f"{whole}.{decimals.rstrip('0'):0<2}".replace("-", "−")
 
 
 def exact(figure: Figure) -> str:
@@ -177,9 +188,12 @@ def first_cause(figure: Figure, document: Document) -> Figure:
     return figure
 
 
-def formula_in_words(figure: Figure, document: Document) -> str:
-    """A figure's formula with the labels of its inputs in place of their keys."""
-    text = figure.formula
+def formula_in_words(figure: Figure, document: Document, *, atoms: bool = False) -> str:
+    """A figure's formula with the labels of its inputs in place of their keys.
+
+    Amounts are in the currency; with `atoms` exact ones are as they are held, 6 × 10^9 atoms a unit of it.
+    """
+    text = figure.formula if atoms else figure.formula.replace(f" / {ATOMS_PER_UNIT}", "")
     for key in figure.inputs:
         text = text.replace("{" + key + "}", f"‹{document.book[key].label}›")
     return text

@@ -351,7 +351,7 @@ class Sheets:
                 (1, figure.label),
                 (3, figure.unit),
                 (4, figure.evidence.value),
-                (5, formula_in_words(figure, self._document)),
+                (5, formula_in_words(figure, self._document, atoms=True)),
                 (6, " ".join(figure.inputs)),
                 (7, figure.source),
                 (8, figure.why),
