@@ -168,6 +168,24 @@ def test_a_kiosk_shows_the_word_of_every_tile_however_long_names_are(tmp_path: P
         seen.page.wait_for_selector(".kiosk .tile.is-bad")
         assert seen.page.locator(".tile").count() == 70
         assert seen.page.evaluate(SPILT) == []
+        said = [one for one in seen.page.locator(".attention li").all() if one.is_visible()]
+        assert len(said) == 6
+        assert said[-1].inner_text() == "and 2 more"
+
+
+def test_a_wallboard_without_a_site_begins_when_one_is_heard(tmp_path: Path, chromium: Browser) -> None:
+    with application(tmp_path / "store", dashboards=True) as made, watched(chromium, url(made)) as found:
+        sign_in(found, made.tokens[Role.VIEWER])
+        assert "No site is known yet" in found.page.inner_text("#shell-main h1")
+        now = datetime.now(UTC) - timedelta(minutes=1)
+        append_minutes(made.context.lake, minutes("ashcombe", now, 30, 60), batch="one", sequence=1)
+        found.page.wait_for_selector("a.tile.is-bad", timeout=20_000)
+        found.page.wait_for_selector("[data-as-of]")
+        before = found.page.inner_text("#wallboard-as-of")
+        found.page.wait_for_function(
+            "before => document.querySelector('#wallboard-as-of').innerText != before", arg=before
+        )
+        assert not found.errors
 
 
 def test_a_kiosk_scrolls_nothing(site: App, chromium: Browser) -> None:

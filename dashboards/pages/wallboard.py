@@ -8,7 +8,7 @@ from typing import Any, Final
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
-from dash import Input, Output, dcc, html, set_props
+from dash import Input, Output, dcc, html, no_update, set_props
 from dash import callback_context as context
 from dash.development.base_component import Component
 
@@ -19,6 +19,9 @@ from dashboards.pages import Asker, Callbacks, Page, View
 from dashboards.parts import aria, empty, failed, mark, missing, percent, term, value
 
 STILL_THERE_S: Final = 15.0
+AGAIN_MS: Final = 5_000
+KIOSK_ROWS: Final = 5
+"""Sites that need attention which a kiosk has room for: the style sheet hides the others there."""
 LOWEST_MOS: Final = 1.0
 HIGHEST_MOS: Final = 4.5
 _UNSCALED: Final = "vector-effect='non-scaling-stroke'"
@@ -29,13 +32,19 @@ def layout(view: View) -> Component:
     news = view.here.hub.news
     if news.now is None:
         news = News(0, view.here.clock(), view.here.hub.look(view.here.clock()))
-    shown = board_of(view, news)
+    return _whole(board_of(view, news))
+
+
+def _whole(shown: Board) -> Component:
     if not shown.stations and not shown.others:
+        what = "An estate says which sites there are, and packets or records fill them."
         return html.Div(
             [
                 html.H1("No site is known yet.", className="answer"),
-                empty("An estate says which sites there are, and packets or records fill them.", "callgauge demo"),
-            ]
+                empty(what, "callgauge demo"),
+                dcc.Interval(id="wallboard-again", interval=AGAIN_MS),
+            ],
+            id="wallboard-empty",
         )
     return html.Div([_head(shown), _attention(shown), *_kinds(shown), html.Div(id="wallboard-live")], className="board")
 
@@ -88,6 +97,8 @@ def _rows(shown: Board) -> list[Component]:
                 ]
             )
         )
+    if len(rows) > KIOSK_ROWS:
+        rows.append(html.Li(f"and {len(rows) - KIOSK_ROWS} more", className="rest"))
     return rows
 
 
@@ -167,6 +178,13 @@ def _high(mos: float) -> str:
 
 def register(callbacks: Callbacks) -> None:
     """Have tiles changed as news come."""
+
+    @callbacks.callback(
+        Output("wallboard-empty", "children"), Input("wallboard-again", "n_intervals"), prevent_initial_call=True
+    )
+    def begin(asker: Asker, _count: int | None) -> Any:
+        shown = board_of(asker, asker.here.hub.news) if asker.here.hub.news.now is not None else None
+        return _whole(shown) if shown is not None and (shown.stations or shown.others) else no_update
 
     @callbacks.callback(
         Output("wallboard-live", "title"), Input("wallboard-live", "id"), websocket=True, persistent=True
