@@ -146,6 +146,24 @@ def test_of_a_quiet_site_the_newest_calls_of_a_day_count(lake: Lake) -> None:
     assert hull.since == round((S + 7_260) * NS)
 
 
+def test_a_quiet_site_is_poor_by_the_newest_ten_calls_and_good_only_by_twenty(lake: Lake) -> None:
+    # A call every ten minutes: good ones, then from the 25th on every second one poor, then good again.
+    poor = [25 <= n < 40 and n % 2 == 1 for n in range(80)]
+    rows = [stream(n, None, S + 600 * n, "192.0.2.1:4000", mos=2.0 if bad else 4.3) for n, bad in enumerate(poor)]
+    append(lake, "streams", rows, "rows")
+    begin = round(S) * NS
+    sampler = Sampler(lake, lambda: None, None)
+    found = [one for one in replayed(sampler, [DEFAULTS[0]], begin, begin + 80 * 600 * NS, 60)
+             if dict(one.labels)["site"] == "hull"]  # fmt: skip
+    assert [one.state.phase for one in found] == [Phase.FIRING, Phase.RECOVERING, Phase.NORMAL]
+    # 25, 27, 29, 31 and 33 are five of the newest ten (lower bound 23.7 %), and eight of twenty only with 39.
+    assert found[0].reason.startswith("5 of 10 calls (50 %), 95 % interval 23.7 to ")
+    assert (found[0].at - begin) / NS == 600 * 33 + 120
+    # The newest poor one is 39: none of twenty is poor when 59 has ended.
+    assert found[1].reason.startswith("0 of 20 calls")
+    assert (found[1].at - begin) / NS == 600 * 59 + 120
+
+
 def test_what_stands_in_does_so_only_where_there_is_too_little() -> None:
     def sample(site: str, of: float) -> Sample:
         return Sample((("site", site),), 0, 1, 1, of)

@@ -132,6 +132,8 @@ class Sample:
     """What it adds for people."""
     covers: tuple[str, ...] = ()
     """Sites of which this, while it fires, makes all other measurement doubtful."""
+    least: float | None = None
+    """What of the denominator is enough here, where that is not the rule's `minimum`."""
     gone: str = ""
     """Why there is nothing to measure any more, in words: what it was about is gone, and its alert with it."""
 

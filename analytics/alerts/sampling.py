@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Final
@@ -13,6 +13,7 @@ from analytics.alerts.wording import number
 from analytics.cost.outliers import Measure, Outlier
 from analytics.feeds import FeedState
 from analytics.health import ProcessHealth
+from analytics.proportion import wilson
 from analytics.questions.watching import DayCost, Ended, Gateway, HeardNow, Traffic
 
 LEAST_WEEKS: Final = 4
@@ -52,6 +53,27 @@ def pair_poor(found: HeardNow, span: Span) -> Iterator[Sample]:
 
 def _since(oldest: datetime | None, span: Span) -> int:
     return span.since if oldest is None else round(oldest.timestamp() * 1e6) * 1_000
+
+
+def soonest(newest: Iterable[Sample], fewer: Iterable[Sample], raise_at: float) -> Iterator[Sample]:
+    """Yield samples of the newest calls; where only fewer of them are bad beyond doubt, those fewer.
+
+    Who waits for 8 poor calls of 20 where 5 of the newest 10 are poor hears late, for at a quiet site they take hours.
+    What has no more than these fewer says nothing: it could never be found well again.
+    """
+    halves = {one.labels: one for one in fewer}
+    for one in newest:
+        half = halves.get(one.labels)
+        if half is not None and not _is_over(one, raise_at) and _is_over(half, raise_at):
+            yield replace(half, least=half.denominator)
+        else:
+            yield one
+
+
+def _is_over(sample: Sample, raise_at: float) -> bool:
+    if sample.numerator is None or not sample.denominator:
+        return False
+    return wilson(sample.numerator, sample.denominator).low > raise_at
 
 
 def enough(samples: Iterable[Sample], instead: Iterable[Sample], minimum: float) -> Iterator[Sample]:

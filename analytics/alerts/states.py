@@ -62,7 +62,7 @@ def judge(rule: Rule, sample: Sample) -> Verdict:
         return Verdict(Side.GONE, sample.gone)
     if sample.problem:
         return Verdict(Side.ERROR, sample.problem)
-    if sample.numerator is None or sample.denominator is None or sample.denominator < rule.minimum:
+    if sample.numerator is None or sample.denominator is None or sample.denominator < _least(rule, sample):
         return Verdict(Side.NO_DATA, _too_little(rule, sample))
     said = measured(rule, sample)
     if rule.test is Comparison.SHARE:
@@ -94,7 +94,11 @@ def _too_little(rule: Rule, sample: Sample) -> str:
         return f"nothing was measured: {rule.counted} are not known"
     if not sample.denominator:
         return f"no {rule.counted}"
-    return f"only {number(sample.denominator)} {rule.counted}, fewer than {number(rule.minimum)} say nothing"
+    return f"only {number(sample.denominator)} {rule.counted}, fewer than {number(_least(rule, sample))} say nothing"
+
+
+def _least(rule: Rule, sample: Sample) -> float:
+    return rule.minimum if sample.least is None else sample.least
 
 
 def _raised(now: int, rule: Rule, before: State) -> State:

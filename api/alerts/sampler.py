@@ -91,9 +91,10 @@ class Sampler:
                 if missing:
                     for at, heard in watching_past.heard_at(lake, missing, window).items():
                         yield ("heard", at, window), heard
-                if rule.longest_s and ("last", moments[0], longest, most) not in self._ahead:
-                    for at, heard in watching_past.heard_last_at(lake, moments, longest, most).items():
-                        yield ("last", at, longest, most), heard
+                for number in _newest(rule) if rule.longest_s else ():
+                    if ("last", moments[0], longest, number) not in self._ahead:
+                        for at, heard in watching_past.heard_last_at(lake, moments, longest, number).items():
+                            yield ("last", at, longest, number), heard
             case Kind.ONE_WAY | Kind.SETUP_FAILURES:
                 for at, ended in watching_past.ended_at(lake, moments, window).items():
                     yield ("ended", at, window), ended
@@ -122,10 +123,12 @@ class Sampler:
         match rule.kind:
             case Kind.SITE_POOR:
                 now = sampling.site_poor(self._heard(span), span)
-                yield from sampling.enough(now, sampling.site_poor(self._last(rule, span), span), rule.minimum)
+                last, half = (sampling.site_poor(heard, span) for heard in self._lasts(rule, span))
+                yield from sampling.enough(now, sampling.soonest(last, half, rule.raise_at), rule.minimum)
             case Kind.PAIR_POOR:
                 now = sampling.pair_poor(self._heard(span), span)
-                yield from sampling.enough(now, sampling.pair_poor(self._last(rule, span), span), rule.minimum)
+                last, half = (sampling.pair_poor(heard, span) for heard in self._lasts(rule, span))
+                yield from sampling.enough(now, sampling.soonest(last, half, rule.raise_at), rule.minimum)
             case Kind.SITE_LOSS:
                 yield from sampling.site_loss(self._heard(span), span)
             case Kind.SITE_JITTER:
@@ -178,11 +181,15 @@ class Sampler:
         self._asked[key] = made
         return made
 
-    def _last(self, rule: Rule, span: Span) -> watching.HeardNow:
+    def _lasts(self, rule: Rule, span: Span) -> tuple[watching.HeardNow, watching.HeardNow]:
+        """The newest calls of a longer time, and the newest half of them."""
+        whole, half = _newest(rule)
+        return self._last(rule, span, whole), self._last(rule, span, half)
+
+    def _last(self, rule: Rule, span: Span, most: int) -> watching.HeardNow:
         """The newest calls of a longer time, for sites that have few; asked once a minute."""
         if not rule.longest_s:
             return watching.HeardNow((), ())
-        most = max(1, round(rule.minimum))
         longest = timedelta(seconds=max(rule.window_s, rule.longest_s))
         ahead: watching.HeardNow | None = self._ahead.get(("last", _moment(span.until), longest, most))
         if ahead is not None:
@@ -254,6 +261,12 @@ class Sampler:
         if self._cost_of is None or self._cost_of[0] != key:
             self._cost_of = key, watching.day_cost(self._lake, estate, days, until)
         yield from sampling.cost(self._cost_of[1], span)
+
+
+def _newest(rule: Rule) -> tuple[int, int]:
+    """How many of the newest calls are looked at where a window holds too few, and half of them."""
+    whole = max(1, round(rule.minimum))
+    return whole, max(1, whole // 2)
 
 
 def _feed_limits(rule: Rule) -> FeedLimits:
