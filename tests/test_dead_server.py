@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -35,16 +36,28 @@ def test_a_page_says_since_when_it_is_not_renewed_and_a_filter_keeps_it(
         listed.page.goto("/calls")
         listed.page.fill("input[name=q]", "state:failed")
         assert not old.page.locator("body.stale").count()
-        server.process.kill()
-        server.process.wait()
+        server.process.send_signal(signal.SIGSTOP)
         at = old.page.locator("[data-as-of]").first.get_attribute("data-as-of")
+        old.page.fill("#alerts-why", "what somebody typed")
         old.page.clock.run_for(33_000)
         expect(old.page.locator("body.stale #shell-notes")).to_contain_text(f"since {at}")
         ground = "getComputedStyle(document.querySelector('.page')).backgroundImage"
         assert "repeating-linear-gradient" in old.page.evaluate(ground)
         listed.page.press("input[name=q]", "Enter")
-        expect(listed.page.locator("#shell-notes")).to_contain_text("The server does not answer")
+        expect(listed.page.locator("#shell-notes")).to_contain_text("The server does not answer", timeout=20_000)
         assert listed.page.locator("#shell-main h1").count() == 1
+        assert listed.page.input_value("input[name=q]") == "state:failed"
+        old.page.clock.run_for(60_000)
+        server.process.send_signal(signal.SIGCONT)
+        while old.page.locator("body.stale").count():
+            old.page.clock.run_for(10_000)
+            old.page.wait_for_timeout(500)
+        assert not old.page.inner_text("#shell-notes")
+        assert old.page.input_value("#alerts-why") == "what somebody typed"
+        server.process.kill()
+        server.process.wait()
+        listed.page.press("input[name=q]", "Enter")
+        listed.page.wait_for_timeout(1_000)
         assert listed.page.input_value("input[name=q]") == "state:failed"
 
 

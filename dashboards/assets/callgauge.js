@@ -48,12 +48,14 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
   setInterval(function () {
     var at = document.querySelector("[data-as-of]");
     if (!at) { document.body.classList.remove("stale"); note("old", ""); return; }
+    // A page in the background is renewed when the browser likes: it is not old for that.
+    if (document.hidden) last = performance.now();
     if (at.dataset.asOf !== shown) { shown = at.dataset.asOf; last = performance.now(); note("filter", ""); }
     var old = performance.now() - last;
     document.body.classList.toggle("stale", old > OLD_MS);
     note("old", old > OLD_MS ? "Nothing new since " + shown + ": what is shown was so then." : "");
-    if (old > 2 * OLD_MS && !asking) {
-      // The connection was lost for good: begin anew when somebody answers.
+    if (old > 2 * OLD_MS && !asking && document.getElementById("wallboard-live")) {
+      // The wallboard's connection was lost for good: begin anew when somebody answers. Others ask again by themselves.
       asking = true;
       answers().then(function (there) { if (there) location.reload(); })
         .finally(function () { setTimeout(function () { asking = false; }, 10000); });
